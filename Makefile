@@ -1,0 +1,92 @@
+# Every command of this project, for people and for CI alike.
+#
+#   make up      the whole product on this machine, in the foreground; Ctrl-C ends it. ARGS="--nodes 5"
+#   make test    all tests but the long ones; TESTS="tests/core -k fold" runs some of them
+#   make check   format, lint, types, import contracts, tidiness
+#   make bench   every benchmark of bench/
+#   make soak    the long tests, fresh examples, and 20,000 crash points
+#   make format  put the format right, and the lint faults that can be put right by a machine
+#   make lock    choose the versions of all dependencies anew
+#   make clean   remove what these commands made, never the data of a fleet
+#
+# Needed: Python 3.11 or later, make, and a package index that pip can reach.
+
+.PHONY: up test check bench soak format lock clean
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+JOBS ?= 2
+TESTS ?= tests
+ARGS ?=
+
+# A stamp tells what was installed; it is as old as the lock it was made from, or younger.
+RUN_READY := $(VENV)/run-ready
+DEV_READY := $(VENV)/dev-ready
+
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+up: $(RUN_READY)
+	@exec $(BIN)/navarch up $(ARGS)
+
+test: $(DEV_READY)
+	$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not soak" $(TESTS)
+
+check: $(DEV_READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tools/tidy.py
+
+bench: $(DEV_READY)
+	@set -e; for script in bench/*.py; do \
+	  [ -f "$$script" ] || { echo "make bench: there is no bench/*.py"; exit 1; }; \
+	  echo "== $$script"; $(BIN)/python "$$script"; \
+	done
+
+soak: $(DEV_READY)
+	$(BIN)/python -m navarch.simulator.sweep --crash-points 20000
+	HYPOTHESIS_PROFILE=search $(BIN)/pytest -n $(JOBS) --dist worksteal $(TESTS)
+
+format: $(DEV_READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Hashes and no addresses: the same versions, byte for byte, from whichever index pip is set to.
+LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --quiet \
+	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+
+lock: $(DEV_READY)
+	$(LOCK) --upgrade --group build -o requirements.lock
+	$(LOCK) --upgrade --group build --extra dev -c requirements.lock -o requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) build dist src/navarch.egg-info .mypy_cache .ruff_cache .pytest_cache \
+	  .hypothesis .import_linter_cache .grimp_cache
+	find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@for python in $(or $(PYTHON),python3.11 python3 python3.12 python3.13 python3.14); do \
+	  "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+	  "$$python" -c 'import ensurepip' 2>/dev/null || { \
+	    echo "make: $$python has no ensurepip; install its venv package (Debian: python3-venv)"; \
+	    exit 1; }; \
+	  echo "making $(VENV) with $$python"; \
+	  exec "$$python" -m venv $(VENV); \
+	done; \
+	echo "make: no Python 3.11 or later $(if $(PYTHON),at $(PYTHON),on PATH); install one, or say" \
+	  "make PYTHON=/path/to/python"; \
+	exit 1
+
+$(RUN_READY): requirements.lock pyproject.toml | $(BIN)/python
+	@echo "installing what Navarch runs on (requirements.lock)"
+	@$(INSTALL) --require-hashes -r requirements.lock
+	@$(INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(DEV_READY): requirements-dev.lock pyproject.toml | $(BIN)/python
+	@echo "installing what Navarch is built and tested with (requirements-dev.lock)"
+	@$(INSTALL) --require-hashes -r requirements-dev.lock
+	@$(INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@

@@ -1,0 +1,95 @@
+"""Commands about instances: the machines that we bought."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from navarch.cli import clock, output
+from navarch.cli.session import Session, connected
+
+if TYPE_CHECKING:
+    from navarch.cli import views
+
+STATES = ("provisioning", "pending_registration", "running", "terminating", "terminated", "failed")
+COLUMNS = ("INSTANCE", "POOL", "STATE", "NODE", "CREATED")
+WIDE = ("PROVIDER", "REGION", "ZONE", "TYPE", "PROVIDER ID", "BECAUSE")
+
+
+@click.group("instance")
+def instance() -> None:
+    """Show the machines that we bought."""
+
+
+@instance.command("list")
+@click.option("--provider", default="", help="Only instances that this provider sells.")
+@click.option("--region", default="", help="Only instances in this region.")
+@click.option(
+    "--state", type=click.Choice(STATES, case_sensitive=False), help="Only instances in this state."
+)
+@click.option("--pool", default="", help="Only instances of this pool.")
+@connected
+def list_instances(
+    session: Session, provider: str, region: str, state: str | None, pool: str
+) -> None:
+    """List the instances."""
+    request: dict[str, object] = {"provider": provider, "region": region, "poolName": pool}
+    if state:
+        request["state"] = f"INSTANCE_STATE_{state.upper()}"
+    answer = session.all_pages("ListInstances", request, "instances")
+    if output.for_programs(session.output):
+        output.document(answer, session.output)
+        return
+    from navarch.cli import views
+
+    found = views.read_each(answer, "instances", views.InstanceView)
+    if not found:
+        output.note(f"no instances at {session.server}")
+        return
+    _table(found, wide=session.output == "wide")
+
+
+def _table(found: list[views.InstanceView], *, wide: bool) -> None:
+    now = clock.now()
+    rows = []
+    for one in found:
+        row = [one.instance_id, one.pool_name, one.state_word, one.node_id]
+        row += [output.age(one.created_at, now)]
+        if wide:
+            row += [one.provider, one.region, one.zone, one.instance_type, one.provider_id]
+            row += [one.status_message]
+        rows.append(row)
+    output.table((*COLUMNS, *WIDE) if wide else COLUMNS, rows)
+
+
+@instance.command("get")
+@click.argument("instance_id", metavar="INSTANCE")
+@connected
+def get_instance(session: Session, instance_id: str) -> None:
+    """Show one instance."""
+    answer = session.call("GetInstance", {"instanceId": instance_id})
+    if output.for_programs(session.output):
+        output.document(answer, session.output)
+        return
+    from navarch.cli import views
+
+    one = views.read(answer.get("instance", {}), views.InstanceView)
+    output.block(
+        [
+            ("Instance", one.instance_id),
+            ("Pool", one.pool_name),
+            ("State", one.state_word),
+            ("Because", one.status_message),
+            ("Node", one.node_id or "none: its agent has not registered"),
+            ("Provider", one.provider),
+            ("Provider id", one.provider_id or "none: the provider has not told it"),
+            ("Region", one.region),
+            ("Zone", one.zone),
+            ("Type", one.instance_type),
+            ("Created", output.stamp(one.created_at)),
+            ("Ready", output.stamp(one.ready_at)),
+            ("Terminated", output.stamp(one.terminated_at)),
+            ("Labels", ", ".join(f"{name}={text}" for name, text in sorted(one.labels.items()))),
+        ]
+    )

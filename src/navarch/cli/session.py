@@ -1,0 +1,153 @@
+"""Whom a command talks to, and in which form it answers.
+
+The four options that say so stand before the command or behind it, as one likes; behind wins. They
+reach a command as its first argument, a `Session`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+
+import click
+
+from navarch.cli.parameters import DURATION
+
+if TYPE_CHECKING:
+    from navarch.wire.client import ConnectClient
+
+# The API's JSON: what is inside is for `views` to know.
+Json = dict[str, Any]
+Parameters = ParamSpec("Parameters")
+
+SERVER = "http://localhost:50051"
+TIMEOUT = timedelta(seconds=30)
+"""A list of 100,000 nodes takes seconds; a server that thinks for longer than this is not well."""
+FORMATS = ("table", "wide", "json", "yaml")
+PAGE_SIZE = 1000
+"""Entries a page: the most that the wire allows."""
+
+_PREFIX = "navarch."
+
+
+class Session:
+    """One command's connection to a control plane."""
+
+    def __init__(self, *, server: str, token: str | None, output: str, timeout: timedelta) -> None:
+        """Keep the settings; nothing is connected before the first call."""
+        self.server = server
+        self.token = token
+        self.output = output
+        self.timeout = timeout
+
+    @classmethod
+    def of(cls, context: click.Context) -> Session:
+        """Make the session that the options, else the environment, else the defaults ask for."""
+        said = context.meta
+        return cls(
+            server=said.get(f"{_PREFIX}server") or os.environ.get("NAVARCH_SERVER") or SERVER,
+            token=said.get(f"{_PREFIX}token") or os.environ.get("NAVARCH_AUTH_TOKEN") or None,
+            output=output_format(context),
+            timeout=said.get(f"{_PREFIX}timeout") or TIMEOUT,
+        )
+
+    @functools.cached_property
+    def client(self) -> ConnectClient:
+        """The connection. Raises `WireError` when the address is none."""
+        from navarch.wire.client import ConnectClient
+
+        return ConnectClient(self.server, self.token, timeout=self.timeout.total_seconds())
+
+    def close(self) -> None:
+        """Hang up, if anybody was called."""
+        if "client" in self.__dict__:
+            self.client.close()
+
+    def call(self, method: str, request: Json) -> Json:
+        """Call a method. Raises `WireError`."""
+        return self.client.call(method, request)
+
+    def all_pages(self, method: str, request: Json, key: str) -> Json:
+        """Call a method that answers in pages, and return one answer with all of them.
+
+        `key` is where the entries are. Raises `WireError`.
+        """
+        entries: list[Any] = []
+        token = ""
+        while True:
+            page = self.call(method, {**request, "pageSize": PAGE_SIZE, "pageToken": token})
+            entries.extend(page.get(key, ()))
+            token = page.get("nextPageToken", "")
+            if not token:
+                return {key: entries}
+
+    def stream(self, method: str, request: Json) -> Iterator[Json]:
+        """Call a streaming method. Raises `WireError` while iterating."""
+        return self.client.stream(method, request)
+
+
+def output_format(context: click.Context) -> str:
+    """Return the form in which to answer: one of `FORMATS`."""
+    return str(context.meta.get(f"{_PREFIX}output") or "table")
+
+
+def _keep(context: click.Context, parameter: click.Parameter, value: object) -> None:
+    """Note an option that was given. The notes are one dictionary for all nested commands."""
+    if value is not None:
+        context.meta[f"{_PREFIX}{parameter.name}"] = value
+
+
+def _option(
+    *names: str,
+    text: str,
+    kind: click.ParamType[Any] | None = None,
+    metavar: str | None = None,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Make an option that is noted instead of handed over."""
+    return click.option(
+        *names, help=text, type=kind, metavar=metavar, expose_value=False, callback=_keep
+    )
+
+
+output_option = _option(
+    "-o", "--output", kind=click.Choice(FORMATS), text="How to answer.  [default: table]"
+)
+_CONNECTION = (
+    _option("--timeout", kind=DURATION, text="How long to wait for an answer.  [default: 30s]"),
+    output_option,
+    _option(
+        "--token",
+        metavar="TOKEN",
+        text="Who calls; other users of this machine can see it, so better by the environment."
+        "  [env: NAVARCH_AUTH_TOKEN]",
+    ),
+    _option(
+        *("-s", "--server"),
+        metavar="URL",
+        text=f"The control plane.  [env: NAVARCH_SERVER; default: {SERVER}]",
+    ),
+)
+
+
+def options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the four options to a command."""
+    for option in _CONNECTION:
+        command = option(command)
+    return command
+
+
+def connected(
+    command: Callable[Concatenate[Session, Parameters], None],
+) -> Callable[..., Any]:
+    """Give a command the four options, and the session that they make as first argument."""
+
+    @functools.wraps(command)
+    def with_session(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
+        with contextlib.closing(Session.of(click.get_current_context())) as session:
+            command(session, *args, **kwargs)
+
+    return options(with_session)

@@ -1,0 +1,90 @@
+"""Time: the one place that reads it.
+
+Everything else is given a `Clock`, or the time itself. `FakeClock` is part of the product: whoever
+writes a provider, an autoscaler or a pool can test hours in a millisecond.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Tells the time, and waits."""
+
+    jumps: bool
+    """Whether it moves in leaps by design, so that a leap does not mean that we stood still."""
+
+    def now(self) -> datetime:
+        """The present, aware and in UTC; never earlier than what was told before."""
+        ...
+
+    async def sleep(self, duration: timedelta) -> None:
+        """Return after `duration`; at once when it is zero or less."""
+        ...
+
+
+class RealClock:
+    """The machine's own clock, which an administrator may set back and ours does not follow."""
+
+    jumps = False
+
+    def __init__(self) -> None:
+        self._latest = datetime.min.replace(tzinfo=UTC)
+
+    def now(self) -> datetime:
+        """The present. While the machine's clock is set back, time stands still."""
+        self._latest = max(self._latest, datetime.now(UTC))
+        return self._latest
+
+    async def sleep(self, duration: timedelta) -> None:
+        """Wait, whatever happens to the machine's clock meanwhile."""
+        await asyncio.sleep(max(duration.total_seconds(), 0))
+
+
+class FakeClock:
+    """A clock that moves only when it is told to."""
+
+    jumps = True
+
+    def __init__(self, start: datetime) -> None:
+        """Stand at `start`.
+
+        Raises `ValueError` when it has no time zone.
+        """
+        if start.tzinfo is None:
+            raise ValueError(f"start {start} has no time zone: pass an aware time")
+        self._now = start.astimezone(UTC)
+        self._order = itertools.count()
+        self._sleepers: list[tuple[datetime, int, asyncio.Future[None]]] = []
+
+    def now(self) -> datetime:
+        """Where the clock stands."""
+        return self._now
+
+    async def sleep(self, duration: timedelta) -> None:
+        """Wait until the clock was advanced by `duration` in all."""
+        if duration <= timedelta():
+            await asyncio.sleep(0)
+            return
+        waiting = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._sleepers, (self._now + duration, next(self._order), waiting))
+        await waiting
+
+    def advance(self, duration: timedelta) -> None:
+        """Move on, and wake everyone whose time has come, in the order of their times.
+
+        They run once the caller gives way to the event loop. Raises `ValueError` for a negative
+        `duration`: time does not run backwards.
+        """
+        if duration < timedelta():
+            raise ValueError(f"cannot advance by {duration}: time does not run backwards")
+        self._now += duration
+        while self._sleepers and self._sleepers[0][0] <= self._now:
+            waiting = heapq.heappop(self._sleepers)[2]
+            if not waiting.done():
+                waiting.set_result(None)

@@ -1,0 +1,205 @@
+"""The loop: take what arrived, step the machine, journal the facts, answer, perform what is owed.
+
+Nothing leaves the process before the facts behind it are in the journal: no answer, no effect, no
+reading. If they can not be journaled, the loop ends and the process with it; whoever starts next
+folds the journal and carries on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from navarch.controlplane.clock import Clock
+from navarch.controlplane.effects import Effects
+from navarch.controlplane.inbox import Envelope, Inbox
+from navarch.core import fold
+from navarch.core.machine import Machine
+from navarch.core.model import events as ev
+from navarch.core.model import fleet as fleets
+from navarch.core.model import messages as msg
+from navarch.core.sentences import sentence
+from navarch.core.strategies import Strategies
+from navarch.errors import JournalCorrupt
+from navarch.providers.base import Provider
+from navarch.stores.base import Store
+
+log = logging.getLogger(__name__)
+
+SNAPSHOT_EVERY = 5_000
+"""Facts after which a snapshot is taken: so many are folded in about 20 ms at a restart."""
+TICK = timedelta(milliseconds=500)
+"""How often time alone makes the core look: half the shortest deadline that people notice."""
+PAUSE_MAX = timedelta(seconds=10)
+"""A longer gap between two ticks means that we were not running: it is our silence, not theirs."""
+FORGET_EVERY = timedelta(hours=1)
+"""How often old facts are dropped from the journal."""
+
+
+class Runtime:
+    """One writer, its machine and its journal."""
+
+    def __init__(
+        self,
+        store: Store,
+        providers: Mapping[str, Provider],
+        clock: Clock,
+        strategies: Strategies,
+        *,
+        retain: timedelta = timedelta(days=90),
+    ) -> None:
+        """Work for the fleet in `store`, which is open; facts older than `retain` are dropped.
+
+        Raises `PluginError` when a provider misstates its facts.
+        """
+        self.store = store
+        self.clock = clock
+        self.machine = Machine(strategies=strategies)
+        self.inbox = Inbox()
+        self.effects = Effects(providers, self.inbox.post, clock)
+        self.seq = 0
+        """The sequence number of the newest fact in the journal."""
+        self._retain = retain
+        self._version = ""
+        self._forgotten_at = clock.now()
+        self._snapshot_seq = 0
+        self._settled = asyncio.Event()
+        self._settled.set()
+        self._appended = asyncio.Event()
+        self._ticked_at: datetime | None = None
+        self._tick_waits = False
+
+    # --- beginning -----------------------------------------------------------------------
+
+    async def recover(self, tag: str, version: str, holder: str) -> None:
+        """Fold the journal, and take it up; an empty one begins a fleet under `tag`.
+
+        Raises `JournalCorrupt` when a snapshot or a fact can not be read.
+        """
+        loaded = await self.store.load()
+        for seq in loaded.damaged_snapshots:
+            log.warning("snapshot %d is damaged and was passed over", seq)
+        if loaded.snapshot is not None:
+            self.machine.fleet = _restored(loaded.snapshot.seq, loaded.snapshot.state)
+            self._snapshot_seq = loaded.snapshot.seq
+        for recorded in loaded.events:
+            fold.apply(self.machine.fleet, recorded.event)  # type: ignore[arg-type]
+        self.seq = loaded.last_seq
+        self._version = version
+        log.info("recovered %d facts, %d replayed", self.seq, len(loaded.events))
+        await self._step([Envelope((msg.Found(tag), msg.Resume(version, holder)), None)])
+
+    # --- asking --------------------------------------------------------------------------
+
+    async def ask(self, message: msg.Message) -> msg.Answer:
+        """Have one message looked at, and wait for the answer.
+
+        Raises `WireError` when too much waits or the control plane is stopping.
+        """
+        return (await self.inbox.ask((message,)))[0]
+
+    async def ask_all(self, messages: Sequence[msg.Message]) -> list[msg.Answer]:
+        """The same for several messages that are looked at together."""
+        return await self.inbox.ask(messages)
+
+    async def settled(self) -> None:
+        """Wait until all that the fleet shows is in the journal."""
+        while not self._settled.is_set():
+            await self._settled.wait()
+
+    async def wait_appended(self, after: int) -> None:
+        """Wait until the journal is longer than `after`."""
+        while self.seq <= after:
+            await self._appended.wait()
+
+    # --- the loop ------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Work until the inbox is closed and empty.
+
+        Raises `JournalError` when the facts can not be journaled; the process must end then.
+        """
+        ticking = asyncio.create_task(self._tick())
+        try:
+            while batch := await self.inbox.take():
+                await self._step(batch)
+                await self._keep_house()
+        finally:
+            ticking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await ticking
+
+    async def stop(self, because: str) -> None:
+        """Take no more requests and abandon the effects under way; `run` then ends by itself."""
+        self.inbox.close(because)
+        await self.effects.stop()
+
+    async def snapshot(self) -> None:
+        """Keep the fleet as it is now, so that a restart has little to replay."""
+        if self.seq > self._snapshot_seq:
+            await self.store.snapshot(self.seq, fleets.encode(self.machine.fleet))
+            self._snapshot_seq = self.seq
+
+    async def _step(self, batch: list[Envelope]) -> None:
+        now = self.clock.now()
+        messages = [message for envelope in batch for message in envelope.messages]
+        self._tick_waits = False
+        step = self.machine.step(messages, now)
+        if step.facts:
+            await self._append(step.facts)
+        answers = iter(step.answers)
+        for envelope in batch:
+            answered = [next(answers) for _ in envelope.messages]
+            if envelope.reply is not None and not envelope.reply.done():
+                envelope.reply.set_result(answered)
+        self.effects.perform(self.machine.fleet.tag, self.machine.owed(now))
+
+    async def _append(self, facts: Sequence[ev.Fact]) -> None:
+        self._settled.clear()  # stays so when the append fails: then nothing may be shown
+        self.seq = await self.store.append(facts, after=self.seq)
+        self._settled.set()
+        self._appended.set()
+        self._appended = asyncio.Event()
+        for fact in facts:
+            log.info("%s", sentence(fact), extra={"fact": ev.kind(fact)})
+
+    async def _keep_house(self) -> None:
+        """Bound what a restart has to replay, and what the journal keeps."""
+        if self.seq - self._snapshot_seq >= SNAPSHOT_EVERY:
+            await self.snapshot()
+        now = self.clock.now()
+        if now - self._forgotten_at >= FORGET_EVERY:
+            self._forgotten_at = now
+            forgotten = await self.store.forget(before=now - self._retain)
+            log.info("%d facts older than %s were dropped", forgotten, self._retain)
+
+    # --- time ----------------------------------------------------------------------------
+
+    async def _tick(self) -> None:
+        while True:
+            await self.clock.sleep(TICK)
+            self._notice_pause(self.clock.now())
+            if not self._tick_waits:  # one is enough, however slow the disk is
+                self._tick_waits = True
+                self.inbox.post(msg.Tick())
+
+    def _notice_pause(self, now: datetime) -> None:
+        before, self._ticked_at = self._ticked_at, now
+        if before is None or self.clock.jumps or now - before <= PAUSE_MAX:
+            return
+        seconds = (now - before).total_seconds()
+        log.warning("this process did not run for %.0f s: silences are counted anew", seconds)
+        holder = f"the same process, which stood still for {seconds:.0f} s"
+        self.inbox.post(msg.Resume(self._version, holder))
+
+
+def _restored(seq: int, state: bytes) -> fleets.Fleet:
+    try:
+        return fleets.decode(state)
+    except ValueError as error:
+        raise JournalCorrupt(
+            f"the snapshot at {seq} is not a fleet of this version: {error}", seq=seq
+        ) from error

@@ -1,0 +1,312 @@
+"""The remote calls: each becomes a message to the machine, or a reading of its fleet.
+
+A call that changes something is answered when its facts are in the journal. A reading waits until
+what it would show is there too. What a request may hold, and who may send it, was checked before
+(`navarch.wire`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import TypeVar
+
+from navarch.controlplane.runtime import Runtime
+from navarch.core import explain
+from navarch.core.model import messages as msg
+from navarch.core.model.fleet import Fleet
+from navarch.core.model.instance import Instance
+from navarch.core.model.node import Node
+from navarch.core.model.pool import Pool
+from navarch.core.sentences import sentence
+from navarch.core.settings import Settings
+from navarch.errors import WireError
+from navarch.stores.base import Recorded
+from navarch.wire import answers, codec
+from navarch.wire.generated import navarch_pb2 as pb
+from navarch.wire.queries import InstanceQuery, NodeQuery, Subject, SubjectKind
+
+# The library's context of a call: nothing here needs it, whoever calls was checked before.
+_Context = object
+_A = TypeVar("_A")
+
+WATCH_PAGE = 500
+"""Facts that a watcher is sent from one reading of the journal: it bounds what waits for it."""
+EXPLAIN_FACTS = 50
+"""Facts that an explanation quotes, the newest ones."""
+
+
+class Service:
+    """Answers every method of ``navarch.ControlPlaneService``."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        """Answer for this runtime."""
+        self._runtime = runtime
+
+    @property
+    def _fleet(self) -> Fleet:
+        return self._runtime.machine.fleet
+
+    @property
+    def _settings(self) -> Settings:
+        return self._runtime.machine.strategies.settings
+
+    async def _ask(self, message: msg.Message, expected: type[_A]) -> _A:
+        """Have the machine look at a message; its refusal becomes an error of the call."""
+        answer = await self._runtime.ask(message)
+        if isinstance(answer, msg.Refused):
+            raise answers.refusal(answer)
+        assert isinstance(answer, expected), f"{answer!r} to {type(message).__name__}"
+        return answer
+
+    # --- agents --------------------------------------------------------------------------
+
+    async def register_node(
+        self, request: pb.RegisterNodeRequest, _ctx: _Context
+    ) -> pb.RegisterNodeResponse:
+        """Let a node join, or describe itself anew."""
+        await self._ask(codec.register_node(request), msg.Accepted)
+        return answers.registered(self._settings)
+
+    async def heartbeat(self, request: pb.HeartbeatRequest, _ctx: _Context) -> pb.HeartbeatResponse:
+        """Take a sign of life."""
+        accepted = await self._ask(codec.heartbeat(request), msg.HeartbeatAccepted)
+        return answers.heartbeat(accepted, self._settings)
+
+    async def send_heartbeat(
+        self, request: pb.HeartbeatRequest, ctx: _Context
+    ) -> pb.HeartbeatResponse:
+        """Do the same, under the older name."""
+        return await self.heartbeat(request, ctx)
+
+    async def heartbeat_batch(
+        self, request: pb.HeartbeatBatchRequest, _ctx: _Context
+    ) -> pb.HeartbeatBatchResponse:
+        """Take many signs of life; the nodes that must register first are named."""
+        heartbeats = codec.heartbeats(request)
+        answered = await self._runtime.ask_all(heartbeats) if heartbeats else []
+        unknown = [
+            heartbeat.node_id
+            for heartbeat, answer in zip(heartbeats, answered, strict=True)
+            if isinstance(answer, msg.Refused)
+        ]
+        return pb.HeartbeatBatchResponse(
+            acknowledged=len(heartbeats) - len(unknown), unknown_node_ids=unknown
+        )
+
+    async def report_health(
+        self, request: pb.ReportHealthRequest, _ctx: _Context
+    ) -> pb.ReportHealthResponse:
+        """Take what a node's sensors and checks found."""
+        message = codec.report_health(request)
+        await self._ask(message, msg.Accepted)
+        return answers.report_health(self._fleet.nodes[message.node_id].status)
+
+    async def poll_commands(
+        self, request: pb.GetNodeCommandsRequest, _ctx: _Context
+    ) -> pb.GetNodeCommandsResponse:
+        """Hand out what waits for a node."""
+        message = codec.poll_commands(request, acknowledges=True)
+        return answers.commands(await self._ask(message, msg.CommandsHanded))
+
+    async def get_node_commands(
+        self, request: pb.GetNodeCommandsRequest, _ctx: _Context
+    ) -> pb.GetNodeCommandsResponse:
+        """Do the same for an agent that never acknowledges."""
+        message = codec.poll_commands(request, acknowledges=False)
+        return answers.commands(await self._ask(message, msg.CommandsHanded))
+
+    async def ack_command(
+        self, request: pb.AckCommandRequest, _ctx: _Context
+    ) -> pb.AckCommandResponse:
+        """Take the outcome of a command."""
+        await self._ask(codec.ack_command(request), msg.Accepted)
+        return pb.AckCommandResponse(acknowledged=True)
+
+    # --- operators: nodes and instances --------------------------------------------------
+
+    async def issue_command(
+        self, request: pb.IssueCommandRequest, _ctx: _Context
+    ) -> pb.IssueCommandResponse:
+        """Note what an operator wants of a node."""
+        accepted = await self._ask(codec.issue_command(request), msg.CommandAccepted)
+        return answers.command_issued(accepted)
+
+    async def list_nodes(
+        self, request: pb.ListNodesRequest, _ctx: _Context
+    ) -> pb.ListNodesResponse:
+        """List nodes by id. Cost: O(nodes)."""
+        query = codec.node_query(request)
+        await self._runtime.settled()
+        nodes = {node.id: node for node in self._fleet.nodes.values() if _fits(node, query)}
+        ids, token = query.page.of(sorted(nodes))
+        return pb.ListNodesResponse(
+            nodes=[self._shown_node(nodes[id_]) for id_ in ids], next_page_token=token
+        )
+
+    async def get_node(self, request: pb.GetNodeRequest, _ctx: _Context) -> pb.GetNodeResponse:
+        """Show one node."""
+        await self._runtime.settled()
+        node = _known("node", request.node_id, self._fleet.nodes.get(request.node_id))
+        return pb.GetNodeResponse(node=self._shown_node(node))
+
+    def _shown_node(self, node: Node) -> pb.NodeInfo:
+        return answers.node_info(node, self._runtime.machine.sightings.heard.get(node.id))
+
+    async def list_instances(
+        self, request: pb.ListInstancesRequest, _ctx: _Context
+    ) -> pb.ListInstancesResponse:
+        """List instances by id, ended ones included. Cost: O(instances)."""
+        query = codec.instance_query(request)
+        await self._runtime.settled()
+        instances = {
+            instance.id: instance
+            for instance in self._fleet.instances.values()
+            if _is_wanted(instance, query)
+        }
+        ids, token = query.page.of(sorted(instances))
+        return pb.ListInstancesResponse(
+            instances=[answers.instance_info(instances[id_]) for id_ in ids],
+            next_page_token=token,
+        )
+
+    async def get_instance(
+        self, request: pb.GetInstanceRequest, _ctx: _Context
+    ) -> pb.GetInstanceResponse:
+        """Show one instance."""
+        await self._runtime.settled()
+        id_ = request.instance_id
+        instance = _known("instance", id_, self._fleet.instances.get(id_))
+        return pb.GetInstanceResponse(instance=answers.instance_info(instance))
+
+    # --- operators: pools ----------------------------------------------------------------
+
+    async def list_pools(
+        self, request: pb.ListPoolsRequest, _ctx: _Context
+    ) -> pb.ListPoolsResponse:
+        """List all pools by name. Cost: O(pools × instances)."""
+        del request  # it has no fields
+        await self._runtime.settled()
+        pools = sorted(self._fleet.pools.values(), key=lambda pool: pool.name)
+        return pb.ListPoolsResponse(pools=[self._shown_pool(pool) for pool in pools])
+
+    async def get_pool(self, request: pb.GetPoolRequest, _ctx: _Context) -> pb.GetPoolResponse:
+        """Show one pool."""
+        await self._runtime.settled()
+        pool = _known("pool", request.pool_name, self._fleet.pools.get(request.pool_name))
+        return pb.GetPoolResponse(pool=self._shown_pool(pool))
+
+    async def scale_pool(
+        self, request: pb.ScalePoolRequest, _ctx: _Context
+    ) -> pb.ScalePoolResponse:
+        """Set how many nodes a pool wants."""
+        message = codec.scale_pool(request)
+        await self._ask(message, msg.Accepted)
+        return pb.ScalePoolResponse(pool=self._shown_pool(self._fleet.pools[message.pool]))
+
+    async def pause_pool(
+        self, request: pb.PausePoolRequest, _ctx: _Context
+    ) -> pb.PausePoolResponse:
+        """Stop a pool, or let it go on."""
+        message = codec.pause_pool(request)
+        await self._ask(message, msg.Accepted)
+        return pb.PausePoolResponse(pool=self._shown_pool(self._fleet.pools[message.pool]))
+
+    def _shown_pool(self, pool: Pool) -> pb.PoolInfo:
+        members = (
+            (instance, self._fleet.node_of(instance))
+            for instance in self._fleet.instances_of(pool.name)
+        )
+        return answers.pool_info(pool, members)
+
+    # --- operators: history --------------------------------------------------------------
+
+    async def list_events(
+        self, request: pb.ListEventsRequest, _ctx: _Context
+    ) -> pb.ListEventsResponse:
+        """List facts from the journal."""
+        query = codec.event_query(request)
+        recorded = await self._runtime.store.read(
+            after=query.after_seq,
+            limit=query.limit,
+            subject=query.subject or None,
+            since=query.since,
+            newest_first=query.newest_first,
+        )
+        return pb.ListEventsResponse(
+            events=[_shown_fact(each) for each in recorded], last_seq=self._runtime.seq
+        )
+
+    async def watch_events(
+        self, request: pb.WatchEventsRequest, _ctx: _Context
+    ) -> AsyncIterator[pb.WatchEventsResponse]:
+        """Send facts as they come, for as long as the caller listens."""
+        query = codec.watch_query(request)
+        after = self._runtime.seq if query.after_seq is None else query.after_seq
+        while True:
+            known = self._runtime.seq
+            recorded = await self._runtime.store.read(
+                after=after, limit=WATCH_PAGE, subject=query.subject or None
+            )
+            for each in recorded:
+                yield pb.WatchEventsResponse(event=_shown_fact(each))
+            if len(recorded) == WATCH_PAGE:
+                after = recorded[-1].seq
+                continue
+            after = max(after, known, recorded[-1].seq if recorded else 0)
+            await self._runtime.wait_appended(after)
+
+    async def explain(self, request: pb.ExplainRequest, _ctx: _Context) -> pb.ExplainResponse:
+        """Say why something is as it is."""
+        subject = codec.subject(request)
+        await self._runtime.settled()
+        lines = list(self._explanation(subject, self._runtime.clock.now()))
+        recorded = await self._runtime.store.read(
+            subject=subject.id, limit=EXPLAIN_FACTS, newest_first=True
+        )
+        facts = [
+            answers.explain_fact(each.seq, each.event, sentence(each.event))
+            for each in reversed(recorded)
+        ]
+        return answers.explanation(lines, facts)
+
+    def _explanation(self, subject: Subject, now: datetime) -> list[str]:
+        fleet, seen = self._fleet, self._runtime.machine.sightings
+        match subject.kind:
+            case SubjectKind.NODE:
+                node = _known("node", subject.id, fleet.nodes.get(subject.id))
+                return list(explain.explain_node(fleet, seen, node, now, self._settings))
+            case SubjectKind.INSTANCE:
+                instance = _known("instance", subject.id, fleet.instances.get(subject.id))
+                return list(explain.explain_instance(seen, instance, now))
+            case SubjectKind.POOL:
+                pool = _known("pool", subject.id, fleet.pools.get(subject.id))
+                return list(explain.explain_pool(fleet, seen, pool, now, self._settings))
+
+
+def _known(kind: str, id_: str, found: _A | None) -> _A:
+    if found is None:
+        raise WireError("not_found", f"{kind} {id_[:253]!r} is not known")
+    return found
+
+
+def _fits(node: Node, query: NodeQuery) -> bool:
+    return (
+        query.provider in ("", node.provider)
+        and query.region in ("", node.region)
+        and query.pool in ("", node.pool)
+        and query.status in (None, node.status)
+    )
+
+
+def _is_wanted(instance: Instance, query: InstanceQuery) -> bool:
+    return (
+        query.provider in ("", instance.provider)
+        and query.region in ("", instance.region)
+        and query.pool in ("", instance.pool)
+        and query.state in (None, instance.state)
+    )
+
+
+def _shown_fact(recorded: Recorded) -> pb.EventInfo:
+    return answers.event_info(recorded.seq, recorded.event, sentence(recorded.event))

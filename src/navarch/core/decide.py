@@ -1,0 +1,52 @@
+"""Deciding: the whole state is looked at, and every wish is a fact with its reason.
+
+Level-triggered: what woke us does not matter. The stages below come in the order of their
+dependence; each sees the facts of those before it. Deciding changes nothing, and deciding again
+right after folding its own facts yields nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+from navarch.core import capacity, fold, health, inventory, lifecycle, liveness, repair
+from navarch.core.model import events as ev
+from navarch.core.model.fleet import Fleet
+from navarch.core.model.sightings import Sightings
+from navarch.core.strategies import Strategies
+
+Stage = Callable[[Fleet, Sightings, datetime, Strategies], Iterator[ev.Fact]]
+
+STAGES: tuple[Stage, ...] = (
+    lambda fleet, seen, now, how: liveness.lost(fleet, seen, now, how.settings),
+    lambda fleet, _seen, now, how: health.judge(fleet, now, how.policy, how.settings),
+    lambda fleet, _seen, now, how: lifecycle.overdue(fleet, now, how.settings),
+    lambda fleet, _seen, now, _how: lifecycle.retired(fleet, now),
+    lambda fleet, _seen, now, _how: lifecycle.settled_commands(fleet, now),
+    lambda fleet, seen, now, how: inventory.condemned_orphans(fleet, seen, now, how.settings),
+    lambda fleet, _seen, now, _how: capacity.surplus(fleet, now),
+    lambda fleet, _seen, now, _how: repair.brakes(fleet, now),
+    lambda fleet, seen, now, how: repair.condemned(fleet, seen, now, how.settings),
+    lambda fleet, _seen, now, _how: repair.replaced(fleet, now),
+    lambda fleet, _seen, now, how: capacity.launches(fleet, now, how.settings),
+    lambda fleet, _seen, now, how: lifecycle.forgotten(fleet, now, how.settings),
+)
+
+
+def decide(
+    fleet: Fleet, sightings: Sightings, now: datetime, strategies: Strategies
+) -> list[ev.Fact]:
+    """Say what we want, given everything known. Cost: O(pools × instances + nodes)."""
+    plan = fleet
+    facts: list[ev.Fact] = []
+    for stage in STAGES:
+        wanted = list(stage(plan, sightings, now, strategies))
+        if not wanted:
+            continue
+        if plan is fleet:
+            plan = fleet.copy()
+        for fact in wanted:
+            fold.apply(plan, fact)
+        facts += wanted
+    return facts

@@ -1,0 +1,138 @@
+"""Explaining: why a node, an instance or a pool is as it is, and what happens next.
+
+An explanation is read off the same state and the same functions that decide, so it can not tell
+another story than the one that is acted on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from navarch.core import capacity, liveness, repair
+from navarch.core.model.fleet import Fleet
+from navarch.core.model.instance import Instance, InstanceState
+from navarch.core.model.node import Contact, Node, Phase
+from navarch.core.model.pool import Pool
+from navarch.core.model.sightings import Sightings
+from navarch.core.settings import Settings
+
+
+def explain_node(
+    fleet: Fleet, sightings: Sightings, node: Node, now: datetime, settings: Settings
+) -> Iterator[str]:
+    """Say how a node stands on each axis, and what will be done about it, line by line."""
+    yield f"node {node.id} is {node.status.value}: {node.because}"
+    yield (
+        f"phase {node.phase.value}, health {node.health.value}, intent {node.intent.value}, "
+        f"contact {node.contact.value}"
+    )
+    if node.phase is not Phase.TERMINATED:
+        yield from _silence(fleet, sightings, node, now, settings)
+    for command in fleet.commands_for(node.id):
+        yield f"command {command.id} ({command.type.value}) is {command.state.value}"
+    instance = fleet.instances.get(node.instance_id)
+    if instance is None:
+        yield "it was not launched here: it is watched, but never replaced"
+        return
+    if node.contact is Contact.LOST and instance.live and not instance.condemned:
+        yield from _prospects(fleet, sightings, node, now, settings)
+    yield from explain_instance(sightings, instance, now)
+
+
+def _silence(
+    fleet: Fleet, sightings: Sightings, node: Node, now: datetime, settings: Settings
+) -> Iterator[str]:
+    silence = (now - liveness.heard_last(fleet, sightings, node)).total_seconds()
+    limit = settings.silence_max.total_seconds()
+    yield f"heard {silence:.1f} s ago; it counts as lost after {limit:g} s"
+
+
+def _prospects(
+    fleet: Fleet, sightings: Sightings, node: Node, now: datetime, settings: Settings
+) -> Iterator[str]:
+    """Why a lost node has not been condemned yet."""
+    pool = fleet.pools.get(node.pool)
+    if pool is None:
+        yield "its pool is not known: nothing will be done"
+    elif pool.asleep:
+        yield f"not replaced: pool {pool.name} {_asleep_because(pool)}"
+    elif pool.brake_because:
+        yield f"not replaced: repair of pool {pool.name} is halted: {pool.brake_because}"
+    elif repair.released_lately(pool, now, settings):
+        yield f"not replaced yet: repair of pool {pool.name} was halted until a moment ago"
+    elif not pool.spec.auto_replace:
+        yield f"not replaced: auto_replace is off in pool {pool.name}"
+    elif obstacle := repair.obstacle(fleet, sightings, node, now, settings):
+        yield f"not replaced yet: {obstacle}"
+    else:
+        yield from _budget(fleet, pool, now)
+
+
+def _asleep_because(pool: Pool) -> str:
+    if pool.retired:
+        return "is no longer in the configuration"
+    return f"is paused: {pool.paused_because}"
+
+
+def _budget(fleet: Fleet, pool: Pool, now: datetime) -> Iterator[str]:
+    at_once = repair.budget_at_once(fleet, pool)
+    this_hour = repair.budget_this_hour(pool, now)
+    yield (
+        f"budget of pool {pool.name}: {max(at_once, 0)} more may be replaced now, "
+        f"{max(this_hour, 0)} more within the hour"
+    )
+
+
+def explain_instance(sightings: Sightings, instance: Instance, now: datetime) -> Iterator[str]:
+    """Say where an instance is in its life, and what it waits for, line by line."""
+    name = f" as {instance.ref}" if instance.ref else ""
+    yield (
+        f"instance {instance.id} of {instance.provider}{name} is {instance.state.value}: "
+        f"{instance.because}"
+    )
+    if instance.uncertain_since is not None:
+        waited = (now - instance.uncertain_since).total_seconds()
+        yield f"whether the machine exists is unknown since {waited:.0f} s: it is looked up"
+    if instance.condemned and instance.live:
+        yield f"it will be replaced: {instance.condemned_because}"
+    if instance.state is InstanceState.TERMINATING and instance.terminate_accepted_at is None:
+        yield f"{instance.provider} has not agreed to end it yet"
+    missing_since = sightings.missing.get(instance.id)
+    if missing_since is not None:
+        waited = (now - missing_since).total_seconds()
+        yield f"{instance.provider} has not listed it for {waited:.0f} s"
+    trouble = sightings.troubles.get(instance.provider)
+    if trouble:
+        yield f"{instance.provider} can not be asked: {trouble}"
+
+
+def explain_pool(
+    fleet: Fleet, sightings: Sightings, pool: Pool, now: datetime, settings: Settings
+) -> Iterator[str]:
+    """Say what a pool wants, what it has, and what stands between the two, line by line."""
+    spec = pool.spec
+    yield (
+        f"pool {pool.name} wants {pool.target} nodes, within {spec.min_nodes} and "
+        f"{spec.max_nodes}: {pool.target_because}"
+    )
+    counted = capacity.count(fleet, pool)
+    nodes = [node for i in counted.current if (node := fleet.node_of(i)) is not None]
+    serving = sum(node.serving for node in nodes)
+    booting = len(counted.current) - len(nodes)
+    yield (
+        f"{len(counted.current)} count: {serving} serve, {booting} boot; {counted.existing} "
+        f"machines may exist, ending and condemned ones included"
+    )
+    if pool.asleep:
+        yield f"nothing is bought or repaired: it {_asleep_because(pool)}"
+    if pool.brake_because:
+        yield f"repair is halted: {pool.brake_because}"
+    retry_at = capacity.retry_at(pool, now, settings)
+    if retry_at > now:
+        wait = (retry_at - now).total_seconds()
+        yield f"buys again in {wait:.0f} s after {pool.failures} failures, the last: {pool.failure}"
+    yield from _budget(fleet, pool, now)
+    trouble = sightings.troubles.get(spec.provider)
+    if trouble:
+        yield f"{spec.provider} can not be asked: {trouble}"

@@ -1,0 +1,349 @@
+"""Interpreting: saying what a message teaches.
+
+Total: every message that decodes yields facts, or nothing, or a refusal with its reason, never an
+exception. It chooses no policy: what to do about what was learned is decided elsewhere. Stale and
+repeated messages teach nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import assert_never
+
+from navarch.core import inventory, requests
+from navarch.core.model import events as ev
+from navarch.core.model import ids
+from navarch.core.model import messages as msg
+from navarch.core.model.command import CommandState, CommandType
+from navarch.core.model.fleet import Fleet
+from navarch.core.model.instance import InstanceState
+from navarch.core.model.node import Contact, Intent, Node, Phase
+from navarch.core.model.report import CheckResult, Health, folded
+from navarch.core.model.sightings import Sightings
+from navarch.core.settings import Settings
+
+REPORTABLE = frozenset(
+    {
+        CommandState.RUNNING,
+        CommandState.SUCCEEDED,
+        CommandState.FAILED,
+        CommandState.REFUSED,
+    }
+)
+"""What a node may say of a command; the other states are ours to give."""
+
+Learned = Sequence[ev.Fact] | msg.Refused
+
+
+def interpret(
+    fleet: Fleet, sightings: Sightings, message: msg.Message, now: datetime, settings: Settings
+) -> Learned:
+    """Say what a message teaches; refused requests teach nothing and are told why."""
+    if not fleet.tag and not isinstance(message, msg.Found):
+        return msg.Refused(msg.Refusal.FAILED_PRECONDITION, "no fleet has been founded yet")
+    match message:
+        case msg.Heartbeat():
+            return _heartbeat(fleet, message, now)
+        case msg.RegisterNode():
+            return _register(fleet, message, now, settings)
+        case msg.ReportHealth():
+            return _report(fleet, message, now)
+        case msg.PollCommands():
+            return _poll(fleet, message, now)
+        case msg.AckCommand():
+            return _acknowledge(fleet, message, now)
+        case msg.IssueCommand() | msg.ScalePool() | msg.PausePool():
+            return requests.interpret(fleet, message, now, settings)
+        case msg.Found() | msg.Resume() | msg.ConfigurePools():
+            return _begin(fleet, message, now)
+        case msg.Launched() | msg.LaunchRefused() | msg.LaunchLost():
+            return _launch_answered(fleet, message, now)
+        case msg.TerminateAnswered():
+            return _terminate_answered(fleet, message, now)
+        case msg.InventoryTaken():
+            return list(inventory.learned(fleet, sightings, message, now, settings))
+        case msg.InventoryFailed() | msg.Tick():
+            return ()
+        case _:
+            assert_never(message)
+
+
+# --- agents ----------------------------------------------------------------------------------
+
+
+def _known(fleet: Fleet, node_id: str) -> Node | msg.Refused:
+    node = fleet.nodes.get(node_id)
+    if node is None:
+        return msg.Refused(
+            msg.Refusal.NOT_FOUND, f"node {node_id} is not registered: register it first"
+        )
+    if node.phase is Phase.TERMINATED:
+        return msg.Refused(
+            msg.Refusal.FAILED_PRECONDITION, f"node {node_id} has ended: {node.because}"
+        )
+    return node
+
+
+def _heartbeat(fleet: Fleet, message: msg.Heartbeat, now: datetime) -> Learned:
+    node = _known(fleet, message.node_id)
+    if isinstance(node, msg.Refused):
+        return node
+    return [*_speaks_again(node, now), *_shown_done(fleet, node.id, now)]
+
+
+def _speaks_again(node: Node, now: datetime) -> list[ev.Fact]:
+    if node.contact is Contact.CONNECTED:
+        return []
+    silence = f" after {(now - node.lost_at).total_seconds():.0f} s" if node.lost_at else ""
+    return [ev.NodeReturned(now, node.id, f"it speaks again{silence}")]
+
+
+def _shown_done(fleet: Fleet, node_id: str, now: datetime) -> list[ev.Fact]:
+    """Agents of the older protocol never acknowledge: that they live on has to do."""
+    if node_id not in fleet.pending:
+        return []
+    return [
+        ev.CommandFinished(
+            now,
+            command.id,
+            node_id,
+            CommandState.SUCCEEDED,
+            "delivered; its agent does not acknowledge",
+        )
+        for command in fleet.commands_for(node_id)
+        if command.state is CommandState.DELIVERED and not command.acknowledges
+    ]
+
+
+def _register(
+    fleet: Fleet, message: msg.RegisterNode, now: datetime, settings: Settings
+) -> Learned:
+    refusal = _unwelcome(fleet, message.node_id, settings)
+    if refusal is not None:
+        return refusal
+    described = _described(fleet, message, now)
+    node = fleet.nodes.get(message.node_id)
+    if node is None:
+        return [described]
+    facts = _speaks_again(node, now)
+    if not _is_described_as(node, described):
+        facts.append(described)
+    return facts
+
+
+def _unwelcome(fleet: Fleet, node_id: str, settings: Settings) -> msg.Refused | None:
+    instance = fleet.instances.get(node_id)
+    if instance is not None and not instance.live:
+        return msg.Refused(
+            msg.Refusal.FAILED_PRECONDITION,
+            f"instance {node_id} is {instance.state.value}: {instance.because}",
+        )
+    node = fleet.nodes.get(node_id)
+    if node is not None and node.phase is not Phase.ACTIVE:
+        return msg.Refused(
+            msg.Refusal.FAILED_PRECONDITION, f"node {node_id} has ended: {node.because}"
+        )
+    if instance is None and ids.is_instance_id(node_id, fleet.tag):
+        return msg.Refused(
+            msg.Refusal.FAILED_PRECONDITION,
+            f"{node_id} is the name of an instance of this fleet that does not exist",
+        )
+    if instance is None and node is None:
+        foreign = sum(not node.instance_id for node in fleet.nodes.values())
+        if foreign >= settings.external_nodes_max:
+            return msg.Refused(
+                msg.Refusal.RESOURCE_EXHAUSTED,
+                f"{foreign} machines that were not launched here are registered already, "
+                f"at most {settings.external_nodes_max} may be",
+            )
+    return None
+
+
+def _described(fleet: Fleet, message: msg.RegisterNode, now: datetime) -> ev.NodeRegistered:
+    instance = fleet.instances.get(message.node_id)
+    return ev.NodeRegistered(
+        now,
+        message.node_id,
+        provider=instance.provider if instance else message.provider,
+        region=message.region or (instance.region if instance else ""),
+        zone=message.zone or (instance.zone if instance else ""),
+        instance_type=message.instance_type or (instance.instance_type if instance else ""),
+        pool=instance.pool if instance else "",
+        instance_id=instance.id if instance else "",
+        gpus=message.gpus,
+        metadata=message.metadata,
+    )
+
+
+def _is_described_as(node: Node, described: ev.NodeRegistered) -> bool:
+    return all(
+        getattr(node, name) == getattr(described, name)
+        for name in ("provider", "region", "zone", "instance_type", "pool", "gpus", "metadata")
+    )
+
+
+def _report(fleet: Fleet, message: msg.ReportHealth, now: datetime) -> Learned:
+    node = _known(fleet, message.node_id)
+    if isinstance(node, msg.Refused):
+        return node
+    events = folded(message.events)
+    results = tuple(result for result in message.results if result.status is not Health.UNKNOWN)
+    last = node.report
+    repeated = last is not None and last.events == events and _agree(last.results, results)
+    bad = bool(events) or any(result.status is not Health.HEALTHY for result in results)
+    healing = not bad and bool(results) and node.health is not Health.HEALTHY
+    facts = _speaks_again(node, now)
+    if healing or (bad and not repeated):
+        facts.append(ev.HealthReported(now, node.id, results, events))
+    return [*facts, *_shown_done(fleet, node.id, now)]
+
+
+def _agree(these: tuple[CheckResult, ...], those: tuple[CheckResult, ...]) -> bool:
+    """Whether checks said the same, whenever they said it. An event is another one each time."""
+    said, says = (
+        [(each.check_name, each.status, each.message, each.details) for each in results]
+        for results in (these, those)
+    )
+    return said == says
+
+
+def _poll(fleet: Fleet, message: msg.PollCommands, now: datetime) -> Learned:
+    node = _known(fleet, message.node_id)
+    if isinstance(node, msg.Refused):
+        return node
+    delivered = [
+        ev.CommandDelivered(now, command.id, node.id, message.acknowledges)
+        for command in fleet.commands_for(node.id)
+        if command.state is CommandState.ISSUED
+    ]
+    return [*_speaks_again(node, now), *delivered]
+
+
+def _acknowledge(fleet: Fleet, message: msg.AckCommand, now: datetime) -> Learned:
+    command = fleet.commands.get(message.command_id)
+    if command is None:
+        return msg.Refused(msg.Refusal.NOT_FOUND, f"command {message.command_id} is not known")
+    if command.node_id != message.node_id:
+        return msg.Refused(
+            msg.Refusal.PERMISSION_DENIED,
+            f"command {command.id} was not given to node {message.node_id}",
+        )
+    if message.state not in REPORTABLE:
+        return msg.Refused(
+            msg.Refusal.INVALID_ARGUMENT, f"{message.state.value} is no state that a node reports"
+        )
+    facts: list[ev.Fact] = []
+    node = fleet.nodes.get(command.node_id)
+    if node is not None and node.phase is not Phase.TERMINATED:
+        facts += _speaks_again(node, now)
+    if not command.finished and command.state is not message.state:
+        facts.append(
+            ev.CommandFinished(
+                now,
+                command.id,
+                command.node_id,
+                message.state,
+                message.message,
+                message.output,
+            )
+        )
+    elif command.state is not CommandState.EXPIRED:
+        return facts  # heard before
+    return [*facts, *_consequence(fleet, command.node_id, command.type, message, now)]
+
+
+def _consequence(
+    fleet: Fleet, node_id: str, type_: CommandType, message: msg.AckCommand, now: datetime
+) -> list[ev.Fact]:
+    node = fleet.nodes.get(node_id)
+    if node is None or message.state is not CommandState.SUCCEEDED:
+        return []
+    if type_ is CommandType.DRAIN and node.intent is Intent.DRAINING:
+        because = message.message or "its agent has drained it"
+        return [ev.IntentChanged(now, node_id, Intent.DRAINED, because)]
+    if type_ is CommandType.TERMINATE and node.phase is Phase.TERMINATING and not node.instance_id:
+        return [ev.NodeRetired(now, node_id, "its agent has ended as told")]
+    return []
+
+
+# --- the process itself ----------------------------------------------------------------------
+
+
+def _begin(
+    fleet: Fleet, message: msg.Found | msg.Resume | msg.ConfigurePools, now: datetime
+) -> Learned:
+    match message:
+        case msg.Found():
+            return [] if fleet.tag else [ev.FleetFounded(now, message.tag)]
+        case msg.Resume():
+            return [ev.Resumed(now, message.version, message.holder)]
+        case msg.ConfigurePools():
+            return _configure(fleet, message, now)
+        case _:
+            assert_never(message)
+
+
+def _configure(fleet: Fleet, message: msg.ConfigurePools, now: datetime) -> list[ev.Fact]:
+    facts: list[ev.Fact] = []
+    for spec in message.pools:
+        pool = fleet.pools.get(spec.name)
+        if pool is None or pool.retired or pool.spec != spec:
+            facts.append(ev.PoolConfigured(now, spec))
+    configured = {spec.name for spec in message.pools}
+    because = "the configuration does not name it any more"
+    facts += [
+        ev.PoolRetired(now, pool.name, because)
+        for pool in fleet.pools.values()
+        if pool.name not in configured and not pool.retired
+    ]
+    return facts
+
+
+# --- outcomes of effects ---------------------------------------------------------------------
+
+
+def _launch_answered(
+    fleet: Fleet, message: msg.Launched | msg.LaunchRefused | msg.LaunchLost, now: datetime
+) -> Learned:
+    instance = fleet.instances.get(message.instance_id)
+    if instance is None or instance.ended or instance.ref:
+        return ()  # a late answer; if it left a machine behind, an inventory will find it
+    waiting = instance.state is InstanceState.PROVISIONING
+    match message:
+        case msg.Launched():
+            machine = message.machine
+            return [
+                ev.InstanceLaunched(
+                    now,
+                    instance.id,
+                    machine.ref,
+                    because=f"{instance.provider} launched it",
+                    public_ip=machine.public_ip,
+                    private_ip=machine.private_ip,
+                    region=machine.region,
+                    zone=machine.zone,
+                )
+            ]
+        case msg.LaunchRefused():
+            because = f"{instance.provider}: {message.text}"
+            return [ev.LaunchFailed(now, instance.id, message.failure, because)] if waiting else ()
+        case msg.LaunchLost():
+            if instance.uncertain_since is not None:
+                return ()
+            because = f"{instance.provider}: {message.text}: looking it up"
+            return [ev.LaunchUncertain(now, instance.id, because)]
+        case _:
+            assert_never(message)
+
+
+def _terminate_answered(fleet: Fleet, message: msg.TerminateAnswered, now: datetime) -> Learned:
+    if message.error:
+        return ()
+    because = f"{message.provider} agreed to end it"
+    instance = fleet.instances.get(message.instance_id)
+    if instance is not None:
+        if instance.state is not InstanceState.TERMINATING or instance.ref != message.ref:
+            return ()
+        return [ev.TerminationAccepted(now, instance.id, because)]
+    return ()

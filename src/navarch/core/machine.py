@@ -1,0 +1,131 @@
+"""The machine: the verbs in a row, and nothing else.
+
+One writer owns it. It is fed batches of messages and the time; it answers with facts to journal
+and with what to tell whoever asked. It performs nothing: what the world is owed is asked of it
+after the facts are safe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from msgspec import Struct
+
+from navarch.core import fold, inventory
+from navarch.core.decide import decide
+from navarch.core.interpret import Learned, interpret
+from navarch.core.model import events as ev
+from navarch.core.model import messages as msg
+from navarch.core.model.actions import Action, Terminate
+from navarch.core.model.command import Command, CommandState
+from navarch.core.model.fleet import Fleet
+from navarch.core.model.sightings import Sightings
+from navarch.core.owed import owed
+from navarch.core.strategies import Strategies
+
+
+class Step(Struct):
+    """What one step brought."""
+
+    facts: list[ev.Fact]
+    """To be journaled, in this order, before anything leaves the process."""
+    answers: list[msg.Answer]
+    """One for each message of the batch, in its order."""
+
+
+class Machine:
+    """A fleet, what was seen of it, and how to decide about it."""
+
+    def __init__(self, fleet: Fleet | None = None, strategies: Strategies | None = None) -> None:
+        """Take over a fleet as its journal left it; without one, begin with an empty one."""
+        self.fleet = fleet or Fleet()
+        self.sightings = Sightings()
+        self.strategies = strategies or Strategies()
+
+    def step(self, batch: Sequence[msg.Message], now: datetime) -> Step:
+        """Learn from a batch of messages, decide, and fold all of it.
+
+        Decides only when there is a reason to look: something was learned, or time has passed.
+        """
+        facts: list[ev.Fact] = []
+        outcomes: list[tuple[msg.Message, Learned]] = []
+        look = False
+        for message in batch:
+            learned = interpret(self.fleet, self.sightings, message, now, self.strategies.settings)
+            outcomes.append((message, learned))
+            if isinstance(learned, msg.Refused):
+                continue
+            self._fold(learned)
+            facts += learned
+            self._observe(message, now)
+            look = look or bool(learned) or isinstance(message, msg.Tick)
+        if look:
+            decided = decide(self.fleet, self.sightings, now, self.strategies)
+            self._fold(decided)
+            facts += decided
+        return Step(facts, [self._answer(*outcome, now) for outcome in outcomes])
+
+    def owed(self, now: datetime) -> Iterator[Action]:
+        """Say what the world is owed. Ask only after the facts so far are in the journal."""
+        return owed(self.fleet, self.sightings, now, self.strategies.settings)
+
+    def _fold(self, facts: Sequence[ev.Fact]) -> None:
+        for fact in facts:
+            fold.apply(self.fleet, fact)
+            self._forget(fact)
+
+    def _forget(self, fact: ev.Fact) -> None:
+        """Drop what was seen of something that is over."""
+        match fact:
+            case ev.RecordsForgotten():
+                for id_ in (*fact.instances, *fact.nodes):
+                    self.sightings.forget(id_)
+            case ev.InstanceTerminated() | ev.InstanceVanished():
+                instance = self.fleet.instances[fact.instance_id]
+                action = Terminate(instance.provider, instance.ref, instance.id)
+                self.sightings.tried.pop(action.key, None)
+            case ev.OrphanRemoved():
+                self.sightings.tried.pop(Terminate(fact.provider, fact.ref).key, None)
+            case _:
+                pass
+
+    def _handed_out(self, node_id: str) -> tuple[Command, ...]:
+        """Unfinished commands that are marked as delivered; later ones wait for the next poll."""
+        commands = self.fleet.commands_for(node_id)
+        return tuple(each for each in commands if each.state is not CommandState.ISSUED)
+
+    def _observe(self, message: msg.Message, now: datetime) -> None:
+        """Remember what only memory keeps."""
+        match message:
+            case msg.Heartbeat():
+                self.sightings.heard[message.node_id] = now
+                if message.sample is not None:
+                    self.sightings.samples[message.node_id] = message.sample
+            case msg.RegisterNode() | msg.ReportHealth() | msg.PollCommands() | msg.AckCommand():
+                self.sightings.heard[message.node_id] = now
+            case msg.InventoryTaken():
+                inventory.observe(self.fleet, self.sightings, message, now)
+            case msg.InventoryFailed():
+                self.sightings.asked[message.provider] = now
+                self.sightings.troubles[message.provider] = message.text
+            case msg.TerminateAnswered():
+                action = Terminate(message.provider, message.ref, message.instance_id)
+                self.sightings.tried[action.key] = now
+            case _:
+                pass
+
+    def _answer(self, message: msg.Message, learned: Learned, now: datetime) -> msg.Answer:
+        """Tell whoever asked how things stand after the whole step."""
+        if isinstance(learned, msg.Refused):
+            return learned
+        match message:
+            case msg.Heartbeat():
+                return msg.HeartbeatAccepted(message.node_id in self.fleet.pending)
+            case msg.PollCommands():
+                return msg.CommandsHanded(self._handed_out(message.node_id))
+            case msg.IssueCommand():
+                issued = next(fact for fact in learned if isinstance(fact, ev.CommandIssued))
+                return msg.CommandAccepted(issued.command_id, now)
+            case _:
+                return msg.Accepted()

@@ -1,0 +1,89 @@
+"""An instance: one machine that we bought, or are buying, from a provider.
+
+::
+
+    PROVISIONING ──launched──▶ PENDING_REGISTRATION ──registered──▶ RUNNING
+         │    ╲                        │                               │
+      refused  ╲ requested             │ requested                     │ requested
+         ▼      ▼                      ▼                               ▼
+      FAILED   TERMINATING ◀───────────┴───────────────────────────────┘
+                    └──gone from the provider's list──▶ TERMINATED ◀── vanished by itself
+
+Every waiting state has a deadline (`navarch.core.lifecycle`). A machine whose launch has an
+unknown outcome stays PROVISIONING with `uncertain_since` set, and is looked up before anything
+is repeated.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from msgspec import Struct, field
+
+
+class InstanceState(StrEnum):
+    """Where an instance is in its life."""
+
+    PROVISIONING = "provisioning"
+    PENDING_REGISTRATION = "pending_registration"
+    RUNNING = "running"
+    TERMINATING = "terminating"
+    TERMINATED = "terminated"
+    FAILED = "failed"
+
+
+LIVE = frozenset(
+    {InstanceState.PROVISIONING, InstanceState.PENDING_REGISTRATION, InstanceState.RUNNING}
+)
+"""States in which an instance is wanted. Booting ones count: they were bought to be there."""
+
+ENDED = frozenset({InstanceState.TERMINATED, InstanceState.FAILED})
+"""States that nothing leaves."""
+
+
+class Instance(Struct, frozen=True, omit_defaults=True):
+    """One machine, from the wish to buy it until it is gone from the provider's list."""
+
+    id: str
+    """Ours, made before the launch; the provider gets it as name, label and token."""
+    pool: str
+    provider: str
+    state: InstanceState
+    requested_at: datetime
+    because: str
+    """Why it is in this state."""
+    instance_type: str = ""
+    region: str = ""
+    zone: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
+    ref: str = ""
+    """The provider's own id; empty until learned."""
+    public_ip: str = ""
+    private_ip: str = ""
+    uncertain_since: datetime | None = None
+    """When we lost sight of a launch or of a machine without a ref; None when all is known."""
+    launched_at: datetime | None = None
+    registered_at: datetime | None = None
+    terminating_since: datetime | None = None
+    terminate_accepted_at: datetime | None = None
+    """When the provider last agreed to end it; None before the first time."""
+    ended_at: datetime | None = None
+    condemned_at: datetime | None = None
+    """When repair decided to replace it; None while it is wanted."""
+    condemned_because: str = ""
+
+    @property
+    def live(self) -> bool:
+        """Whether the machine is wanted, booting included."""
+        return self.state in LIVE
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.state in ENDED
+
+    @property
+    def condemned(self) -> bool:
+        """Whether a replacement is being bought for it."""
+        return self.condemned_at is not None

@@ -1,0 +1,263 @@
+"""What arrives: requests of agents and operators, and outcomes of our own effects.
+
+Messages are not facts. `navarch.core.interpret` says what was learned from one; a message that
+teaches nothing leaves no trace in the journal.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from msgspec import Struct, field
+
+from navarch.core.model.command import Command, CommandState, CommandType
+from navarch.core.model.gpu import GPU, NodeSample
+from navarch.core.model.node import Metadata
+from navarch.core.model.pool import PoolSpec
+from navarch.core.model.report import CheckResult, HealthEvent
+
+# --- from agents -----------------------------------------------------------------------------
+
+
+class RegisterNode(Struct, frozen=True):
+    """An agent introduces its machine."""
+
+    node_id: str
+    provider: str = ""
+    region: str = ""
+    zone: str = ""
+    instance_type: str = ""
+    gpus: tuple[GPU, ...] = ()
+    metadata: Metadata = Metadata()
+
+
+class Heartbeat(Struct, frozen=True):
+    """A node says that it is there."""
+
+    node_id: str
+    sample: NodeSample | None = None
+    sent_at: datetime | None = None
+    """The sender's time: data."""
+
+
+class ReportHealth(Struct, frozen=True):
+    """A node says what its checks and sensors found."""
+
+    node_id: str
+    results: tuple[CheckResult, ...] = ()
+    events: tuple[HealthEvent, ...] = ()
+
+
+class PollCommands(Struct, frozen=True):
+    """A node asks what there is to do."""
+
+    node_id: str
+    acknowledges: bool = True
+    """Whether it will send results. Agents of the older protocol do not."""
+
+
+class AckCommand(Struct, frozen=True):
+    """A node says what came of a command."""
+
+    node_id: str
+    command_id: str
+    state: CommandState
+    message: str = ""
+    output: str = ""
+
+
+# --- from operators --------------------------------------------------------------------------
+
+
+class IssueCommand(Struct, frozen=True):
+    """An operator asks something of a node."""
+
+    node_id: str
+    type: CommandType
+    parameters: dict[str, str] = field(default_factory=dict)
+    reason: str = ""
+
+
+class ScalePool(Struct, frozen=True):
+    """An operator wants another number of nodes."""
+
+    pool: str
+    target: int
+    reason: str = ""
+
+
+class PausePool(Struct, frozen=True):
+    """An operator stops a pool, or lets it go on."""
+
+    pool: str
+    paused: bool
+    reason: str = ""
+
+
+# --- from the process itself -----------------------------------------------------------------
+
+
+class Found(Struct, frozen=True):
+    """The journal is empty: begin a fleet under this tag."""
+
+    tag: str
+
+
+class Resume(Struct, frozen=True):
+    """A control plane has folded the journal and starts to work."""
+
+    version: str
+    holder: str = ""
+
+
+class ConfigurePools(Struct, frozen=True):
+    """The configuration has these pools, and no others."""
+
+    pools: tuple[PoolSpec, ...]
+
+
+class Tick(Struct, frozen=True):
+    """Time has passed."""
+
+
+# --- outcomes of effects ---------------------------------------------------------------------
+
+
+class Machine(Struct, frozen=True):
+    """One line of a provider's inventory, as far as it concerns us."""
+
+    ref: str
+    """The provider's own id."""
+    fleet: str = ""
+    """The fleet tag it was labelled with at launch."""
+    instance_id: str = ""
+    """The id of ours it was labelled with at launch."""
+    going: bool = False
+    """Whether the provider says that it is ending or has ended."""
+    region: str = ""
+    zone: str = ""
+    public_ip: str = ""
+    private_ip: str = ""
+
+
+class Launched(Struct, frozen=True):
+    """The provider made the machine."""
+
+    instance_id: str
+    machine: Machine
+
+
+class LaunchRefused(Struct, frozen=True):
+    """The provider surely made nothing."""
+
+    instance_id: str
+    failure: str
+    """Which kind, as a class name of the provider's errors."""
+    text: str
+
+
+class LaunchLost(Struct, frozen=True):
+    """Nobody knows whether the provider made the machine."""
+
+    instance_id: str
+    text: str
+
+
+class TerminateAnswered(Struct, frozen=True):
+    """The provider agreed to end a machine, or did not find it; `error` is empty then.
+
+    With an `error` nothing is known, and the termination stays owed.
+    """
+
+    provider: str
+    ref: str
+    instance_id: str = ""
+    error: str = ""
+
+
+class InventoryTaken(Struct, frozen=True):
+    """What a provider has."""
+
+    provider: str
+    begun_at: datetime
+    """When the list was asked for: what happened later may be missing in it."""
+    list_lag: timedelta
+    """How long before `begun_at` a launch must have begun to be surely in it."""
+    machines: tuple[Machine, ...] = ()
+
+
+class InventoryFailed(Struct, frozen=True):
+    """A provider could not be asked."""
+
+    provider: str
+    text: str
+
+
+Message = (
+    RegisterNode
+    | Heartbeat
+    | ReportHealth
+    | PollCommands
+    | AckCommand
+    | IssueCommand
+    | ScalePool
+    | PausePool
+    | Found
+    | Resume
+    | ConfigurePools
+    | Tick
+    | Launched
+    | LaunchRefused
+    | LaunchLost
+    | TerminateAnswered
+    | InventoryTaken
+    | InventoryFailed
+)
+
+
+# --- answers ---------------------------------------------------------------------------------
+
+
+class Refusal(StrEnum):
+    """Why a request is refused, in the words of the Connect protocol."""
+
+    NOT_FOUND = "not_found"
+    INVALID_ARGUMENT = "invalid_argument"
+    FAILED_PRECONDITION = "failed_precondition"
+    PERMISSION_DENIED = "permission_denied"
+    RESOURCE_EXHAUSTED = "resource_exhausted"
+
+
+class Refused(Struct, frozen=True):
+    """The request was not accepted, nothing has changed, and this is why."""
+
+    code: Refusal
+    text: str
+
+
+class Accepted(Struct, frozen=True):
+    """The request was accepted and is as durable as the journal."""
+
+
+class HeartbeatAccepted(Struct, frozen=True):
+    """The heartbeat counts."""
+
+    commands_pending: bool = False
+    """Whether a poll would bring something."""
+
+
+class CommandsHanded(Struct, frozen=True):
+    """What the node has to do, oldest first."""
+
+    commands: tuple[Command, ...] = ()
+
+
+class CommandAccepted(Struct, frozen=True):
+    """The command is on its way."""
+
+    command_id: str
+    issued_at: datetime
+
+
+Answer = Refused | Accepted | HeartbeatAccepted | CommandsHanded | CommandAccepted

@@ -1,0 +1,89 @@
+"""A pool: how many nodes of which kind are wanted, and inside which limits."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from msgspec import Struct, field
+
+HOUR = timedelta(hours=1)
+
+TROUBLE_MEMORY = timedelta(minutes=15)
+"""After how long without another failure the earlier ones are forgotten: three times the longest
+wait between two launches, so that waiting for a retry is not mistaken for recovery."""
+
+YOUNG = timedelta(minutes=10)
+"""A machine that dies within this time after its launch counts as a failed launch: 73% of
+failures come in the first 10 minutes (Aegis, read November 2026)."""
+
+
+class Disruption(Struct, frozen=True):
+    """How much a pool may lose to our own repairs at one time."""
+
+    max_unavailable: int = 1
+    """Nodes being replaced at one time, at least 0.
+
+    One by default: losing one node of an unknown pool is the most that is safe to guess.
+    """
+    max_unavailable_percent: float = 0.0
+    """The same as a share of the pool's nodes, from 0 to 100. The larger of the two counts, so
+    that a percentage never leaves a pool of three without any repair."""
+    max_replacements_per_hour: int = 6
+    """Nodes condemned within any hour, at least 0.
+
+    Six by default: fleets of hundreds lose fewer than one node an hour to hardware, so a higher
+    rate is more likely a fault of ours, or of the network.
+    """
+
+
+class PoolSpec(Struct, frozen=True, omit_defaults=True):
+    """What the configuration says about a pool."""
+
+    name: str
+    provider: str
+    instance_type: str = ""
+    region: str = ""
+    zones: tuple[str, ...] = ()
+    min_nodes: int = 0
+    max_nodes: int = 1
+    labels: dict[str, str] = field(default_factory=dict)
+    ssh_key_names: tuple[str, ...] = ()
+    user_data: str = ""
+    auto_replace: bool = True
+    """Whether lost nodes are replaced without asking."""
+    disruption: Disruption = Disruption()
+
+
+class Pool(Struct, frozen=True, omit_defaults=True):
+    """A pool as the facts have made it."""
+
+    spec: PoolSpec
+    target: int
+    """Nodes wanted, always between the limits."""
+    target_because: str
+    paused: bool = False
+    """Whether an operator has stopped buying, repairing and scaling."""
+    paused_because: str = ""
+    retired: bool = False
+    """Whether the configuration no longer has it. Its machines stay until somebody decides."""
+    brake_because: str = ""
+    """Why repair is stopped by itself; empty while it is not."""
+    brake_ended_at: datetime | None = None
+    """When repair last went on after it had stopped by itself; None: it never stopped."""
+    failures: int = 0
+    """Rounds of launches that gave no lasting node; forgotten when the last is long ago."""
+    failed_at: datetime | None = None
+    failure: str = ""
+    """What the last one said."""
+    replacements: tuple[datetime, ...] = ()
+    """When nodes were condemned within the last hour, oldest first."""
+
+    @property
+    def name(self) -> str:
+        """The pool's name."""
+        return self.spec.name
+
+    @property
+    def asleep(self) -> bool:
+        """Whether nothing is bought or repaired for it."""
+        return self.paused or self.retired

@@ -1,0 +1,51 @@
+"""Sightings: readings that live in memory only, where the newest wins.
+
+Losing them changes nothing about what is safe to do, it only delays: after a restart every
+silence is counted anew, and an absence has to be seen again before it counts.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from msgspec import Struct, field
+
+from navarch.core.model.gpu import NodeSample
+from navarch.core.model.messages import Machine
+
+
+class Inventory(Struct, frozen=True):
+    """The newest list of one provider."""
+
+    begun_at: datetime
+    taken_at: datetime
+    list_lag: timedelta
+    machines: dict[str, Machine]
+    """By the provider's own id."""
+
+
+class Sightings(Struct):
+    """What was seen last, of nodes and of providers."""
+
+    heard: dict[str, datetime] = field(default_factory=dict)
+    """When each node was heard last, by our clock."""
+    samples: dict[str, NodeSample] = field(default_factory=dict)
+    """The newest sample of each node."""
+    inventories: dict[str, Inventory] = field(default_factory=dict)
+    """The newest inventory of each provider."""
+    missing: dict[str, datetime] = field(default_factory=dict)
+    """Instances that inventories do not show: since when, by the start of the first of them."""
+    strays: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    """Machines with our tag that belong to no instance, by (provider, ref): since when."""
+    troubles: dict[str, str] = field(default_factory=dict)
+    """What the newest failed inventory of a provider said; absent when it worked."""
+    asked: dict[str, datetime] = field(default_factory=dict)
+    """When each provider's newest inventory, good or failed, came in."""
+    tried: dict[str, datetime] = field(default_factory=dict)
+    """When an effect, by its key, was last tried in vain."""
+
+    def forget(self, node_id: str) -> None:
+        """Drop what was seen of a node that is no longer kept."""
+        self.heard.pop(node_id, None)
+        self.samples.pop(node_id, None)
+        self.missing.pop(node_id, None)

@@ -1,0 +1,203 @@
+"""Every fact in one sentence, as an operator would say it."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from navarch.core.model import events as ev
+from navarch.core.model.command import CommandState
+from navarch.core.model.report import Health
+
+
+def sentence(event: ev.Event) -> str:
+    """Say a fact in one sentence, its reason included, without a full stop.
+
+    Raises `TypeError` for an event that is not a fact of ours.
+    """
+    match event:
+        case ev.FleetFounded():
+            return f"the fleet {event.tag} was founded"
+        case ev.Resumed():
+            by = f" by {event.holder}" if event.holder else ""
+            return f"the journal was taken up{by}; every silence is counted anew"
+        case ev.RecordsForgotten():
+            number = len(event.instances) + len(event.nodes) + len(event.commands)
+            return f"{number} ended records were let go: {event.because}"
+        case (
+            ev.PoolConfigured()
+            | ev.PoolRetired()
+            | ev.TargetChanged()
+            | ev.PoolPaused()
+            | ev.PoolUnpaused()
+            | ev.RepairHalted()
+            | ev.RepairContinued()
+        ):
+            return _of_pool(event)
+        case (
+            ev.LaunchRequested()
+            | ev.InstanceLaunched()
+            | ev.LaunchFailed()
+            | ev.LaunchUncertain()
+            | ev.LaunchCleared()
+            | ev.TerminationRequested()
+            | ev.TerminationAccepted()
+            | ev.InstanceTerminated()
+            | ev.InstanceVanished()
+            | ev.InstanceCondemned()
+        ):
+            return _of_instance(event)
+        case ev.OrphanCondemned():
+            return (
+                f"machine {event.provider}/{event.ref} is nobody's, and will end: {event.because}"
+            )
+        case ev.OrphanRemoved():
+            return f"machine {event.provider}/{event.ref} is gone: {event.because}"
+        case (
+            ev.NodeRegistered()
+            | ev.NodeLost()
+            | ev.NodeReturned()
+            | ev.NodeDismissed()
+            | ev.NodeRetired()
+            | ev.IntentChanged()
+            | ev.HealthReported()
+            | ev.HealthJudged()
+        ):
+            return _of_node(event)
+        case ev.CommandIssued() | ev.CommandDelivered() | ev.CommandFinished():
+            return _of_command(event)
+        case _:
+            raise TypeError(f"{type(event).__name__} is no fact")
+
+
+def _of_pool(
+    event: ev.PoolConfigured
+    | ev.PoolRetired
+    | ev.TargetChanged
+    | ev.PoolPaused
+    | ev.PoolUnpaused
+    | ev.RepairHalted
+    | ev.RepairContinued,
+) -> str:
+    match event:
+        case ev.PoolConfigured():
+            spec = event.spec
+            return (
+                f"pool {spec.name} is configured for {spec.min_nodes} to {spec.max_nodes} nodes "
+                f"of {spec.provider}"
+            )
+        case ev.PoolRetired():
+            return f"pool {event.pool} is retired: {event.because}"
+        case ev.TargetChanged():
+            return f"pool {event.pool} wants {event.target} nodes: {event.because}"
+        case ev.PoolPaused():
+            return f"pool {event.pool} stands still: {event.because}"
+        case ev.PoolUnpaused():
+            return f"pool {event.pool} goes on: {event.because}"
+        case ev.RepairHalted():
+            return f"repair of pool {event.pool} is halted: {event.because}"
+        case ev.RepairContinued():
+            return f"repair of pool {event.pool} goes on: {event.because}"
+        case _:
+            assert_never(event)
+
+
+def _of_instance(
+    event: ev.LaunchRequested
+    | ev.InstanceLaunched
+    | ev.LaunchFailed
+    | ev.LaunchUncertain
+    | ev.LaunchCleared
+    | ev.TerminationRequested
+    | ev.TerminationAccepted
+    | ev.InstanceTerminated
+    | ev.InstanceVanished
+    | ev.InstanceCondemned,
+) -> str:
+    name = f"instance {event.instance_id}"
+    match event:
+        case ev.LaunchRequested():
+            return f"{name} is wanted from {event.provider}: {event.because}"
+        case ev.InstanceLaunched():
+            return f"{name} exists as {event.ref}: {event.because}"
+        case ev.LaunchFailed():
+            return f"{name} could not be launched ({event.failure}): {event.because}"
+        case ev.LaunchUncertain():
+            return f"{name} may or may not exist: {event.because}"
+        case ev.LaunchCleared():
+            return f"{name} does not exist and may be launched again: {event.because}"
+        case ev.TerminationRequested():
+            return f"{name} is to end: {event.because}"
+        case ev.TerminationAccepted():
+            return f"{name} is ending: {event.because}"
+        case ev.InstanceTerminated():
+            return f"{name} has ended: {event.because}"
+        case ev.InstanceVanished():
+            return f"{name} is gone by itself: {event.because}"
+        case ev.InstanceCondemned():
+            return f"{name} will be replaced: {event.because}"
+        case _:
+            assert_never(event)
+
+
+def _of_node(
+    event: ev.NodeRegistered
+    | ev.NodeLost
+    | ev.NodeReturned
+    | ev.NodeDismissed
+    | ev.NodeRetired
+    | ev.IntentChanged
+    | ev.HealthReported
+    | ev.HealthJudged,
+) -> str:
+    name = f"node {event.node_id}"
+    match event:
+        case ev.NodeRegistered():
+            return f"{name} registered with {len(event.gpus)} GPUs"
+        case ev.NodeLost():
+            return f"{name} is lost: {event.because}"
+        case ev.NodeReturned():
+            return f"{name} is back: {event.because}"
+        case ev.NodeDismissed():
+            return f"{name} is to end: {event.because}"
+        case ev.NodeRetired():
+            return f"{name} has ended: {event.because}"
+        case ev.IntentChanged():
+            return f"{name} is {event.intent.value.replace('_', ' ')} by intent: {event.because}"
+        case ev.HealthReported():
+            bad = sum(result.status is not Health.HEALTHY for result in event.results)
+            count = sum(each.count for each in event.events)
+            return f"{name} reported {_plural(count, 'event')}, {_plural(bad, 'failed check')}"
+        case ev.HealthJudged():
+            return f"{name} is {event.health.value}: {event.because}"
+        case _:
+            assert_never(event)
+
+
+_STATES = {
+    CommandState.ISSUED: "was issued",
+    CommandState.DELIVERED: "was delivered",
+    CommandState.RUNNING: "is running",
+    CommandState.SUCCEEDED: "succeeded",
+    CommandState.FAILED: "failed",
+    CommandState.REFUSED: "was refused",
+    CommandState.EXPIRED: "expired",
+}
+
+
+def _plural(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def _of_command(event: ev.CommandIssued | ev.CommandDelivered | ev.CommandFinished) -> str:
+    name = f"command {event.command_id}"
+    match event:
+        case ev.CommandIssued():
+            reason = f": {event.reason}" if event.reason else ""
+            return f"{name} asks node {event.node_id} to {event.type.value}{reason}"
+        case ev.CommandDelivered():
+            return f"{name} was handed to node {event.node_id}"
+        case ev.CommandFinished():
+            message = f": {event.message}" if event.message else ""
+            return f"{name} of node {event.node_id} {_STATES[event.state]}{message}"
+        case _:
+            assert_never(event)

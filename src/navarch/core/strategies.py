@@ -1,0 +1,15 @@
+"""What `decide` is given besides the state: patience and judgement, chosen by configuration."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from navarch.core.health import HealthPolicy, Unjudged
+from navarch.core.settings import Settings
+
+
+class Strategies(Struct, frozen=True):
+    """How to decide. None of it is a fact: a restart may bring other strategies."""
+
+    settings: Settings = Settings()
+    policy: HealthPolicy = Unjudged()

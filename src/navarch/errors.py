@@ -1,0 +1,124 @@
+"""Every exception that Navarch raises on purpose, in one tree.
+
+Exceptions are for edges: a file that cannot be read, a cloud that refuses, a peer that speaks
+nonsense. Expected outcomes inside the core are values, never exceptions.
+
+::
+
+    NavarchError
+    ├── ConfigError            a configuration that cannot be used: file, line, key, expectation
+    ├── ProviderError          a cloud's answer, translated at the provider's own edge
+    │   ├── NoCapacity             none to sell now; another offer may have some
+    │   ├── QuotaExceeded          the account may not have more until somebody raises a limit
+    │   ├── Throttled              asked too often; the same request is fine later
+    │   ├── Unauthorized           the credentials are refused
+    │   ├── InvalidRequest         the request can never succeed as it is
+    │   ├── NotFound               the thing named does not exist
+    │   ├── Unavailable            the cloud is in trouble; surely nothing was done
+    │   └── OutcomeUnknown         it may or may not have been done: look before repeating
+    ├── JournalError           the durable record of facts
+    │   ├── JournalConflict        somebody else has written, or holds the journal
+    │   └── JournalCorrupt         a record is torn or damaged; carries its sequence number
+    ├── WireError              a remote call was refused or did not arrive; carries the Connect code
+    └── PluginError            a plugin does not fit its contract, or broke it
+
+    InvariantBroken            a bug of ours; not a NavarchError, it ends the process
+"""
+
+from __future__ import annotations
+
+
+class NavarchError(Exception):
+    """The root of every error that a caller may want to handle."""
+
+
+class ConfigError(NavarchError):
+    """A configuration that cannot be used.
+
+    The text of the error is one line: where, what is wrong, what was expected, what to do.
+    """
+
+    def __init__(
+        self, message: str, *, file: str | None = None, line: int | None = None, key: str = ""
+    ) -> None:
+        """Say what is wrong; `file`, `line` (from 1) and the dotted `key` say where."""
+        self.message = message
+        self.file = file
+        self.line = line
+        self.key = key
+        place = file or ""
+        if file and line is not None:
+            place = f"{file}:{line}"
+        parts = [part for part in (place, key) if part]
+        super().__init__(": ".join([*parts, message]))
+
+
+class ProviderError(NavarchError):
+    """A provider could not do what it was asked; the subclass says what that means for us."""
+
+
+class NoCapacity(ProviderError):
+    """The provider has none to sell now. Nothing was created."""
+
+
+class QuotaExceeded(ProviderError):
+    """The account's limit is reached. Nothing was created, and retrying will not help."""
+
+
+class Throttled(ProviderError):
+    """The provider wants fewer requests. Nothing was created; the same request is fine later."""
+
+
+class Unauthorized(ProviderError):
+    """The provider refuses our credentials. Nothing was created."""
+
+
+class InvalidRequest(ProviderError):
+    """The request itself is wrong and would be refused again. Nothing was created."""
+
+
+class NotFound(ProviderError):
+    """The thing named does not exist at the provider."""
+
+
+class Unavailable(ProviderError):
+    """The provider failed before doing anything. Nothing was created."""
+
+
+class OutcomeUnknown(ProviderError):
+    """The provider may or may not have done it: look it up before asking again."""
+
+
+class JournalError(NavarchError):
+    """The durable record of facts cannot be read or written."""
+
+
+class JournalConflict(JournalError):
+    """Another control plane holds the journal, or has written to it since we last did."""
+
+
+class JournalCorrupt(JournalError):
+    """A record of the journal is torn or damaged."""
+
+    def __init__(self, message: str, *, seq: int) -> None:
+        """Say what is damaged; `seq` is the first bad sequence number, 0 where it is unknown."""
+        self.seq = seq
+        super().__init__(message)
+
+
+class WireError(NavarchError):
+    """A remote call was refused or did not arrive."""
+
+    def __init__(self, code: str, message: str) -> None:
+        """Carry the Connect `code` (such as ``not_found``) and the peer's own words."""
+        self.code = code
+        self.message = message
+        super().__init__(f"{code}: {message}")
+
+
+class PluginError(NavarchError):
+    """A plugin does not fit its contract, or broke it while running."""
+
+
+class InvariantBroken(AssertionError):
+    """A state that must be impossible was seen: a bug of ours, and the process must end."""

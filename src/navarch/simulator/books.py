@@ -1,0 +1,146 @@
+"""Books: a second, independent account of what the journal says.
+
+The checks must not believe the code that they check, so nothing here comes from the fleet or its
+fold: what a fact means is written down once more, as plainly as it can be, and only as far as an
+invariant needs it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from msgspec import Struct, field
+
+from navarch.core.model import events as ev
+from navarch.core.model.pool import PoolSpec
+from navarch.core.model.report import Health
+
+
+class Bought(Struct):
+    """One instance."""
+
+    id: str
+    pool: str
+    provider: str
+    requested_at: datetime
+    ref: str = ""
+    launched_at: datetime | None = None
+    registered: bool = False
+    lost_at: datetime | None = None
+    sick: bool = False
+    condemned_at: datetime | None = None
+    ending: bool = False
+    ended_at: datetime | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.ended_at is not None
+
+    @property
+    def current(self) -> bool:
+        """Whether it counts as a node of its pool, booting or not."""
+        return not self.ended and not self.ending and self.condemned_at is None
+
+    @property
+    def serves(self) -> bool:
+        """Whether it gives what it was bought for."""
+        return self.current and self.registered and self.lost_at is None and not self.sick
+
+
+class Wanted(Struct):
+    """One pool."""
+
+    spec: PoolSpec
+    target: int
+    brake_ended_at: datetime | None = None
+    condemnations: list[datetime] = field(default_factory=list)
+
+
+class Books:
+    """What the facts so far come to."""
+
+    def __init__(self) -> None:
+        """Begin before the first fact."""
+        self.instances: dict[str, Bought] = {}
+        self.pools: dict[str, Wanted] = {}
+        self.orphans: dict[tuple[str, str], None] = {}
+        self.guests_ended: dict[str, datetime] = {}
+        """Nodes that were not launched here: when they were told that they had ended."""
+        self.commands_open: dict[str, str] = {}
+        """Unfinished commands to their nodes."""
+        self.resumed_at: datetime | None = None
+
+    def of_pool(self, pool: str) -> list[Bought]:
+        """The instances of a pool that have not ended. Cost: O(instances)."""
+        return [one for one in self.instances.values() if one.pool == pool and not one.ended]
+
+    def everything(self) -> list[Bought]:
+        """All instances that have not ended. Cost: O(instances)."""
+        return [one for one in self.instances.values() if not one.ended]
+
+    def current(self, pool: str) -> int:
+        """How many nodes the pool has or will have. Cost: O(instances)."""
+        return sum(one.current for one in self.of_pool(pool))
+
+    def write(self, fact: ev.Event) -> None:
+        """Take a fact down."""
+        match fact:
+            case ev.Resumed():
+                self.resumed_at = fact.at
+            case ev.PoolConfigured():
+                self._configure(fact.spec)
+            case ev.TargetChanged():
+                self.pools[fact.pool].target = fact.target
+            case ev.RepairContinued():
+                self.pools[fact.pool].brake_ended_at = fact.at
+            case ev.OrphanCondemned():
+                self.orphans[fact.provider, fact.ref] = None
+            case ev.OrphanRemoved():
+                self.orphans.pop((fact.provider, fact.ref), None)
+            case ev.NodeRetired():
+                self.guests_ended[fact.node_id] = fact.at
+            case ev.CommandIssued():
+                self.commands_open[fact.command_id] = fact.node_id
+            case ev.CommandFinished() if fact.state != "running":
+                self.commands_open.pop(fact.command_id, None)
+            case ev.LaunchRequested():
+                self.instances[fact.instance_id] = Bought(
+                    fact.instance_id, fact.pool, fact.provider, fact.at
+                )
+            case _:
+                self._write_about_instance(fact)
+
+    def _configure(self, spec: PoolSpec) -> None:
+        known = self.pools.get(spec.name)
+        if known is None:
+            self.pools[spec.name] = Wanted(spec, spec.min_nodes)
+        else:
+            known.spec = spec
+            known.target = min(max(known.target, spec.min_nodes), spec.max_nodes)
+
+    def _write_about_instance(self, fact: ev.Event) -> None:
+        id_ = getattr(fact, "instance_id", "") or getattr(fact, "node_id", "")
+        one = self.instances.get(id_)
+        if one is None:
+            return
+        match fact:
+            case ev.InstanceLaunched():
+                one.ref, one.launched_at = fact.ref, fact.at
+            case ev.TerminationRequested():
+                one.ending = True
+            case ev.LaunchFailed() | ev.InstanceTerminated() | ev.InstanceVanished():
+                one.ended_at = fact.at
+            case ev.InstanceCondemned():
+                one.condemned_at = fact.at
+                self.pools[one.pool].condemnations.append(fact.at)
+            case ev.NodeRegistered():
+                one.registered = True
+            case ev.NodeLost():
+                one.lost_at = fact.at
+            case ev.NodeReturned():
+                one.lost_at = one.condemned_at = None
+            case ev.HealthJudged():
+                one.sick = fact.health is Health.UNHEALTHY
+            case _:
+                pass

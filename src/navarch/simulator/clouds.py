@@ -1,0 +1,216 @@
+"""Clouds: what becomes of the control plane's effects.
+
+A `Cloud` is a `FakeCloud` with dice. It answers as the provider behind the real effects would: a
+result when one came in time, a refusal when surely nothing was done, and otherwise that nobody
+knows. It goes on with what it was asked even when the asker has died since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from navarch.controlplane.effects import machine_of
+from navarch.core.model import messages as msg
+from navarch.core.model.actions import Launch, TakeInventory, Terminate
+from navarch.errors import (
+    NoCapacity,
+    NotFound,
+    ProviderError,
+    QuotaExceeded,
+    Throttled,
+    Unauthorized,
+    Unavailable,
+)
+from navarch.providers.base import (
+    FLEET_LABEL,
+    INSTANCE_LABEL,
+    POOL_LABEL,
+    Instance,
+    InstanceStatus,
+    ProvisionRequest,
+)
+from navarch.providers.fake import Call, FakeCloud, Lost, Machine
+from navarch.simulator.dice import Dice
+from navarch.simulator.faults import NO_FAULTS, ZERO, CallFaults, CloudPlan
+from navarch.simulator.timeline import Timeline
+
+Tell = Callable[[msg.Message], None]
+"""Takes the outcome of one effect; whoever asked may be dead when it comes."""
+
+CALL_TIMEOUT = timedelta(seconds=60)
+"""How long an answer is waited for, as by the real effects."""
+
+REFUSALS: tuple[type[ProviderError], ...] = (
+    NoCapacity,
+    QuotaExceeded,
+    Throttled,
+    Unavailable,
+    Unauthorized,
+)
+
+
+class Cloud:
+    """One provider, its machines, and what goes wrong with it."""
+
+    def __init__(
+        self,
+        plan: CloudPlan,
+        time: Timeline,
+        dice: Dice,
+        *,
+        on_made: Callable[[Cloud, str], None],
+        may_hide: Callable[[Instance], bool],
+    ) -> None:
+        """Open for business; `on_made` hears of each new machine, by the cloud's own id.
+
+        A list may leave a machine out, against the cloud's promise, only if `may_hide` says so.
+        """
+        self.plan = plan
+        self.name = plan.name
+        self.truth = FakeCloud(
+            name=plan.name,
+            boot_time=plan.boot_time,
+            end_time=plan.end_time,
+            answer_time=plan.answer_time,
+            list_lag=plan.staleness,
+            remembers_ended=plan.remembers_ended,
+            honours_tokens=plan.honours_tokens,
+        )
+        self.hidden: dict[str, None] = {}
+        """Machines that a list has left out though they were there."""
+        self.healed = False
+        self._time = time
+        self._rolls = dice.stream("cloud", plan.name)
+        self._on_made = on_made
+        self._may_hide = may_hide
+        if plan.outage_at is not None:
+            time.after(plan.outage_at, self._fail)
+
+    def alive(self, ref: str) -> bool:
+        """Whether the machine exists now."""
+        return self.truth.machines[ref].is_alive(self._time.now)
+
+    def machines(self) -> list[Machine]:
+        """The machines that exist now: the truth."""
+        return list(self.truth.alive(self._time.now))
+
+    def heal(self) -> None:
+        """From now on nothing goes wrong any more."""
+        self.healed = True
+        self.truth.heal()
+
+    def vanish(self, ref: str) -> None:
+        """Take a machine away without a word."""
+        self.truth.vanish(ref, self._time.now)
+
+    # --- effects ---------------------------------------------------------------------------
+
+    def launch(self, action: Launch, fleet: str, tell: Tell) -> None:
+        """Sell a machine."""
+        request = ProvisionRequest(
+            name=action.instance_id,
+            instance_type=action.instance_type,
+            region=action.region,
+            zone=action.zone,
+            labels={
+                **action.labels,
+                FLEET_LABEL: fleet,
+                INSTANCE_LABEL: action.instance_id,
+                POOL_LABEL: action.pool,
+            },
+            token=action.instance_id,
+        )
+        lateness = ZERO
+        if not self.healed:
+            lateness = self._rolls.between(ZERO, self.plan.lateness_max)
+        self._time.after(lateness, self._make, request, lateness, tell)
+
+    def terminate(self, action: Terminate, tell: Tell) -> None:
+        """End a machine."""
+        self._plan_fault("terminate", self.plan.terminate)
+        answer = self.truth.terminate(action.ref, self._time.now)
+
+        def answered(error: str) -> msg.Message:
+            return msg.TerminateAnswered(action.provider, action.ref, action.instance_id, error)
+
+        if isinstance(answer.result, Lost) or answer.after > CALL_TIMEOUT:
+            self._time.after(CALL_TIMEOUT, tell, answered("no answer"))
+        elif isinstance(answer.result, ProviderError) and not isinstance(answer.result, NotFound):
+            self._time.after(answer.after, tell, answered(_name(answer.result)))
+        else:
+            self._time.after(answer.after, tell, answered(""))
+
+    def take_inventory(self, action: TakeInventory, tell: Tell) -> None:
+        """Show what there is."""
+        self._plan_fault("list", self.plan.list)
+        begun_at = self._time.now
+        answer = self.truth.list(begun_at)
+        if isinstance(answer.result, Lost) or answer.after > CALL_TIMEOUT:
+            failed = msg.InventoryFailed(action.provider, "no answer")
+            self._time.after(CALL_TIMEOUT, tell, failed)
+            return
+        if isinstance(answer.result, ProviderError):
+            failed = msg.InventoryFailed(action.provider, _name(answer.result))
+            self._time.after(answer.after, tell, failed)
+            return
+        machines = tuple(
+            machine_of(instance)
+            for instance in answer.result
+            if instance.status is not InstanceStatus.TERMINATED and not self._hides(instance)
+        )
+        taken = msg.InventoryTaken(action.provider, begun_at, self.plan.list_lag, machines)
+        self._time.after(answer.after, tell, taken)
+
+    def _make(self, request: ProvisionRequest, lateness: timedelta, tell: Tell) -> None:
+        now = self._time.now
+        self._plan_fault("launch", self.plan.launch)
+        before = len(self.truth.machines)
+        answer = self.truth.launch(request, now)
+        if len(self.truth.machines) > before:
+            self._on_made(self, next(reversed(self.truth.machines)))
+        instance_id = request.name
+        if isinstance(answer.result, Lost) or lateness + answer.after > CALL_TIMEOUT:
+            lost = msg.LaunchLost(instance_id, "no answer")
+            self._time.after(max(CALL_TIMEOUT - lateness, ZERO), tell, lost)
+        elif isinstance(answer.result, ProviderError):
+            refused = msg.LaunchRefused(
+                instance_id, type(answer.result).__name__, str(answer.result)
+            )
+            self._time.after(answer.after, tell, refused)
+        else:
+            launched = msg.Launched(instance_id, machine_of(answer.result))
+            self._time.after(answer.after, tell, launched)
+
+    def _plan_fault(self, call: Call, faults: CallFaults) -> None:
+        """Roll what goes wrong with the next call of this kind."""
+        if self.healed or faults is NO_FAULTS:
+            return
+        roll = self._rolls.fraction()
+        if roll < faults.refused:
+            kind = self._rolls.pick(REFUSALS)
+            self.truth.fail_next(kind(f"{self.name} is having a bad day"), call=call)
+        elif (roll := roll - faults.refused) < faults.request_lost:
+            self.truth.lose_request(call=call)
+        elif (roll := roll - faults.request_lost) < faults.answer_lost:
+            self.truth.lose_answer(call=call)
+        elif roll - faults.answer_lost < faults.answer_late:
+            self.truth.answer_after(2 * CALL_TIMEOUT, call=call)
+
+    def _hides(self, instance: Instance) -> bool:
+        if self.healed or not self._may_hide(instance):
+            return False
+        hides = self._rolls.chance(self.plan.hidden_share)
+        if hides:
+            self.hidden[instance.id] = None
+        return hides
+
+    def _fail(self) -> None:
+        until = self._time.now + self.plan.outage_for
+        calls: tuple[Call, ...] = ("launch", "terminate", "list")
+        for call in calls:
+            self.truth.fail_until(Unavailable(f"{self.name} is down"), until, call=call)
+
+
+def _name(error: ProviderError) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,171 @@
+"""Operators: people who ask for things, and ask again until they are answered.
+
+They remember what they were promised. Of a request that got no reply they know nothing, so until
+it is answered both the state before it and the wish itself are right; afterwards only the wish.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+
+from msgspec import Struct
+
+from navarch.core.model import messages as msg
+from navarch.core.model.command import CommandType
+from navarch.core.model.fleet import Fleet
+from navarch.core.model.node import Intent, Phase
+from navarch.simulator.dice import Dice
+from navarch.simulator.server import Server
+from navarch.simulator.timeline import Timeline
+
+RETRY_AFTER = timedelta(seconds=7)
+"""How soon somebody who got no answer asks again."""
+
+WISHES: dict[CommandType, frozenset[Intent]] = {
+    CommandType.CORDON: frozenset({Intent.CORDONED}),
+    CommandType.UNCORDON: frozenset({Intent.IN_SERVICE}),
+    CommandType.DRAIN: frozenset({Intent.DRAINING, Intent.DRAINED}),
+}
+
+COMMANDS = (
+    CommandType.CORDON,
+    CommandType.CORDON,
+    CommandType.UNCORDON,
+    CommandType.DRAIN,
+    CommandType.TERMINATE,
+    CommandType.RUN_DIAGNOSTIC,
+)
+
+
+class Promise(Struct):
+    """What operators were promised about one subject."""
+
+    allowed: frozenset[object]
+    """What it may be now; more than one value while a request is unanswered."""
+    asking: object = None
+    """The request that is unanswered; None when there is none."""
+
+
+class Operators:
+    """Everybody who may ask, one request about one subject at a time."""
+
+    def __init__(self, server: Server, time: Timeline, dice: Dice) -> None:
+        """Have nothing promised yet."""
+        self.intents: dict[str, Promise] = {}
+        """By node."""
+        self.targets: dict[str, Promise] = {}
+        """By pool."""
+        self.pauses: dict[str, Promise] = {}
+        """By pool."""
+        self.commands: dict[str, str] = {}
+        """Accepted commands to their nodes."""
+        self.condemned: dict[str, None] = {}
+        """Nodes that somebody asked to be terminated, answered or not."""
+        self.content = False
+        """Whether they have stopped wishing."""
+        self._server = server
+        self._time = time
+        self._rolls = dice.stream("operators")
+
+    # --- wishing ---------------------------------------------------------------------------
+
+    def wish(self) -> None:
+        """Ask for something, of whatever there is to ask of."""
+        machine = self._server.machine
+        if self.content:
+            return
+        if machine is None or not machine.fleet.pools:
+            self._time.after(RETRY_AFTER, self.wish)
+            return
+        kind = self._rolls.fraction()
+        if kind < 0.3:
+            self._scale(machine.fleet)
+        elif kind < 0.4:
+            self._pause(machine.fleet)
+        else:
+            self._command(machine.fleet)
+
+    def stop_wishing(self, pools: tuple[str, ...]) -> None:
+        """Wish for nothing any more, but that every pool goes on."""
+        self.content = True
+        self._unpause(pools)
+
+    def _unpause(self, pools: tuple[str, ...]) -> None:
+        """Let pools go on; where somebody is still asking about one, afterwards."""
+        for pool in pools:
+            promise = self.pauses.setdefault(pool, Promise(frozenset({False})))
+            if promise.asking is not None:
+                self._time.after(RETRY_AFTER, self._unpause, (pool,))
+            else:
+                self._ask(msg.PausePool(pool, paused=False), promise, frozenset({False}))
+
+    def _scale(self, fleet: Fleet) -> None:
+        pool = self._rolls.pick(list(fleet.pools.values()))
+        target = self._rolls.integer(pool.spec.min_nodes, pool.spec.max_nodes)
+        promise = self.targets.setdefault(pool.name, Promise(frozenset({pool.target})))
+        if promise.asking is None:
+            request = msg.ScalePool(pool.name, target, "a wish")
+            self._ask(request, promise, frozenset({target}))
+
+    def _pause(self, fleet: Fleet) -> None:
+        pool = self._rolls.pick(list(fleet.pools.values()))
+        promise = self.pauses.setdefault(pool.name, Promise(frozenset({pool.paused})))
+        if promise.asking is None:
+            request = msg.PausePool(pool.name, paused=not pool.paused, reason="a wish")
+            self._ask(request, promise, frozenset({not pool.paused}))
+
+    def _command(self, fleet: Fleet) -> None:
+        nodes = [node for node in fleet.nodes.values() if node.phase is Phase.ACTIVE]
+        if not nodes:
+            return
+        node = self._rolls.pick(nodes)
+        kind = self._rolls.pick(COMMANDS)
+        promise = self.intents.setdefault(node.id, Promise(frozenset({node.intent})))
+        if promise.asking is not None:
+            return
+        if kind is CommandType.TERMINATE:
+            self.condemned[node.id] = None
+        request = msg.IssueCommand(node.id, kind, reason="a wish")
+        self._ask(request, promise, WISHES.get(kind, promise.allowed))
+
+    def forget(self, node_id: str) -> None:
+        """Expect nothing more of a node whose record was kept long enough."""
+        promise = self.intents.get(node_id)
+        if promise is not None:
+            promise.allowed = frozenset(Intent)
+
+    # --- asking ----------------------------------------------------------------------------
+
+    def _ask(self, request: msg.Message, promise: Promise, wished: frozenset[object]) -> None:
+        before = promise.allowed
+        promise.asking = request
+        promise.allowed = before | wished
+        self._try(request, partial(self._answered, request, promise, before, wished))
+
+    def _try(self, request: msg.Message, answered: Callable[[msg.Answer], None]) -> None:
+        def reply(answer: msg.Answer | None) -> None:
+            if answer is None:
+                self._time.after(RETRY_AFTER, self._try, request, answered)
+            else:
+                answered(answer)
+
+        self._server.receive(request, reply)
+
+    def _answered(
+        self,
+        request: msg.Message,
+        promise: Promise,
+        before: frozenset[object],
+        wished: frozenset[object],
+        answer: msg.Answer,
+    ) -> None:
+        promise.asking = None
+        if isinstance(answer, msg.Refused):
+            # An earlier try, of which nobody heard, may still have come through.
+            promise.allowed = before | wished
+            return
+        promise.allowed = wished
+        if isinstance(request, msg.IssueCommand) and isinstance(answer, msg.CommandAccepted):
+            self.commands[answer.command_id] = request.node_id

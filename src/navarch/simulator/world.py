@@ -1,0 +1,263 @@
+"""The world: one run of a whole fleet in virtual time, from one seed.
+
+It puts the parts together and lets time run, in two phases. While faults happen, only safety is
+asked for (`checks`). Then the world is healed: clouds answer, networks carry, operators resume what
+they had paused; and *liveness* is demanded, in bounded time: targets are met by nodes that serve,
+nothing is stuck, and no machine is left that nobody owns.
+
+A run depends on its seed, its plan (drawn from the seed unless given) and the boundaries at which
+the control plane dies, and on nothing else: equal runs write equal bytes into their journals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from datetime import timedelta
+
+from msgspec import Struct
+
+from navarch.core.model import events as ev
+from navarch.providers.base import ProvisionRequest
+from navarch.simulator.agents import Agent
+from navarch.simulator.checks import Broken, Checks
+from navarch.simulator.clouds import Cloud
+from navarch.simulator.crashes import Boundary, Crashes
+from navarch.simulator.dice import Dice
+from navarch.simulator.faults import MINUTE, Cut, Plan, draw_plan
+from navarch.simulator.operators import Operators
+from navarch.simulator.server import Server, facts_of
+from navarch.simulator.timeline import EPOCH, Timeline
+
+RECOVERY_MAX = timedelta(minutes=90)
+"""How long a healed fleet may take: the hourly budget of replacements has to fill up again."""
+
+LOOK_EVERY = timedelta(seconds=30)
+"""How often the healed fleet is looked at; it must be calm twice in a row."""
+
+STALL_MAX = timedelta(minutes=3)
+"""The longest time for which the control plane stands still without dying."""
+
+TAIL = 15
+"""How many facts of the journal a failure shows."""
+
+
+class Outcome(Struct, frozen=True):
+    """What a run came to."""
+
+    seed: int
+    journal: bytes
+    """Every fact, one a line."""
+    boundaries: tuple[Boundary, ...]
+    """Each place where the control plane could have died, in order."""
+    recovered_after: timedelta
+    """How long the healed fleet took to become calm."""
+
+
+class Failed(AssertionError):
+    """A run broke an invariant; its text is all one needs to run it again."""
+
+    def __init__(self, world: World, broken: Broken) -> None:
+        """Describe the end of a run."""
+        self.kind = broken.kind
+        self.seed = world.dice.seed
+        self.crashes = world.crashes.at
+        facts = facts_of(world.server.store)[-TAIL:]
+        lines = [
+            str(broken),
+            f"World({self.seed}, crashes={self.crashes}) at +{world.time.now - EPOCH}",
+            f"crashes: {world.crashes.describe()}",
+            *(f"  {fact.at - EPOCH} {ev.encode(fact).decode()}" for fact in facts),
+        ]
+        super().__init__("\n".join(lines))
+
+
+class World:
+    """A fleet and everything around it."""
+
+    def __init__(
+        self, seed: int, plan: Plan | None = None, *, crashes: Collection[int] = ()
+    ) -> None:
+        """Lay everything out; `crashes` are numbers of the boundaries where it dies."""
+        self.dice = Dice(seed)
+        self.plan = plan or draw_plan(self.dice)
+        self.time = Timeline()
+        self.crashes = Crashes(crashes)
+        self.checks = Checks(self.plan.settings)
+        self.server = Server(
+            self.plan, self.time, self.dice, crashes=self.crashes, checks=self.checks
+        )
+        self.operators = Operators(self.server, self.time, self.dice)
+        self.agents: dict[str, Agent] = {}
+        """By the cloud's id of their machine."""
+        self._rolls = self.dice.stream("world")
+        self._healed = False
+        self._calm = False
+        for cloud_plan in self.plan.clouds:
+            cloud = Cloud(
+                cloud_plan,
+                self.time,
+                self.dice,
+                on_made=self._made,
+                may_hide=self.checks.may_hide,
+            )
+            self.server.clouds[cloud.name] = self.checks.clouds[cloud.name] = cloud
+            self._settle_strangers(cloud)
+        self.checks.operators = self.operators
+
+    def run(self) -> Outcome:
+        """Live through it. Raises `Failed` when an invariant does not hold."""
+        self._schedule()
+        try:
+            self.time.run()
+        except Broken as broken:
+            raise Failed(self, broken) from broken
+        except BaseException as error:
+            error.add_note(f"World({self.dice.seed}, crashes={self.crashes.at})")
+            raise
+        recovered_after = self.time.now - EPOCH - self.plan.faults_last
+        return Outcome(
+            self.dice.seed,
+            self.server.store.raw,
+            tuple(self.crashes.passed),
+            recovered_after,
+        )
+
+    def _schedule(self) -> None:
+        plan, rolls = self.plan, self._rolls
+        self.time.after(timedelta(), self.server.start)
+        for cut in plan.cuts:
+            self.time.after(cut.begins, self._cut, cut)
+        for _ in range(plan.requests):
+            self.time.after(rolls.between(timedelta(), plan.faults_last), self.operators.wish)
+        for _ in range(plan.vanishing):
+            self.time.after(rolls.between(timedelta(), plan.faults_last), self._vanish)
+        for _ in range(plan.stalls):
+            lasts = rolls.between(timedelta(seconds=1), STALL_MAX)
+            self.time.after(rolls.between(MINUTE, plan.faults_last), self.server.stall, lasts)
+        if plan.dropped_at is not None:
+            self.time.after(plan.dropped_at, self.server.configure, plan.pools[:-1])
+        for number in range(plan.guests):
+            self._welcome(f"guest-{number}")
+        self.time.after(plan.faults_last, self._heal)
+
+    # --- machines and their agents ---------------------------------------------------------
+
+    def _made(self, cloud: Cloud, ref: str) -> None:
+        self.checks.made(cloud, ref)
+        machine = cloud.truth.machines[ref]
+        rolls = self.dice.stream("machine", ref)
+        if not self._healed and rolls.chance(self.plan.agents.stillborn):
+            return
+        agent = self._agent(machine.instance.name, ref, lambda: cloud.alive(ref))
+        boots_in = machine.running_at - self.time.now
+        self.time.after(boots_in + rolls.between(timedelta(), timedelta(seconds=20)), agent.start)
+
+    def _agent(self, node_id: str, ref: str, is_alive: Callable[[], bool]) -> Agent:
+        agent = Agent(
+            node_id,
+            self.server,
+            self.time,
+            dice=self.dice,
+            plan=self.plan.agents,
+            settings=self.plan.settings,
+            is_alive=is_alive,
+            purpose=ref,
+        )
+        self.agents[ref] = agent
+        if self._healed:
+            agent.heal()
+        else:
+            agent.draw_fate(self.plan.faults_last)
+        return agent
+
+    def _welcome(self, name: str) -> None:
+        """Let a machine register that nobody here has bought."""
+        agent = self._agent(name, name, lambda: True)
+        self.time.after(timedelta(seconds=90), agent.start)
+
+    def _settle_strangers(self, cloud: Cloud) -> None:
+        """Put machines of others into the same account; nobody may touch them."""
+        for labels in (
+            {},
+            {"navarch.dev/fleet": "them", "navarch.dev/instance": "train-sim0-0001"},
+        ):
+            request = ProvisionRequest(name="stranger", instance_type="", labels=labels)
+            cloud.truth.launch(request, self.time.now)
+
+    # --- faults ------------------------------------------------------------------------------
+
+    def _cut(self, cut: Cut) -> None:
+        if self._healed:
+            return
+        away = [
+            agent
+            for agent in self.agents.values()
+            if agent.machine_is_alive() and self._rolls.chance(cut.share)
+        ]
+        for agent in away:
+            agent.cut_off = True
+        self.time.after(cut.lasts, self._mend, away)
+
+    def _mend(self, away: list[Agent]) -> None:
+        for agent in away:
+            agent.cut_off = False
+
+    def _vanish(self) -> None:
+        if self._healed:
+            return
+        cloud = self._rolls.pick(list(self.server.clouds.values()))
+        ours = [m for m in cloud.machines() if m.instance.name != "stranger"]
+        if ours:
+            cloud.vanish(self._rolls.pick(ours).instance.id)
+
+    # --- recovery ----------------------------------------------------------------------------
+
+    def _heal(self) -> None:
+        """End all faults. Agents that died are started again where repair may not replace them."""
+        self._healed = True
+        for cloud in self.server.clouds.values():
+            cloud.heal()
+        for agent in self.agents.values():
+            agent.heal()
+        self._revive()
+        if self.plan.dropped_at is not None:
+            self.server.configure(self.plan.pools)
+        self.operators.stop_wishing(tuple(pool.name for pool in self.plan.pools))
+        self.time.after(LOOK_EVERY, self._look)
+
+    def _revive(self) -> None:
+        """Start dead agents again, as people do when repair has stopped or is switched off.
+
+        One that died alone stays dead: replacing it is the control plane's work.
+        """
+        dead = [
+            agent
+            for agent in self.agents.values()
+            if agent.machine_is_alive() and not agent.running and not agent.ended
+        ]
+        replaced = all(pool.auto_replace for pool in self.plan.pools)
+        if len(dead) > 1 or not replaced:
+            for agent in dead:
+                agent.start()
+
+    def _look(self) -> None:
+        machine = self.server.machine
+        kind, unrest = "unconverged", "the control plane is down"
+        if machine is not None:
+            kind, unrest = self.checks.unrest(machine)
+        if not unrest and self._calm and machine is not None:
+            self.checks.ended(machine, self.server.store)
+            self._check_executions()
+            self.time.stop()
+            return
+        self._calm = not unrest
+        if self.time.now - EPOCH > self.plan.faults_last + RECOVERY_MAX:
+            raise Broken(kind, f"{unrest}, {RECOVERY_MAX} after the last fault")
+        self.time.after(LOOK_EVERY, self._look)
+
+    def _check_executions(self) -> None:
+        for agent in self.agents.values():
+            for command_id, count in agent.executions.items():
+                if count > 1:
+                    text = f"{agent.node_id} carried {command_id} out {count} times"
+                    raise Broken("unsafe", text)

@@ -1,0 +1,149 @@
+"""What holds for every call: who is calling, may they, and how an error is told.
+
+These are interceptors of the Connect library, so they work alike for JSON, protobuf, gRPC-Web and
+streams, and no method of the service can forget them. In the order in which a call meets them:
+
+1. `Accounting` sees how the call ends. It turns our errors into Connect's, hides what was not
+   meant for the caller, and counts what was refused.
+2. `Gate` authenticates and checks the role, before a byte of the body is read.
+3. `NodeBinding` checks, once the request is read, that a node speaks for itself.
+
+Inside a method `current_principal()` tells who called.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import ContextVar
+from typing import Any, Final, TypeVar
+
+from connectrpc.code import Code
+from connectrpc.errors import ConnectError
+from connectrpc.request import RequestContext
+
+from navarch.errors import WireError
+from navarch.wire import auth
+from navarch.wire.limits import LimitExceeded
+
+log = logging.getLogger(__name__)
+
+_CODES: Final = {code.value: code for code in Code}
+_principal: ContextVar[auth.Principal] = ContextVar("principal")
+
+_Request = TypeVar("_Request")
+_Response = TypeVar("_Response")
+# What the library hands to every method and interceptor: the headers, and which method it is. Its
+# two parameters are the types of request and answer, which nobody here needs.
+Context = RequestContext[Any, Any]
+
+
+def current_principal() -> auth.Principal:
+    """Who made the call that is being answered.
+
+    Raises `LookupError` outside of a call.
+    """
+    return _principal.get()
+
+
+class Accounting:
+    """Counts the calls that were refused, and keeps what is ours from leaking out."""
+
+    def __init__(self, refused: Counter[str]) -> None:
+        """Count into `refused`, by the reason of the refusal."""
+        self._refused = refused
+        self._serial = itertools.count(1)
+
+    async def on_start(self, ctx: Context) -> None:
+        """Do nothing: only the end of a call matters."""
+
+    async def on_end(self, token: None, ctx: Context, error: Exception | None, /) -> None:
+        """Count the error, and raise the one that the caller shall see in its place.
+
+        A caller that hung up was not refused, and is not counted.
+        """
+        if error is None:
+            return
+        answer = self._answer(error, ctx)
+        if answer.code is not Code.CANCELED:
+            self._refused[reason(error, answer)] += 1
+        if answer is not error:
+            raise answer from error
+
+    def _answer(self, error: Exception, ctx: Context) -> ConnectError:
+        if isinstance(error, ConnectError):
+            return error
+        if isinstance(error, WireError) and error.code in _CODES:
+            return ConnectError(_CODES[error.code], error.message)
+        # Found by this number in the log; what went wrong inside is nobody's business outside.
+        number = f"e{next(self._serial):06d}"
+        log.error("%s failed inside, %s", ctx.method.name, number, exc_info=error)
+        return ConnectError(
+            Code.INTERNAL, f"internal error {number}: the log of the control plane has the details"
+        )
+
+
+def reason(error: Exception, answer: ConnectError) -> str:
+    """The word under which a refusal is counted: the limit's name, else the Connect code."""
+    return error.limit if isinstance(error, LimitExceeded) else answer.code.value
+
+
+class Gate:
+    """Lets in whom the authenticator knows and whose role reaches."""
+
+    def __init__(self, authenticator: auth.Authenticator) -> None:
+        """Ask this authenticator."""
+        self._authenticator = authenticator
+
+    async def on_start(self, ctx: Context) -> None:
+        """Find out who calls, for `current_principal`.
+
+        Raises `WireError` with ``unauthenticated`` or ``permission_denied``.
+        """
+        principal = self._authenticator.authenticate(ctx.request_headers.get("authorization"))
+        auth.check_access(principal, ctx.method.name)
+        # Each request runs in a context of its own (`listener.config`), so it ends with it.
+        _principal.set(principal)
+
+    async def on_end(self, token: None, ctx: Context, error: Exception | None, /) -> None:
+        """Do nothing: only the start of a call matters."""
+
+
+class NodeBinding:
+    """Holds a node's token to the node that the request names."""
+
+    async def intercept_unary(
+        self,
+        call_next: Callable[[_Request, Context], Awaitable[_Response]],
+        request: _Request,
+        ctx: Context,
+        /,
+    ) -> _Response:
+        """Check, then call. Raises `WireError` with ``permission_denied``."""
+        self._check(request)
+        return await call_next(request, ctx)
+
+    def intercept_server_stream(
+        self,
+        call_next: Callable[[_Request, Context], AsyncIterator[_Response]],
+        request: _Request,
+        ctx: Context,
+        /,
+    ) -> AsyncIterator[_Response]:
+        """Check, then stream. Raises `WireError` with ``permission_denied``."""
+        self._check(request)
+        return call_next(request, ctx)
+
+    def _check(self, request: object) -> None:
+        principal = current_principal()
+        if principal.node_id is not None:
+            principal.check_speaks_for(_node_id(request))
+
+
+def _node_id(request: object) -> str:
+    """The node that a request names. A method for nodes whose request names none is our bug."""
+    node_id = getattr(request, "node_id", None)
+    assert isinstance(node_id, str), f"{type(request).__name__} has no node_id"
+    return node_id

@@ -1,0 +1,302 @@
+"""A small Connect client: JSON over HTTP/1.1, from the standard library alone.
+
+The command line has to start in a tenth of a second and the agent has to stay small, so this
+client knows no protobuf. Requests and answers are dictionaries in the form of the JSON mapping:
+camelCase names, 64-bit integers as text, zero fields left out.
+
+What can go wrong is one exception, `WireError`: the code and words of the control plane where it
+answered, and where it did not:
+
+=====================  ==============================================================
+``unavailable``        nothing listens there, or the connection broke
+``deadline_exceeded``  no answer within the time-out; the request may have been done
+``invalid_argument``   the address is no URL, the token no text for a header
+``unknown``            an answer came, but not from a control plane
+=====================  ==============================================================
+
+A request is sent once. Whether to send it again is for the caller to say, who knows if doing it
+twice does harm.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import select
+import socket
+import ssl
+from collections.abc import Generator, Iterator, Mapping
+from types import TracebackType
+from typing import Any, Final, Self
+from urllib.parse import SplitResult, urlsplit
+
+from navarch.errors import WireError
+
+SERVICE: Final = "navarch.ControlPlaneService"
+
+# Values are whatever JSON has; what is inside is for the caller to know.
+Json = dict[str, Any]
+
+_ANSWER_BYTES_MAX: Final = 256 * 1024 * 1024
+"""Of one answer, and of one message of a stream: 100,000 nodes are about 200 MB of JSON."""
+
+_CODES: Final = {
+    401: "unauthenticated",
+    403: "permission_denied",
+    404: "unimplemented",
+    429: "unavailable",
+    502: "unavailable",
+    503: "unavailable",
+    504: "unavailable",
+}
+"""What an HTTP status means where the body is no Connect error (Connect protocol reference,
+"HTTP to Error Code")."""
+
+_COMPRESSED: Final = 0b01
+_END_OF_STREAM: Final = 0b10
+
+
+class ConnectClient:
+    """One connection to a control plane, opened by the first call and kept.
+
+    It is for one thread at a time, and can be used with ``with``.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str | None = None,
+        *,
+        timeout: float | None = 30.0,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """Talk to the control plane at `url`, such as ``http://localhost:50051``.
+
+        `timeout` is in seconds, for connecting and for each answer; None waits forever. `tls`
+        replaces the system's trusted certificates. Nothing is connected yet. Raises `WireError`
+        with ``invalid_argument``.
+        """
+        self._url = url
+        self._timeout = timeout
+        parts = _parse(url)
+        self._prefix = f"{parts.path.rstrip('/')}/{SERVICE}/"
+        self._headers = {"Connect-Protocol-Version": "1", "User-Agent": "navarch"}
+        if token is not None:
+            if not token or not token.isascii() or not token.isprintable():
+                raise WireError("invalid_argument", "the token is empty or not plain ASCII")
+            self._headers["Authorization"] = f"Bearer {token}"
+        self._connection = _connection(parts, timeout, tls)
+
+    def __enter__(self) -> Self:
+        """Return the client itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the connection."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection. A later call opens another."""
+        self._connection.close()
+
+    def call(self, method: str, request: Mapping[str, Any] | None = None) -> Json:
+        """Call a method and return its answer.
+
+        Raises `WireError`. After ``deadline_exceeded`` and ``unavailable`` it is not known
+        whether the request was done, unless nothing listened.
+        """
+        headers = {"Content-Type": "application/json"}
+        if self._timeout is not None:
+            headers["Connect-Timeout-Ms"] = str(max(1, int(self._timeout * 1000)))
+        response = self._post(method, json.dumps(request or {}).encode(), headers)
+        body = self._whole(response)
+        if response.status != http.HTTPStatus.OK:
+            raise self._refusal(response.status, body)
+        return self._object(body)
+
+    def stream(
+        self,
+        method: str,
+        request: Mapping[str, Any] | None = None,
+        *,
+        silence_max: float | None = None,
+    ) -> Generator[Json, None, None]:
+        """Call a streaming method and yield each message as it comes.
+
+        `silence_max` is how many seconds may pass between two messages; None waits forever. A
+        caller that stops reading closes the generator, and with it the connection. Raises
+        `WireError`, while iterating.
+        """
+        body = json.dumps(request or {}).encode()
+        envelope = b"\0" + len(body).to_bytes(4, "big") + body
+        headers = {"Content-Type": "application/connect+json"}
+        try:
+            response = self._post(method, envelope, headers)
+            if response.status != http.HTTPStatus.OK:
+                raise self._refusal(response.status, self._whole(response))
+            if self._connection.sock is not None:
+                self._connection.sock.settimeout(silence_max)
+            yield from self._messages(response)
+        except (OSError, http.client.HTTPException) as error:
+            raise self._broken(error) from error
+        finally:
+            self.close()
+
+    def _whole(self, response: http.client.HTTPResponse) -> bytes:
+        """The body of an answer. Raises `WireError` when it breaks off or never ends."""
+        try:
+            body = response.read(_ANSWER_BYTES_MAX + 1)
+        except (OSError, http.client.HTTPException) as error:
+            raise self._broken(error) from error
+        if len(body) > _ANSWER_BYTES_MAX:
+            self.close()
+            raise self._strange("its answer is larger than 256 MiB")
+        if response.length:  # how much was announced and has not come
+            raise self._broken(http.client.IncompleteRead(body, response.length))
+        return body
+
+    def _messages(self, response: http.client.HTTPResponse) -> Iterator[Json]:
+        while True:
+            head = self._exactly(response, 5)
+            size = int.from_bytes(head[1:], "big")
+            if head[0] & _COMPRESSED or size > _ANSWER_BYTES_MAX:
+                raise self._strange("its stream is not one of a control plane")
+            message = self._object(self._exactly(response, size))
+            if head[0] & _END_OF_STREAM:
+                if message.get("error"):
+                    raise self._told(message["error"], "unknown")
+                return
+            yield message
+
+    def _exactly(self, response: http.client.HTTPResponse, size: int) -> bytes:
+        """The next bytes of a stream. Raises `WireError` when it ends before."""
+        read = response.read(size)
+        if len(read) < size:
+            raise WireError("unavailable", f"{self._url} ended the stream before its end")
+        return read
+
+    def _post(
+        self, method: str, body: bytes, headers: Mapping[str, str]
+    ) -> http.client.HTTPResponse:
+        """Send a request and wait for the head of the answer."""
+        connection = self._connection
+        if connection.sock is not None and _hung_up(connection.sock):
+            connection.close()
+        if connection.sock is None:
+            self._connect()
+        try:
+            connection.request("POST", self._prefix + method, body, {**self._headers, **headers})
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # Refused while we still sent: the reason may have arrived already.
+        except (OSError, http.client.HTTPException) as error:
+            raise self._broken(error) from error
+        try:
+            return connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            raise self._broken(error) from error
+
+    def _connect(self) -> None:
+        try:
+            self._connection.connect()
+        except (OSError, UnicodeError) as error:
+            self.close()
+            raise WireError(
+                "unavailable",
+                f"cannot reach {self._url}: {_problem(error)}; is the server running?",
+            ) from error
+
+    def _broken(self, error: Exception) -> WireError:
+        """What it means that a connection failed; it is closed."""
+        self.close()
+        if isinstance(error, TimeoutError):
+            return WireError("deadline_exceeded", f"{self._url} did not answer in time")
+        return WireError("unavailable", f"the connection to {self._url} broke: {_problem(error)}")
+
+    def _refusal(self, status: int, body: bytes) -> WireError:
+        """The error of an answer that is not 200."""
+        code = _CODES.get(status, "unknown")
+        try:
+            told = json.loads(body)
+        except (ValueError, RecursionError):
+            told = None
+        if isinstance(told, dict) and ("code" in told or "message" in told):
+            return self._told(told, code)
+        return WireError(code, f"{self._url} answered with HTTP status {status}")
+
+    def _told(self, told: object, code: str) -> WireError:
+        """The error in the form of the Connect protocol; `code` where it names none."""
+        if not isinstance(told, dict):
+            return self._strange("its error is not one of a control plane")
+        return WireError(
+            str(told.get("code") or code), str(told.get("message") or "no reason given")
+        )
+
+    def _object(self, body: bytes) -> Json:
+        try:
+            value = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            self.close()
+            raise self._strange("its answer is not JSON") from error
+        if not isinstance(value, dict):
+            self.close()
+            raise self._strange("its answer is not a JSON object")
+        return value
+
+    def _strange(self, what: str) -> WireError:
+        return WireError(
+            "unknown", f"{self._url} does not speak like a control plane of Navarch: {what}"
+        )
+
+
+def _parse(url: str) -> SplitResult:
+    """The parts of a server's address. Raises `WireError` when it is none."""
+    try:
+        parts = urlsplit(url)
+        usable = (
+            parts.scheme in ("http", "https")
+            and bool(parts.hostname)
+            and parts.port != 0  # reading it raises ValueError when it is no port
+            and not (parts.query or parts.fragment or parts.username or parts.password)
+            and url.isascii()
+            and url.isprintable()
+            and " " not in url
+        )
+    except ValueError:
+        usable = False
+    if not usable:
+        raise WireError(
+            "invalid_argument",
+            f"{url!r} is no address of a server; expected one such as http://localhost:50051",
+        )
+    return urlsplit(url)
+
+
+def _connection(
+    parts: SplitResult, timeout: float | None, tls: ssl.SSLContext | None
+) -> http.client.HTTPConnection:
+    host = parts.hostname or ""
+    if parts.scheme == "https":
+        return http.client.HTTPSConnection(host, parts.port, timeout=timeout, context=tls)
+    return http.client.HTTPConnection(host, parts.port, timeout=timeout)
+
+
+def _hung_up(sock: socket.socket) -> bool:
+    """Whether an idle connection has been closed by its peer: it then has an end to be read."""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _problem(error: Exception) -> str:
+    """What went wrong, in words such as "connection refused"."""
+    if isinstance(error, TimeoutError):
+        return "timed out"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return text[:1].lower() + text[1:]

@@ -1,0 +1,206 @@
+"""What a good configuration becomes, and where each of its values came from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+from msgspec import Struct
+
+from golden_text import GOLDEN, golden
+from navarch.config import credentials, json_schema, load, schema, shapes
+from navarch.config.schema import Config, FakeProvider, Key, ProcessProvider, Server, Token
+from navarch.config.shapes import Block, Items, Leaf, Named, Shape, Variants
+from navarch.config.values import Address, Store
+from navarch.core.model.pool import Disruption, PoolSpec
+from navarch.core.settings import Settings
+from navarch.errors import ConfigError
+
+ENVIRON = {"TRAINING_MIN": "2"}
+
+
+def whole() -> Config:
+    """Load the file that uses every key."""
+    return load.load(GOLDEN / "config" / "whole.yaml", ENVIRON)
+
+
+def from_text(text: str) -> Config:
+    """Load a text that has no mistakes."""
+    found = load.examine_text(text, path=Path("/etc/navarch.yaml"), environ={})
+    assert found.faults == ()
+    assert found.config is not None
+    return found.config
+
+
+def test_the_server_is_read_with_absolute_paths() -> None:
+    folder = GOLDEN / "config"
+    server = whole().server
+    assert server.address == Address(host="127.0.0.1", port=50051)
+    assert server.data == Path("/var/lib/navarch")
+    assert server.auth.tokens == (
+        Token(name="ops", role="operator", token_env="OPS_TOKEN"),
+        Token(name="grafana", role="viewer", token_file=folder / "secrets/grafana"),
+    )
+    assert whole().store == Store(path=folder / "journal.db")
+    assert server.settings() == Settings(
+        heartbeat_interval=timedelta(seconds=10), health_check_interval=timedelta(minutes=5)
+    )
+
+
+def test_providers_are_told_apart_by_type() -> None:
+    assert whole().providers == {
+        "here": ProcessProvider(gpu_count=4, gpu_type="NVIDIA A100 80GB"),
+        "fake": FakeProvider(),
+    }
+
+
+def test_pools_are_said_in_the_words_of_the_core_with_the_defaults_applied() -> None:
+    assert whole().pools["training"] == PoolSpec(
+        name="training",
+        provider="here",
+        instance_type="h100-8x",
+        region="us-west-2",
+        zones=("a", "b"),
+        min_nodes=2,
+        max_nodes=20,
+        labels={"tier": "gold", "owner": "platform"},
+        ssh_key_names=("ops",),
+        user_data="echo ready > /dev/console",
+        auto_replace=True,
+        disruption=Disruption(
+            max_unavailable=2, max_unavailable_percent=12.5, max_replacements_per_hour=1
+        ),
+    )
+    batch = whole().pools["batch"]
+    assert batch.user_data == "cost $5 and $HOME, not 2"
+    assert batch.auto_replace is False
+    assert batch.labels == {"owner": "platform", "tier": "spare"}
+
+
+def test_what_is_not_said_has_its_default() -> None:
+    config = from_text("{}")
+    assert config.server == Server(data=Path("/etc/.navarch"))
+    assert config.store == Store(path=Path("/etc/.navarch/navarch.db"))
+    assert config.server.settings() == Settings()
+    assert (config.providers, config.pools) == ({}, {})
+    assert schema.Pool(provider="x", max_nodes=1).spec("y") == PoolSpec(name="y", provider="x")
+
+
+def test_the_memory_can_be_the_store() -> None:
+    assert from_text("server: {store: 'memory://'}").store == Store(path=None)
+
+
+def test_every_reading_has_its_place() -> None:
+    found = load.examine(GOLDEN / "config" / "whole.yaml", ENVIRON)
+    rows = [f"{one.line or '-':>3}  {one.key} = {one.shown}\n" for one in found.readings]
+    assert "".join(rows) == golden("".join(rows), "config/whole.readings.txt")
+
+
+def test_values_from_the_environment_are_never_shown() -> None:
+    environ = {"TRAINING_MIN": "7"}
+    found = load.examine(GOLDEN / "config" / "whole.yaml", environ)
+    assert found.config is not None
+    assert found.config.pools["training"].min_nodes == 7
+    shown = {one.key: one.shown for one in found.readings}
+    assert shown["pools.training.min_nodes"] == "${TRAINING_MIN}"
+
+
+def test_a_bom_and_windows_lines_are_fine(tmp_path: Path) -> None:
+    path = tmp_path / "navarch.yaml"
+    path.write_bytes(b"\xef\xbb\xbfserver:\r\n  heartbeat_interval: 5s\r\n")
+    assert load.load(path, {}).server.heartbeat_interval == timedelta(seconds=5)
+
+
+def keys_of(shape: Shape) -> set[str]:
+    """Collect every key that may be written anywhere in a shape."""
+    match shape:
+        case Block(slots=slots):
+            return set(slots).union(*(keys_of(slot.shape) for slot in slots.values()))
+        case Variants(blocks=blocks):
+            return {"type"}.union(*(keys_of(block) for block in blocks.values()))
+        case Items(item=inner) | Named(value=inner):
+            return keys_of(inner)
+        case _:
+            return set()
+
+
+def test_the_golden_file_uses_every_key_there_is() -> None:
+    written = (GOLDEN / "config" / "whole.yaml").read_text()
+    assert [key for key in sorted(keys_of(shapes.document())) if f"{key}:" not in written] == []
+
+
+def test_the_json_schema_is_the_golden_one() -> None:
+    actual = json.dumps(json_schema.json_schema(), indent=2) + "\n"
+    assert actual == golden(actual, "config/schema.json")
+
+
+def docs_of(shape: Shape) -> Iterator[str]:
+    """Give the text of every key."""
+    match shape:
+        case Block(slots=slots):
+            for slot in slots.values():
+                yield slot.doc
+                yield from docs_of(slot.shape)
+        case Variants(blocks=blocks):
+            for block in blocks.values():
+                yield from docs_of(block)
+        case Items(item=inner) | Named(value=inner):
+            yield from docs_of(inner)
+        case _:
+            pass
+
+
+def test_every_key_is_documented_by_a_sentence() -> None:
+    docs = list(docs_of(shapes.document()))
+    assert len(docs) > 30
+    assert [doc for doc in docs if not doc.endswith(".")] == []
+
+
+def test_a_key_without_a_form_or_a_type_that_a_file_can_hold_is_a_mistake_of_ours() -> None:
+    with pytest.raises(TypeError, match="has no Key"):
+        shapes.shape_of(int)
+    with pytest.raises(TypeError, match="give it a form"):
+        shapes.block_of(Formless)
+    assert isinstance(shapes.shape_of(Annotated[int, Key("A number.")])[0], Leaf)
+
+
+class Formless(Struct):
+    """A duration that nobody can read."""
+
+    interval: Annotated[timedelta, Key("How often.")]
+
+
+def test_a_token_is_fetched_from_where_the_configuration_says(tmp_path: Path) -> None:
+    by_name = Token(name="ops", role="admin", token_env="OPS_TOKEN")
+    assert credentials.token_text(by_name, {"OPS_TOKEN": " abcdefghijklmnop\n"}) == (
+        "abcdefghijklmnop"
+    )
+    file = tmp_path / "token"
+    file.write_text("0123456789abcdef0123\n")
+    by_file = Token(name="ops", role="admin", token_file=file)
+    assert credentials.token_text(by_file, {}) == "0123456789abcdef0123"
+
+
+@pytest.mark.parametrize(
+    "environ,expected",
+    [
+        ({}, "environment variable OPS_TOKEN is not set or empty"),
+        ({"OPS_TOKEN": " \n"}, "environment variable OPS_TOKEN is not set or empty"),
+        (
+            {"OPS_TOKEN": "short"},
+            "environment variable OPS_TOKEN holds fewer than 16 characters, which can be guessed",
+        ),
+        (
+            {"OPS_TOKEN": "two words that are long"},
+            "environment variable OPS_TOKEN holds blanks or signs beyond ASCII",
+        ),
+    ],
+)
+def test_a_token_that_cannot_be_used_is_refused(environ: dict[str, str], expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        credentials.token_text(Token(name="ops", role="admin", token_env="OPS_TOKEN"), environ)
+    assert str(caught.value) == f"token of ops: {expected}"

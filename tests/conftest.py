@@ -1,0 +1,27 @@
+"""What every test may use: where the project's files are, and how thoroughly Hypothesis searches.
+
+Hypothesis draws the same examples on every run unless asked otherwise, so that a red build is red
+for everybody; ``HYPOTHESIS_PROFILE=search`` draws new ones, which `make soak` does.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+# A busy machine is no fault of the code under test.
+PATIENT = hypothesis.settings(
+    deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.register_profile("repeatable", PATIENT, derandomize=True)
+hypothesis.settings.register_profile("search", PATIENT, max_examples=2_000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+
+
+@pytest.fixture(scope="session")
+def project() -> Path:
+    """Return the folder that holds ``pyproject.toml``."""
+    return Path(__file__).resolve().parent.parent

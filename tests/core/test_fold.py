@@ -1,0 +1,359 @@
+"""Folding: every fact moves the fields that it is about, and no other."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import asdict
+
+from factories import (
+    POOL,
+    PROVIDER,
+    TAG,
+    a_fleet,
+    a_spec,
+    a_stranger,
+    at,
+    check,
+    condemned,
+    ending,
+    fold_all,
+    gpus,
+    issued,
+    launched,
+    lost,
+    name,
+    registered,
+    requested,
+    xid,
+)
+from navarch.core.model import events as ev
+from navarch.core.model import fleet as fleets
+from navarch.core.model.command import CommandState, CommandType
+from navarch.core.model.fleet import Orphan
+from navarch.core.model.instance import Instance, InstanceState
+from navarch.core.model.node import Contact, Intent, Node, Phase
+from navarch.core.model.report import Health, HealthReport
+
+
+def changed(before: Instance | Node, after: Instance | Node) -> set[str]:
+    """Name the fields in which two records differ."""
+    old, new = asdict(before), asdict(after)
+    return {field for field in old if old[field] != new[field]}
+
+
+# --- the fleet -------------------------------------------------------------------------------
+
+
+def test_founding_gives_the_fleet_its_tag() -> None:
+    assert fold_all(ev.FleetFounded(at(), TAG)).tag == TAG
+
+
+def test_resuming_makes_every_launch_without_an_answer_uncertain() -> None:
+    fleet = a_fleet(1, requested(2), ev.Resumed(at(minutes=1), "0.1.0"))
+    assert fleet.resumed_at == at(minutes=1)
+    assert fleet.instances[name(1)].uncertain_since is None
+    assert fleet.instances[name(2)].uncertain_since == at(minutes=1)
+
+
+def test_resuming_again_keeps_since_when_a_launch_is_uncertain() -> None:
+    fleet = a_fleet(0, requested(1), *(ev.Resumed(at(minutes=n), "0.1.0") for n in (1, 2)))
+    assert fleet.instances[name(1)].uncertain_since == at(minutes=1)
+
+
+def test_resuming_leaves_ended_machines_alone() -> None:
+    refused = ev.LaunchFailed(at(), name(1), "NoCapacity", "none left")
+    fleet = a_fleet(0, requested(1), refused, ev.Resumed(at(minutes=1), "0.1.0"))
+    assert fleet.instances[name(1)].uncertain_since is None
+
+
+def test_forgetting_drops_records_and_keeps_the_serial_numbers() -> None:
+    fleet = a_fleet(1, issued(1, CommandType.CORDON))
+    command_id = next(iter(fleet.commands))
+    forgotten = ev.RecordsForgotten(at(), "old", (name(1),), (name(1),), (command_id,))
+    fold_all(forgotten, fleet=fleet)
+    assert (fleet.instances, fleet.nodes, fleet.commands, fleet.pending) == ({}, {}, {}, {})
+    assert (fleet.serial, fleet.command_serial) == (1, 1)
+
+
+def test_forgetting_what_is_not_there_changes_nothing() -> None:
+    fleet = a_fleet(1)
+    before = fleets.encode(fleet)
+    fold_all(ev.RecordsForgotten(at(), "old", ("a",), ("b",), ("c",)), fleet=fleet)
+    assert fleets.encode(fleet) == before
+
+
+def test_an_orphan_is_kept_until_it_is_removed() -> None:
+    fleet = a_fleet(0, ev.OrphanCondemned(at(), PROVIDER, "m-9", "nobody owns it"))
+    assert fleet.orphans == {"fake/m-9": Orphan(PROVIDER, "m-9", at(), "nobody owns it")}
+    fold_all(ev.OrphanRemoved(at(minutes=1), PROVIDER, "m-9", "gone"), fleet=fleet)
+    assert fleet.orphans == {}
+
+
+# --- pools -----------------------------------------------------------------------------------
+
+
+def test_a_new_pool_wants_its_minimum() -> None:
+    pool = fold_all(ev.PoolConfigured(at(), a_spec(min_nodes=2))).pools[POOL]
+    assert (pool.target, pool.target_because) == (2, "min_nodes is 2")
+
+
+@pytest.mark.parametrize(
+    "low,high,expected", [(0, 10, 5), (0, 4, 4), (6, 10, 6), (5, 5, 5), (0, 0, 0)]
+)
+def test_configuring_a_pool_again_moves_its_target_only_into_the_limits(
+    low: int, high: int, expected: int
+) -> None:
+    fleet = a_fleet(0, target=5)
+    before = fleet.pools[POOL]
+    fold_all(ev.PoolConfigured(at(), a_spec(min_nodes=low, max_nodes=high)), fleet=fleet)
+    after = fleet.pools[POOL]
+    assert after.target == expected
+    assert (after.target_because == before.target_because) == (expected == 5)
+
+
+def test_a_pool_at_its_minimum_follows_it() -> None:
+    fleet = fold_all(ev.PoolConfigured(at(), a_spec(min_nodes=2)))
+    targets = []
+    for minimum in (4, 1):
+        fold_all(ev.PoolConfigured(at(), a_spec(min_nodes=minimum)), fleet=fleet)
+        targets.append(fleet.pools[POOL].target)
+    assert targets == [4, 1]
+
+
+def test_configuring_a_pool_again_undoes_no_pause_and_forgets_no_trouble() -> None:
+    paused = ev.PoolPaused(at(), POOL, "maintenance")
+    refused = ev.LaunchFailed(at(), name(1), "NoCapacity", "none left")
+    fleet = a_fleet(0, requested(1), refused, paused)
+    fold_all(ev.PoolConfigured(at(minutes=1), a_spec(max_nodes=3)), fleet=fleet)
+    pool = fleet.pools[POOL]
+    assert (pool.paused, pool.failures, pool.failed_at) == (True, 1, at())
+
+
+def test_a_retired_pool_comes_back_when_it_is_configured_again() -> None:
+    fleet = a_fleet(2, ev.PoolRetired(at(), POOL, "gone from the file"))
+    assert fleet.pools[POOL].retired
+    assert len(fleet.instances) == 2
+    fold_all(ev.PoolConfigured(at(), a_spec()), fleet=fleet)
+    assert not fleet.pools[POOL].retired
+
+
+def test_pausing_and_unpausing() -> None:
+    fleet = a_fleet(0, ev.PoolPaused(at(), POOL, "maintenance"))
+    assert (fleet.pools[POOL].paused, fleet.pools[POOL].paused_because) == (True, "maintenance")
+    fold_all(ev.PoolUnpaused(at(), POOL, "done"), fleet=fleet)
+    assert (fleet.pools[POOL].paused, fleet.pools[POOL].paused_because) == (False, "")
+
+
+def test_the_brake_is_on_as_long_as_it_has_a_reason() -> None:
+    fleet = a_fleet(0, ev.RepairHalted(at(), POOL, "3 of 4 are silent"))
+    assert fleet.pools[POOL].brake_because == "3 of 4 are silent"
+    fold_all(ev.RepairContinued(at(), POOL, "none is silent"), fleet=fleet)
+    assert fleet.pools[POOL].brake_because == ""
+
+
+def test_failures_add_up_until_the_last_is_long_ago() -> None:
+    fleet = a_fleet(0)
+    counted = []
+    for n, minutes in ((1, 0), (2, 1), (3, 15), (4, 31)):
+        when = at(minutes=minutes)
+        refused = ev.LaunchFailed(when, name(n), "NoCapacity", "none left")
+        fold_all(requested(n, when), refused, fleet=fleet)
+        counted.append(fleet.pools[POOL].failures)
+    assert counted == [1, 2, 3, 1]
+    assert fleet.pools[POOL].failure == "none left"
+
+
+def test_a_machine_that_vanishes_young_counts_as_a_failed_launch() -> None:
+    fleet = a_fleet(2)
+    fold_all(ev.InstanceVanished(at(minutes=9), name(1), "gone"), fleet=fleet)
+    assert fleet.pools[POOL].failures == 1
+    fold_all(ev.InstanceVanished(at(minutes=10), name(2), "gone"), fleet=fleet)
+    assert fleet.pools[POOL].failures == 1
+
+
+def test_only_a_termination_for_trouble_counts_as_a_failure() -> None:
+    fleet = a_fleet(2, ending(1, at()))
+    assert fleet.pools[POOL].failures == 0
+    fold_all(ev.TerminationRequested(at(), name(2), "too slow", trouble=True), fleet=fleet)
+    assert fleet.pools[POOL].failures == 1
+
+
+def test_replacements_are_remembered_for_an_hour() -> None:
+    fleet = a_fleet(3, *(condemned(n, at(minutes=m)) for n, m in ((1, 0), (2, 59), (3, 60))))
+    assert fleet.pools[POOL].replacements == (at(minutes=59), at(minutes=60))
+
+
+# --- instances -------------------------------------------------------------------------------
+
+
+def test_a_machine_becomes_a_node_in_three_facts() -> None:
+    fleet = a_fleet(0)
+    states = []
+    for fact in (requested(1), launched(1), registered(1)):
+        fold_all(fact, fleet=fleet)
+        states.append(fleet.instances[name(1)].state.value)
+    assert states == ["provisioning", "pending_registration", "running"]
+    assert fleet.node_of(fleet.instances[name(1)]) is not None
+
+
+def test_an_agent_may_be_quicker_than_its_provider() -> None:
+    fleet = a_fleet(0, requested(1), registered(1), launched(1, at(seconds=5)))
+    instance = fleet.instances[name(1)]
+    assert (instance.state, instance.ref) == (InstanceState.RUNNING, "m-1")
+    assert instance.because == "its agent registered"
+
+
+def test_a_launch_settles_its_uncertainty() -> None:
+    unknown = ev.LaunchUncertain(at(), name(1), "the connection broke")
+    fleet = a_fleet(0, requested(1), unknown)
+    assert fleet.instances[name(1)].uncertain_since == at()
+    fold_all(launched(1), fleet=fleet)
+    assert fleet.instances[name(1)].uncertain_since is None
+
+
+def test_a_cleared_launch_may_be_repeated() -> None:
+    unknown = ev.LaunchUncertain(at(), name(1), "the connection broke")
+    cleared = ev.LaunchCleared(at(minutes=1), name(1), "it does not exist")
+    instance = a_fleet(0, requested(1), unknown, cleared).instances[name(1)]
+    assert (instance.state, instance.uncertain_since) == (InstanceState.PROVISIONING, None)
+
+
+def test_a_launch_that_comes_back_late_does_not_revive_an_ending_machine() -> None:
+    fleet = a_fleet(0, requested(1), ending(1, at(minutes=1)), launched(1, at(minutes=2)))
+    instance = fleet.instances[name(1)]
+    assert (instance.state, instance.ref) == (InstanceState.TERMINATING, "m-1")
+    assert instance.because == "too many"
+
+
+def test_the_end_of_a_machine_without_a_ref_has_to_be_looked_up() -> None:
+    fleet = a_fleet(0, requested(1), ending(1, at(minutes=1)))
+    assert fleet.instances[name(1)].uncertain_since == at(minutes=1)
+
+
+def test_the_end_of_a_machine_with_a_ref_is_no_riddle() -> None:
+    fleet = a_fleet(1, ending(1, at(minutes=1)))
+    assert fleet.instances[name(1)].uncertain_since is None
+
+
+def test_a_node_ends_with_its_machine() -> None:
+    fleet = a_fleet(1, ending(1, at(minutes=1)))
+    phases = [fleet.nodes[name(1)].phase]
+    accepted = ev.TerminationAccepted(at(minutes=2), name(1), "agreed")
+    fold_all(accepted, ev.InstanceTerminated(at(minutes=3), name(1), "gone"), fleet=fleet)
+    phases.append(fleet.nodes[name(1)].phase)
+    assert phases == [Phase.TERMINATING, Phase.TERMINATED]
+    instance = fleet.instances[name(1)]
+    assert (instance.state, instance.ended_at) == (InstanceState.TERMINATED, at(minutes=3))
+    assert instance.terminate_accepted_at == at(minutes=2)
+
+
+# --- nodes -----------------------------------------------------------------------------------
+
+
+def test_registering_again_changes_only_the_description() -> None:
+    verdict = ev.HealthJudged(at(), name(1), Health.UNHEALTHY, "XID 79")
+    cordon = ev.IntentChanged(at(), name(1), Intent.CORDONED, "for a look")
+    fleet = a_fleet(1, verdict, cordon)
+    before, instance = fleet.nodes[name(1)], fleet.instances[name(1)]
+    again = ev.NodeRegistered(
+        at(minutes=1), name(1), PROVIDER, pool=POOL, instance_id=name(1), gpus=gpus(7)
+    )
+    fold_all(again, fleet=fleet)
+    moved = changed(before, fleet.nodes[name(1)])
+    assert moved == {"heard_at", "region", "instance_type", "gpus", "metadata"}
+    assert fleet.instances[name(1)] == instance
+
+
+def test_the_four_axes_of_a_node_do_not_move_each_other() -> None:
+    fleet = a_fleet(1)
+    moves: list[tuple[ev.Fact, set[str]]] = [
+        (lost(1, at(minutes=2)), {"contact", "lost_at", "lost_because", "because"}),
+        (ev.HealthJudged(at(), name(1), Health.DEGRADED, "hot"), {"health", "because"}),
+        (ev.IntentChanged(at(), name(1), Intent.DRAINING, "update"), {"intent", "because"}),
+        (ending(1, at(minutes=3)), {"phase", "because"}),
+    ]
+    for fact, expected in moves:
+        before = fleet.nodes[name(1)]
+        fold_all(fact, fleet=fleet)
+        assert changed(before, fleet.nodes[name(1)]) == expected
+
+
+def test_a_node_that_returns_is_reprieved() -> None:
+    fleet = a_fleet(1, lost(1, at(minutes=2)), condemned(1, at(minutes=3)))
+    assert fleet.instances[name(1)].condemned
+    fold_all(ev.NodeReturned(at(minutes=4), name(1), "it speaks"), fleet=fleet)
+    node = fleet.nodes[name(1)]
+    assert (node.contact, node.lost_at, node.heard_at) == (Contact.CONNECTED, None, at(minutes=4))
+    assert not fleet.instances[name(1)].condemned
+
+
+def test_a_node_that_returns_too_late_is_not_reprieved() -> None:
+    fleet = a_fleet(
+        1, lost(1, at(minutes=2)), condemned(1, at(minutes=3)), ending(1, at(minutes=4))
+    )
+    fold_all(ev.NodeReturned(at(minutes=5), name(1), "it speaks"), fleet=fleet)
+    instance = fleet.instances[name(1)]
+    assert (instance.state, instance.condemned) == (InstanceState.TERMINATING, True)
+
+
+def test_clean_reports_are_counted_until_a_bad_one() -> None:
+    fleet = a_fleet(1)
+    counts = []
+    for minute, results in enumerate(((check(),), (check(),), (check(Health.DEGRADED),), ())):
+        fold_all(ev.HealthReported(at(minutes=minute), name(1), results), fleet=fleet)
+        counts.append(fleet.nodes[name(1)].clean_reports)
+    assert counts == [1, 2, 0, 0]
+
+
+def test_a_report_waits_for_its_verdict() -> None:
+    fleet = a_fleet(1, ev.HealthReported(at(), name(1), (), (xid(79),)))
+    node = fleet.nodes[name(1)]
+    assert (node.report, node.report_judged) == (HealthReport(at(), (), (xid(79),)), False)
+    fold_all(ev.HealthJudged(at(), name(1), Health.UNHEALTHY, "XID 79"), fleet=fleet)
+    node = fleet.nodes[name(1)]
+    assert (node.health, node.report_judged) == (Health.UNHEALTHY, True)
+
+
+def test_a_stranger_is_dismissed_and_retired() -> None:
+    fleet = a_fleet(0, a_stranger(), ev.NodeDismissed(at(), "lab-1", "not needed"))
+    phases = [fleet.nodes["lab-1"].phase]
+    fold_all(ev.NodeRetired(at(), "lab-1", "has ended"), fleet=fleet)
+    phases.append(fleet.nodes["lab-1"].phase)
+    assert phases == [Phase.TERMINATING, Phase.TERMINATED]
+
+
+# --- commands --------------------------------------------------------------------------------
+
+
+def test_a_command_is_pending_until_it_has_a_result() -> None:
+    first, second = issued(1, CommandType.CORDON), issued(2, CommandType.REBOOT)
+    fleet = a_fleet(1, first, second)
+    assert fleet.pending == {name(1): (first.command_id, second.command_id)}
+    running = ev.CommandFinished(at(), first.command_id, name(1), CommandState.RUNNING)
+    fold_all(ev.CommandDelivered(at(), first.command_id, name(1)), running, fleet=fleet)
+    assert [command.state for command in fleet.commands_for(name(1))] == [
+        CommandState.RUNNING,
+        CommandState.ISSUED,
+    ]
+    done = ev.CommandFinished(
+        at(minutes=1), first.command_id, name(1), CommandState.SUCCEEDED, "ok", "out"
+    )
+    fold_all(done, fleet=fleet)
+    assert fleet.pending == {name(1): (second.command_id,)}
+    command = fleet.commands[first.command_id]
+    assert (command.finished_at, command.message, command.output) == (at(minutes=1), "ok", "out")
+
+
+def test_nothing_is_pending_after_the_last_result() -> None:
+    command = issued(1, CommandType.CORDON)
+    done = ev.CommandFinished(at(), command.command_id, name(1), CommandState.FAILED)
+    assert a_fleet(1, command, done).pending == {}
+
+
+def test_a_copy_does_not_notice_what_happens_to_its_original() -> None:
+    fleet = a_fleet(2, issued(1, CommandType.CORDON))
+    copy = fleet.copy()
+    before = fleets.encode(copy)
+    assert copy == fleet
+    fold_all(ending(1, at()), lost(2, at()), issued(2, CommandType.REBOOT), fleet=fleet)
+    assert fleets.encode(copy) == before

@@ -1,0 +1,214 @@
+"""Moments, machines and fleets for tests, made the way production makes them: by folding facts.
+
+One small world is told again and again: the fleet ``k3f9``, its pool ``training`` at the provider
+``fake``, whose machine number n is called ``training-k3f9-000n`` by us and ``m-n`` by the provider.
+Functions in the past tense return facts about machine n; `a_fleet` folds them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from msgspec.structs import replace
+
+from navarch.core import fold, inventory
+from navarch.core.model import events as ev
+from navarch.core.model import ids
+from navarch.core.model import messages as msg
+from navarch.core.model.command import CommandType
+from navarch.core.model.fleet import Fleet
+from navarch.core.model.gpu import GPU
+from navarch.core.model.instance import Instance, InstanceState
+from navarch.core.model.node import Metadata, Node
+from navarch.core.model.pool import Pool, PoolSpec
+from navarch.core.model.report import CheckResult, Health, HealthEvent
+from navarch.core.model.sightings import Sightings
+from navarch.core.settings import Settings
+
+START = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
+TAG = "k3f9"
+POOL = "training"
+PROVIDER = "fake"
+SETTINGS = Settings()
+
+
+def at(*, hours: float = 0, minutes: float = 0, seconds: float = 0) -> datetime:
+    """Return the moment this long after the beginning of the test's world."""
+    return START + timedelta(hours=hours, minutes=minutes, seconds=seconds)
+
+
+# --- single values ---------------------------------------------------------------------------
+
+
+def a_spec(**changes: object) -> PoolSpec:
+    """Return the configuration of the pool: no node by itself, at most ten."""
+    spec = PoolSpec(POOL, PROVIDER, instance_type="h100-8x", region="us-west-2", max_nodes=10)
+    return replace(spec, **changes)
+
+
+def a_pool(**changes: object) -> Pool:
+    """Return the pool with one node wanted."""
+    return replace(Pool(a_spec(), 1, "a test wants one"), **changes)
+
+
+def an_instance(n: int = 1, **changes: object) -> Instance:
+    """Return machine n, its launch just requested."""
+    instance = Instance(name(n), POOL, PROVIDER, InstanceState.PROVISIONING, at(), "wanted")
+    return replace(instance, **changes)
+
+
+def a_node(n: int = 1, **changes: object) -> Node:
+    """Return the node on machine n, just registered."""
+    node = Node(name(n), at(), at(), PROVIDER, pool=POOL, instance_id=name(n), because="registered")
+    return replace(node, **changes)
+
+
+def name(n: int) -> str:
+    """Return what we call machine n."""
+    return ids.instance_id(POOL, TAG, n)
+
+
+def gpus(count: int = 8) -> tuple[GPU, ...]:
+    """Return that many GPUs of one kind."""
+    return tuple(GPU(index, f"GPU-{index}", "H100") for index in range(count))
+
+
+def xid(code: int, *, gpu_index: int = 0, **changes: object) -> HealthEvent:
+    """Return what an agent says about an XID of one GPU."""
+    event = HealthEvent("xid", gpu_index, metrics={"xid_code": str(code)}, message=f"Xid {code}")
+    return replace(event, **changes)
+
+
+def check(status: Health = Health.HEALTHY, **changes: object) -> CheckResult:
+    """Return the result of the check ``nvml``."""
+    return replace(CheckResult("nvml", status), **changes)
+
+
+# --- facts about machine n -------------------------------------------------------------------
+
+
+def founded(spec: PoolSpec | None = None, target: int = 0) -> list[ev.Fact]:
+    """Return what every journal begins with; the pool wants `target` nodes."""
+    spec = spec or a_spec()
+    return [
+        ev.FleetFounded(at(), TAG),
+        ev.Resumed(at(), "0.1.0"),
+        ev.PoolConfigured(at(), spec),
+        ev.TargetChanged(at(), spec.name, target, "a test wants so many"),
+    ]
+
+
+def requested(n: int, when: datetime = START, pool: str = POOL) -> ev.LaunchRequested:
+    """Return the wish for machine n."""
+    id_ = ids.instance_id(pool, TAG, n)
+    return ev.LaunchRequested(when, id_, pool, PROVIDER, "too few", "h100-8x", "us-west-2")
+
+
+def launched(n: int, when: datetime = START, pool: str = POOL) -> ev.InstanceLaunched:
+    """Return that the provider made machine n."""
+    return ev.InstanceLaunched(when, ids.instance_id(pool, TAG, n), f"m-{n}", "fake launched it")
+
+
+def registered(n: int, when: datetime = START, pool: str = POOL) -> ev.NodeRegistered:
+    """Return that the agent of machine n introduced itself."""
+    id_ = ids.instance_id(pool, TAG, n)
+    return ev.NodeRegistered(
+        when,
+        id_,
+        provider=PROVIDER,
+        region="us-west-2",
+        instance_type="h100-8x",
+        pool=pool,
+        instance_id=id_,
+        gpus=gpus(),
+        metadata=Metadata(f"host-{n}"),
+    )
+
+
+def running(n: int, when: datetime = START, pool: str = POOL) -> list[ev.Fact]:
+    """Return the three facts that make machine n a node."""
+    return [requested(n, when, pool), launched(n, when, pool), registered(n, when, pool)]
+
+
+def lost(n: int, when: datetime) -> ev.NodeLost:
+    """Return that node n fell silent."""
+    return ev.NodeLost(when, name(n), "silent for 91 s")
+
+
+def condemned(n: int, when: datetime) -> ev.InstanceCondemned:
+    """Return that machine n is to be replaced."""
+    return ev.InstanceCondemned(when, name(n), "silent for 91 s")
+
+
+def ending(n: int, when: datetime) -> ev.TerminationRequested:
+    """Return that machine n is not wanted any more."""
+    return ev.TerminationRequested(when, name(n), "too many")
+
+
+def a_stranger(node_id: str = "lab-1", when: datetime = START) -> ev.NodeRegistered:
+    """Return that a machine which we did not launch introduced itself."""
+    return ev.NodeRegistered(when, node_id, provider="lab", gpus=gpus(1))
+
+
+def issued(
+    n: int, type_: CommandType, when: datetime = START, *, node_id: str = ""
+) -> ev.CommandIssued:
+    """Return the command number n, to machine 1 unless another node is named."""
+    command_id = ids.command_id(TAG, n)
+    return ev.CommandIssued(when, command_id, node_id or name(1), type_, when + timedelta(hours=1))
+
+
+# --- fleets ----------------------------------------------------------------------------------
+
+Facts = ev.Fact | Iterable[ev.Fact]
+
+
+def flat(*facts: Facts) -> list[ev.Fact]:
+    """Return facts and lists of facts as one list."""
+    flattened: list[ev.Fact] = []
+    for fact in facts:
+        flattened += [fact] if isinstance(fact, ev.Event) else fact
+    return flattened
+
+
+def fold_all(*facts: Facts, fleet: Fleet | None = None) -> Fleet:
+    """Fold facts, in order, into a fleet; into an empty one if none is given."""
+    fleet = Fleet() if fleet is None else fleet
+    for fact in flat(*facts):
+        fold.apply(fleet, fact)
+    return fleet
+
+
+def a_fleet(
+    nodes: int = 0, *facts: Facts, target: int | None = None, spec: PoolSpec | None = None
+) -> Fleet:
+    """Return a founded fleet whose machines 1 to `nodes` serve, then `facts` folded into it.
+
+    The pool wants as many as there are, unless `target` says otherwise.
+    """
+    beginning = founded(spec, nodes if target is None else target)
+    return fold_all(beginning, *(running(n) for n in range(1, nodes + 1)), *facts)
+
+
+# --- sightings -------------------------------------------------------------------------------
+
+
+def a_machine(n: int, **changes: object) -> msg.Machine:
+    """Return machine n as the provider lists it."""
+    return replace(msg.Machine(f"m-{n}", TAG, name(n)), **changes)
+
+
+def a_list(
+    begun_at: datetime, *machines: msg.Machine, lag: timedelta = timedelta()
+) -> msg.InventoryTaken:
+    """Return an inventory of the provider that shows these machines."""
+    return msg.InventoryTaken(PROVIDER, begun_at, lag, machines)
+
+
+def sighted(fleet: Fleet, *lists: msg.InventoryTaken) -> Sightings:
+    """Return what these inventories leave in memory; each was taken when it was begun."""
+    sightings = Sightings()
+    for taken in lists:
+        inventory.observe(fleet, sightings, taken, taken.begun_at)
+    return sightings

@@ -1,0 +1,71 @@
+"""The README's tour prints what the README says.
+
+Every ``$ navarch`` command of its console blocks is run, in order, against a fleet of its own; what
+differs between two fleets (tags, times, ages, places in the journal) is masked on both sides.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from integration.conftest import Up, until
+
+BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
+
+
+def commands(readme: str) -> list[tuple[str, str]]:
+    """Each command of the console blocks with the output that is shown below it."""
+    found = []
+    for block in BLOCK.findall(readme):
+        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, _, output = part.partition("\n")
+            found.append((command, output))
+    return found
+
+
+def masked(text: str, tag: str) -> str:
+    """Blank out what differs between two fleets, and the columns that follow from its width."""
+    text = text.replace(tag, "TAG")
+    text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", "TIME", text)
+    text = re.sub(r"\b\d+s ago", "AGE", text)
+    text = re.sub(r"silent for \d+ s", "silent for N s", text)
+    text = re.sub(r"heartbeats of \d+ s", "heartbeats of N s", text)
+    text = re.sub(r"^ +\d+  TIME", "SEQ TIME", text, flags=re.MULTILINE)
+    return text.strip()
+
+
+def test_the_tour_prints_what_it_shows(start_up: Callable[..., Up], project: Path) -> None:
+    readme = (project / "README.md").read_text(encoding="utf-8")
+    shown_tag = re.findall(r"local-(\w+)-0001", readme)[0]
+    fleet = start_up()
+    fleet.wait_serving(3)
+    tag = min(fleet.nodes()).split("-")[1]
+
+    for command, shown in commands(readme):
+        words = shlex.split(command.replace(shown_tag, tag))
+        if words[0] == "pkill":
+            os.kill(fleet.agents()[words[-1].split()[-1]], signal.SIGKILL)
+            until(
+                lambda: (
+                    f"local-{tag}-0004" in fleet.serving()
+                    and f"local-{tag}-0001" not in fleet.serving()
+                ),
+                "the killed node is replaced",
+            )
+            until(
+                lambda: (
+                    {node.get("healthStatus") for node in fleet.serving().values()}
+                    == {"HEALTH_STATUS_HEALTHY"}
+                ),
+                "its replacement has reported",
+            )
+            continue
+        assert words[0] == "navarch"
+        done = fleet.run(*words[1:])
+        assert done.returncode == 0, done.stderr
+        assert masked(done.stdout, tag) == masked(shown, shown_tag), command

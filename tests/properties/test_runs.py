@@ -1,0 +1,310 @@
+"""Properties of whole runs: what holds after every step, whatever the world sends."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from datetime import datetime
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from navarch.core import fold, repair
+from navarch.core.decide import decide
+from navarch.core.interpret import interpret
+from navarch.core.machine import Machine
+from navarch.core.model import events as ev
+from navarch.core.model import fleet as fleets
+from navarch.core.model import messages as msg
+from navarch.core.model.fleet import Fleet
+from navarch.core.model.instance import InstanceState
+from navarch.core.model.node import Contact, Phase
+from navarch.core.model.pool import HOUR
+from navarch.core.model.report import CheckResult, Health
+from strategies import Run, finished, messages, played, runs
+
+LEGAL = {
+    InstanceState.PROVISIONING: {
+        InstanceState.PENDING_REGISTRATION,
+        InstanceState.RUNNING,
+        InstanceState.TERMINATING,
+        InstanceState.FAILED,
+    },
+    InstanceState.PENDING_REGISTRATION: {
+        InstanceState.RUNNING,
+        InstanceState.TERMINATING,
+        InstanceState.TERMINATED,
+    },
+    InstanceState.RUNNING: {InstanceState.TERMINATING, InstanceState.TERMINATED},
+    InstanceState.TERMINATING: {InstanceState.TERMINATED},
+    InstanceState.TERMINATED: set(),
+    InstanceState.FAILED: set(),
+}
+"""The arrows drawn in `navarch.core.model.instance`."""
+
+
+def retold(run: Run) -> Iterator[tuple[ev.Fact, Fleet, Fleet]]:
+    """Play a run and show each fact with the fleets before and after it."""
+    fleet = Fleet()
+    for _, step, _ in played(run):
+        for fact in step.facts:
+            before = fleet.copy()
+            fold.apply(fleet, fact)
+            yield fact, before, fleet
+
+
+# --- the verbs -------------------------------------------------------------------------------
+
+
+@given(runs, st.lists(messages, max_size=10))
+def test_interpreting_is_total_and_its_facts_fold(run: Run, arriving: list[msg.Message]) -> None:
+    machine, _, now = finished(run)
+    settings = machine.strategies.settings
+    for message in arriving:
+        learned = interpret(machine.fleet, machine.sightings, message, now, settings)
+        for fact in () if isinstance(learned, msg.Refused) else learned:
+            fold.apply(machine.fleet.copy(), fact)
+
+
+@given(runs)
+def test_every_message_has_an_answer(run: Run) -> None:
+    machine, _, now = finished(run)
+    batch = [message for turn in run[1] for message in turn.wild]
+    assert len(machine.step(batch, now).answers) == len(batch)
+
+
+@given(runs)
+def test_deciding_again_brings_nothing(run: Run) -> None:
+    """Every step of a run decides, for a tick ends its batch."""
+    for machine, _, now in played(run):
+        assert decide(machine.fleet, machine.sightings, now, machine.strategies) == []
+
+
+@given(runs)
+def test_deciding_and_owing_change_nothing(run: Run) -> None:
+    machine, _, now = finished(run)
+    later = now + HOUR
+    machine.step([msg.Heartbeat(node_id) for node_id in machine.fleet.nodes], now)
+    before = fleets.encode(machine.fleet), copy.deepcopy(machine.sightings)
+    decided = decide(machine.fleet, machine.sightings, later, machine.strategies)
+    owed = list(machine.owed(later))
+    assert decide(machine.fleet, machine.sightings, later, machine.strategies) == decided
+    assert list(machine.owed(later)) == owed
+    assert (fleets.encode(machine.fleet), machine.sightings) == before
+
+
+@given(runs)
+def test_no_action_is_owed_twice_at_one_time(run: Run) -> None:
+    for machine, _, now in played(run):
+        keys = [action.key for action in machine.owed(now)]
+        assert len(keys) == len(set(keys))
+
+
+# --- journal and snapshot --------------------------------------------------------------------
+
+
+@given(runs)
+def test_the_decoded_journal_folds_to_the_same_fleet(run: Run) -> None:
+    machine, journal, _ = finished(run)
+    fleet = Fleet()
+    for fact in journal:
+        fold.apply(fleet, ev.decode(ev.encode(fact)))
+    assert fleet == machine.fleet
+
+
+@given(runs)
+def test_a_snapshot_is_read_back_equal(run: Run) -> None:
+    machine, _, _ = finished(run)
+    assert fleets.decode(fleets.encode(machine.fleet)) == machine.fleet
+
+
+@given(runs)
+def test_a_fleet_from_a_snapshot_behaves_alike(run: Run) -> None:
+    machine, _, now = finished(run)
+    later = now + HOUR
+    other = Machine(fleets.decode(fleets.encode(machine.fleet)), machine.strategies)
+    other.sightings = copy.deepcopy(machine.sightings)
+    step = machine.step([msg.Tick()], later)
+    assert other.step([msg.Tick()], later) == step
+    assert list(other.owed(later)) == list(machine.owed(later))
+
+
+@given(runs)
+def test_the_same_run_gives_the_same_bytes(run: Run) -> None:
+    once, again = ([ev.encode(fact) for fact in finished(run)[1]] for _ in range(2))
+    assert once == again
+
+
+@given(runs, st.data())
+def test_messages_of_different_nodes_may_come_in_any_order(run: Run, data: st.DataObject) -> None:
+    machine, journal, now = finished(run)
+    said = [data.draw(_word(node_id)) for node_id in machine.fleet.nodes]
+    shuffled = data.draw(st.permutations(said))
+    other = Machine(strategies=machine.strategies)
+    for fact in journal:
+        fold.apply(other.fleet, fact)
+    other.sightings = copy.deepcopy(machine.sightings)
+    machine.step(said, now)
+    other.step(shuffled, now)
+    assert (other.fleet, other.sightings) == (machine.fleet, machine.sightings)
+
+
+def _word(node_id: str) -> st.SearchStrategy[msg.Message]:
+    said = [
+        msg.Heartbeat(node_id),
+        msg.ReportHealth(node_id, (CheckResult("nvml", Health.DEGRADED),)),
+        msg.PollCommands(node_id, acknowledges=False),
+        msg.RegisterNode(node_id, zone="b"),
+    ]
+    return st.sampled_from(said)
+
+
+# --- facts and their reasons -----------------------------------------------------------------
+
+
+@given(runs)
+def test_every_decision_has_its_reason(run: Run) -> None:
+    for fact in finished(run)[1]:
+        assert getattr(fact, "because", "none is needed") != "", fact
+
+
+@given(runs)
+def test_every_fact_carries_the_time_at_which_it_was_taken(run: Run) -> None:
+    for _, step, now in played(run):
+        assert {fact.at for fact in step.facts} <= {now}
+
+
+@given(runs)
+def test_no_id_is_given_twice(run: Run) -> None:
+    journal = finished(run)[1]
+    given_ = [fact.instance_id for fact in journal if isinstance(fact, ev.LaunchRequested)]
+    given_ += [fact.command_id for fact in journal if isinstance(fact, ev.CommandIssued)]
+    assert len(given_) == len(set(given_))
+
+
+# --- limits ----------------------------------------------------------------------------------
+
+
+@given(runs)
+def test_targets_stay_within_their_limits(run: Run) -> None:
+    for _, _, after in retold(run):
+        for pool in after.pools.values():
+            assert pool.spec.min_nodes <= pool.target <= pool.spec.max_nodes
+
+
+@given(runs)
+def test_no_launch_takes_a_pool_above_its_maximum_or_its_target(run: Run) -> None:
+    for fact, _, after in retold(run):
+        if isinstance(fact, ev.LaunchRequested):
+            pool = after.pools[fact.pool]
+            instances = [i for i in after.instances_of(fact.pool) if not i.ended]
+            assert len(instances) <= pool.spec.max_nodes
+            assert sum(i.live and not i.condemned for i in instances) <= pool.target
+            assert not pool.asleep
+
+
+@given(runs)
+def test_no_surplus_takes_a_pool_below_its_target(run: Run) -> None:
+    for fact, before, after in retold(run):
+        if isinstance(fact, ev.TerminationRequested) and "wanted:" in fact.because:
+            instance = before.instances[fact.instance_id]
+            live = [i for i in after.instances_of(instance.pool) if i.live and not i.condemned]
+            assert len(live) >= after.pools[instance.pool].target
+
+
+@given(runs)
+def test_repair_stays_inside_its_budgets(run: Run) -> None:
+    for fact, before, after in retold(run):
+        if isinstance(fact, ev.InstanceCondemned):
+            pool = after.pools[after.instances[fact.instance_id].pool]
+            disruption = pool.spec.disruption
+            instances = [i for i in after.instances_of(pool.name) if not i.ended]
+            share = int(len(instances) * disruption.max_unavailable_percent / 100)
+            condemned = sum(i.condemned for i in instances)
+            assert condemned <= max(disruption.max_unavailable, share)
+            assert len(pool.replacements) <= disruption.max_replacements_per_hour
+            assert repair.budget_this_hour(before.pools[pool.name], fact.at) > 0
+            assert not pool.brake_because
+            assert not pool.asleep
+
+
+@given(runs)
+def test_nothing_is_condemned_while_most_of_its_pool_is_silent(run: Run) -> None:
+    for fact, before, _ in retold(run):
+        if isinstance(fact, ev.InstanceCondemned):
+            pool = before.instances[fact.instance_id].pool
+            undecided = [i for i in before.instances_of(pool) if i.live and not i.condemned]
+            nodes = [node for i in undecided if (node := before.node_of(i)) is not None]
+            silent = sum(node.contact is Contact.LOST for node in nodes)
+            assert silent == 1 or silent * 2 <= len(nodes)
+
+
+# --- safety ----------------------------------------------------------------------------------
+
+
+@given(runs)
+def test_machines_move_only_along_the_arrows(run: Run) -> None:
+    for _, before, after in retold(run):
+        for id_ in before.instances.keys() & after.instances.keys():
+            old, new = before.instances[id_].state, after.instances[id_].state
+            assert new is old or new in LEGAL[old]
+
+
+@given(runs)
+def test_nothing_is_condemned_or_written_off_while_its_agent_speaks(run: Run) -> None:
+    for fact, before, _ in retold(run):
+        if isinstance(fact, ev.InstanceCondemned | ev.InstanceVanished):
+            node = before.node_of(before.instances[fact.instance_id])
+            assert node is None or node.contact is Contact.LOST
+
+
+@given(runs)
+def test_a_machine_is_gone_only_after_its_end_was_agreed_to_or_it_never_was(run: Run) -> None:
+    for fact, before, _ in retold(run):
+        if isinstance(fact, ev.InstanceTerminated):
+            instance = before.instances[fact.instance_id]
+            assert instance.terminating_since is not None
+            assert instance.terminate_accepted_at is not None or not instance.ref
+
+
+@given(runs)
+def test_only_operators_and_finished_drains_change_what_is_wanted_of_a_node(run: Run) -> None:
+    for fact, before, after in retold(run):
+        for id_ in before.nodes.keys() & after.nodes.keys():
+            moved = before.nodes[id_].intent is not after.nodes[id_].intent
+            assert moved <= isinstance(fact, ev.IntentChanged)
+
+
+@given(runs)
+def test_nothing_brings_an_ended_node_back(run: Run) -> None:
+    ended: set[str] = set()
+    for _, _, after in retold(run):
+        assert all(after.nodes[id_].phase is Phase.TERMINATED for id_ in ended & set(after.nodes))
+        ended |= {node.id for node in after.nodes.values() if node.phase is Phase.TERMINATED}
+        ended &= set(after.nodes)
+
+
+@given(runs)
+def test_pending_commands_are_the_unfinished_ones(run: Run) -> None:
+    for machine, _, _ in played(run):
+        commands = machine.fleet.commands.values()
+        unfinished = sorted(command.id for command in commands if not command.finished)
+        pending = sorted(id_ for ids in machine.fleet.pending.values() for id_ in ids)
+        assert pending == unfinished
+
+
+@given(runs)
+def test_no_wait_is_longer_than_its_deadline(run: Run) -> None:
+    for machine, _, now in played(run):
+        _assert_in_time(machine, now)
+
+
+def _assert_in_time(machine: Machine, now: datetime) -> None:
+    settings = machine.strategies.settings
+    limit = max(settings.provisioning_timeout, settings.registration_timeout)
+    for instance in machine.fleet.instances.values():
+        if instance.live and instance.registered_at is None:
+            begun = instance.launched_at or instance.requested_at
+            assert now - max(begun, machine.fleet.resumed_at or begun) <= limit
+    for command in machine.fleet.commands.values():
+        assert command.finished or now <= command.expires_at

@@ -1,0 +1,20 @@
+"""How the tests of the simulation look for a failure, and in which runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from navarch.simulator.sweep import crash_plans
+from navarch.simulator.world import Failed, World
+
+
+def first_failure(seeds: Iterable[int], points: int) -> Failed | None:
+    """Run seeds, each also with up to `points` ways to crash, until a run fails."""
+    for seed in seeds:
+        try:
+            boundaries = len(World(seed).run().boundaries)
+            for crashes in crash_plans(seed, boundaries, points):
+                World(seed, crashes=crashes).run()
+        except Failed as failed:
+            return failed
+    return None

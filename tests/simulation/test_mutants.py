@@ -1,0 +1,156 @@
+"""Rules that are broken on purpose: the sweep has to find each one, or it proves nothing.
+
+A mutant replaces one function of the core. Each says within how many seeds it must be found; the
+core as it is passes the very same runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+
+import pytest
+from msgspec.structs import replace
+
+from navarch.core import capacity, fold, inventory, liveness, owed, repair
+from navarch.core.model import events as ev
+from navarch.core.model.fleet import Fleet
+from navarch.core.model.instance import Instance, InstanceState
+from navarch.core.model.messages import Machine
+from navarch.core.model.node import Intent, Node
+from navarch.core.model.pool import Pool
+from navarch.core.model.sightings import Sightings
+from navarch.core.settings import Settings
+from simulation.sweeping import first_failure
+
+POINTS = 12
+"""Ways to crash for each seed."""
+
+Mutate = Callable[[pytest.MonkeyPatch], None]
+
+
+def match_by_provider_id(patch: pytest.MonkeyPatch) -> None:
+    """Rule 2: machines are ours by our id."""
+
+    def machine_of(instance: Instance, candidates: Sequence[Machine]) -> Machine | None:
+        return next((each for each in candidates if each.ref == instance.ref), None)
+
+    patch.setattr(inventory, "_machine_of", machine_of)
+
+
+def forget_what_was_under_way(patch: pytest.MonkeyPatch) -> None:
+    """Rule 3: after a restart the outcome of every launch under way is unknown."""
+
+    def resume(fleet: Fleet, event: ev.Resumed) -> None:
+        fleet.resumed_at = event.at
+
+    patch.setattr(fold, "_resume", resume)
+
+
+def repeat_without_looking(patch: pytest.MonkeyPatch) -> None:
+    """Rule 3: a launch with an unknown outcome is looked up before it is repeated."""
+
+    def owes_launch(instance: Instance) -> bool:
+        return instance.state is InstanceState.PROVISIONING and not instance.ref
+
+    patch.setattr(owed, "_owes_launch", owes_launch)
+
+
+def believe_the_list_alone(patch: pytest.MonkeyPatch) -> None:
+    """Rule 4: a machine is written off only if it is silent, too."""
+    patch.setattr(inventory, "_is_silent", lambda *_: True)
+
+
+def believe_the_silence_alone(patch: pytest.MonkeyPatch) -> None:
+    """Rule 4: a silent node is condemned only with the provider's list at hand."""
+    patch.setattr(repair, "obstacle", lambda *_: "")
+
+
+def orphan_at_first_sight(patch: pytest.MonkeyPatch) -> None:
+    """Rule 4: an orphan must be seen in two inventories."""
+    original = inventory.condemned_orphans
+
+    def hasty(
+        fleet: Fleet, sightings: Sightings, now: datetime, settings: Settings
+    ) -> Iterator[ev.OrphanCondemned]:
+        yield from original(fleet, sightings, now, replace(settings, witness_gap=timedelta()))
+
+    patch.setattr(inventory, "condemned_orphans", hasty)
+
+
+def take_a_restart_for_an_outage(patch: pytest.MonkeyPatch) -> None:
+    """Rule 5: silence is counted anew after a restart."""
+
+    def heard_last(_fleet: Fleet, sightings: Sightings, node: Node) -> datetime:
+        return max(sightings.heard.get(node.id, node.heard_at), node.heard_at)
+
+    patch.setattr(liveness, "heard_last", heard_last)
+
+
+def never_brake(patch: pytest.MonkeyPatch) -> None:
+    """Rule 5: a silent majority is our network, not their hardware."""
+    patch.setattr(repair, "brakes", lambda *_: iter(()))
+
+
+def uncordon_by_registering(patch: pytest.MonkeyPatch) -> None:
+    """Rule 7: registering again changes none of intent and verdict."""
+    original = fold._register  # noqa: SLF001 - a mutant replaces the inside of the core
+
+    def register(fleet: Fleet, event: ev.NodeRegistered) -> None:
+        original(fleet, event)
+        node = fleet.nodes[event.node_id]
+        fleet.nodes[node.id] = replace(node, intent=Intent.IN_SERVICE)
+
+    patch.setattr(fold, "_register", register)
+
+
+def count_no_booting_machine(patch: pytest.MonkeyPatch) -> None:
+    """Booting instances count as current nodes."""
+    original = capacity.count
+
+    def count(fleet: Fleet, pool: Pool) -> capacity.Count:
+        counted = original(fleet, pool)
+        running = tuple(i for i in counted.current if i.state is InstanceState.RUNNING)
+        return replace(counted, current=running)
+
+    patch.setattr(capacity, "count", count)
+
+
+def end_before_buying(patch: pytest.MonkeyPatch) -> None:
+    """A replacement is bought, and serves, before the lost node is ended."""
+    patch.setattr(repair, "_end_because", lambda *_: "nobody likes to wait")
+
+
+def spend_without_budget(patch: pytest.MonkeyPatch) -> None:
+    """Repair works inside a budget."""
+    patch.setattr(repair, "_room", lambda *_: 99)
+
+
+MUTANTS: dict[Mutate, tuple[int, frozenset[str]]] = {
+    match_by_provider_id: (8, frozenset({"doubled", "leaked", "unsafe"})),
+    forget_what_was_under_way: (8, frozenset({"doubled"})),
+    repeat_without_looking: (8, frozenset({"doubled"})),
+    believe_the_list_alone: (16, frozenset({"unsafe"})),
+    believe_the_silence_alone: (16, frozenset({"unsafe"})),
+    orphan_at_first_sight: (16, frozenset({"unsafe"})),
+    take_a_restart_for_an_outage: (8, frozenset({"unsafe"})),
+    never_brake: (16, frozenset({"unsafe"})),
+    uncordon_by_registering: (16, frozenset({"lost"})),
+    count_no_booting_machine: (3, frozenset({"unsafe"})),
+    end_before_buying: (16, frozenset({"unsafe"})),
+    spend_without_budget: (24, frozenset({"unsafe"})),
+}
+"""Each to the seeds within which it must be found, and what it must be found as."""
+
+
+@pytest.mark.parametrize("mutate", MUTANTS, ids=lambda mutate: mutate.__name__)
+def test_a_broken_rule_is_found(mutate: Mutate, monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds, kinds = MUTANTS[mutate]
+    mutate(monkeypatch)
+    failed = first_failure(range(seeds), POINTS)
+    assert failed is not None
+    assert failed.kind in kinds
+
+
+def test_the_core_as_it_is_passes_the_same_runs() -> None:
+    assert first_failure(range(max(seeds for seeds, _ in MUTANTS.values())), POINTS) is None

@@ -1,0 +1,157 @@
+"""Faults that the sweep once found: each has a run that shows it, and is put back to prove it.
+
+A seed alone proves little: its run changes as the simulator grows, and one day passes for another
+reason. So each fault is kept as a *relapse*, the old behaviour in a few lines, together with a run
+that must fail with it and must pass without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from navarch.core import capacity, interpret, inventory, lifecycle, repair
+from navarch.core.model import events as ev
+from navarch.core.model import fleet as fleets
+from navarch.core.model import messages as msg
+from navarch.core.model.fleet import Fleet
+from navarch.core.model.instance import Instance, InstanceState
+from navarch.core.model.node import Contact, Node
+from navarch.core.model.pool import Pool
+from navarch.core.model.sightings import Sightings
+from navarch.core.settings import Settings
+from navarch.simulator.world import Failed, World
+
+Relapse = Callable[[pytest.MonkeyPatch], None]
+
+
+def a_second_clean_report_is_a_repetition(patch: pytest.MonkeyPatch) -> None:
+    """A sick node never healed: of three equal clean reports only the first one counted."""
+    original = interpret._report  # noqa: SLF001 - a relapse replaces the inside of the core
+
+    def report(fleet: Fleet, message: msg.ReportHealth, now: datetime) -> interpret.Learned:
+        learned = original(fleet, message, now)
+        node = fleet.nodes.get(message.node_id)
+        if isinstance(learned, msg.Refused) or node is None or node.report is None:
+            return learned
+        known = (node.report.results, node.report.events)
+        return [
+            fact
+            for fact in learned
+            if not isinstance(fact, ev.HealthReported) or (fact.results, fact.events) != known
+        ]
+
+    patch.setattr(interpret, "_report", report)
+
+
+def a_replacement_takes_the_last_room(patch: pytest.MonkeyPatch) -> None:
+    """A lost node was ended before its replacement served, for the pool looked full then."""
+
+    def in_the_way(pool: Pool, counted: capacity.Count) -> int:
+        return int(counted.existing >= pool.spec.max_nodes)
+
+    patch.setattr(repair, "_in_the_way", in_the_way)
+
+
+def a_stranger_ends_when_it_was_heard_last(patch: pytest.MonkeyPatch) -> None:
+    """A stranger was forgotten in the step in which it retired, and came back in service."""
+
+    def is_over(node: Node, ended: set[str], limit: datetime) -> bool:
+        if node.instance_id:
+            return node.instance_id in ended
+        return node.ended_at is not None and node.heard_at < limit
+
+    patch.setattr(lifecycle, "_is_over", is_over)
+
+
+def a_list_may_be_older_than_the_machine(patch: pytest.MonkeyPatch) -> None:
+    """A machine was called ended because a list showed the world before its launch."""
+    original = inventory._absent  # noqa: SLF001 - as above
+
+    def absent(
+        fleet: Fleet,
+        sightings: Sightings,
+        instance: Instance,
+        taken: msg.InventoryTaken,
+        now: datetime,
+        settings: Settings,
+    ) -> Iterator[ev.Fact]:
+        if instance.state is InstanceState.TERMINATING:
+            taken = replace(taken, list_lag=timedelta())
+        return original(fleet, sightings, instance, taken, now, settings)
+
+    patch.setattr(inventory, "_absent", absent)
+
+
+def a_node_lost_before_a_restart_is_silent_after_it(patch: pytest.MonkeyPatch) -> None:
+    """A node was written off seconds after a restart, before it had a chance to speak."""
+
+    def is_silent(fleet: Fleet, _seen: Sightings, instance: Instance, *_: object) -> bool:
+        node = fleet.node_of(instance)
+        return node is not None and node.contact is Contact.LOST
+
+    patch.setattr(inventory, "_is_silent", is_silent)
+
+
+def the_end_of_a_cut_condemns_the_last_ones(patch: pytest.MonkeyPatch) -> None:
+    """As the first nodes spoke again after a cut, those about to speak were condemned."""
+    patch.setattr(repair, "released_lately", lambda *_: False)
+
+
+def time_passes_while_we_are_away(patch: pytest.MonkeyPatch) -> None:
+    """Booting machines that nobody could hear were ended right after a restart."""
+    original = lifecycle._overdue_because  # noqa: SLF001 - as above
+
+    def overdue_because(
+        instance: Instance, _resumed_at: datetime | None, now: datetime, settings: Settings
+    ) -> str:
+        return original(instance, None, now, settings)
+
+    patch.setattr(lifecycle, "_overdue_because", overdue_because)
+
+
+def the_budget_is_free_once_the_end_has_begun(patch: pytest.MonkeyPatch) -> None:
+    """The next lost node was condemned while the one before was still ending."""
+
+    def budget_at_once(fleet: Fleet, pool: Pool) -> int:
+        live = [instance for instance in fleet.instances_of(pool.name) if instance.live]
+        share = int(len(live) * pool.spec.disruption.max_unavailable_percent / 100)
+        allowed = max(pool.spec.disruption.max_unavailable, share)
+        return allowed - sum(instance.condemned for instance in live)
+
+    patch.setattr(repair, "budget_at_once", budget_at_once)
+
+
+def a_snapshot_is_sorted(patch: pytest.MonkeyPatch) -> None:
+    """A fleet read back from a snapshot had another order, and so decided otherwise."""
+    patch.setattr(fleets, "_encoder", msgspec.json.Encoder(order="deterministic"))
+
+
+RELAPSES: dict[Relapse, tuple[int, tuple[int, ...], str]] = {
+    a_second_clean_report_is_a_repetition: (5, (), "unconverged"),
+    a_replacement_takes_the_last_room: (7, (11, 18), "unsafe"),
+    a_stranger_ends_when_it_was_heard_last: (10, (6, 12), "lost"),
+    a_list_may_be_older_than_the_machine: (103, (16, 18), "unsafe"),
+    a_node_lost_before_a_restart_is_silent_after_it: (2, (), "unsafe"),
+    the_end_of_a_cut_condemns_the_last_ones: (7, (), "unsafe"),
+    time_passes_while_we_are_away: (3, (), "unsafe"),
+    the_budget_is_free_once_the_end_has_begun: (54, (52,), "unsafe"),
+    a_snapshot_is_sorted: (0, (35, 37), "lost"),
+}
+"""Each to a run (seed, crashes) that shows it, and as what."""
+
+
+@pytest.mark.parametrize("relapse", RELAPSES, ids=lambda relapse: relapse.__name__)
+def test_a_fault_that_was_found_stays_away(
+    relapse: Relapse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seed, crashes, kind = RELAPSES[relapse]
+    World(seed, crashes=crashes).run()
+    relapse(monkeypatch)
+    with pytest.raises(Failed) as caught:
+        World(seed, crashes=crashes).run()
+    assert caught.value.kind == kind

@@ -1,0 +1,142 @@
+"""A real server on loopback, with a small service behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from navarch.core.model import messages
+from navarch.errors import WireError
+from navarch.wire import calls, codec, listener
+from navarch.wire.asgi import Application, Readiness
+from navarch.wire.auth import Authenticator, Role, StaticToken
+from navarch.wire.generated import navarch_pb2 as pb
+from navarch.wire.generated.navarch_connect import ControlPlaneService
+from navarch.wire.limits import Limits
+
+SECRET = b"sixteen bytes and a few more"
+ADMIN = "admin-token"
+VIEWER = "viewer-token"
+LIMITS = Limits(body_bytes=64 * 1024)
+
+
+class SmallService(ControlPlaneService):
+    """Decodes what it gets, remembers it, and answers something simple."""
+
+    def __init__(self) -> None:
+        self.heard: list[messages.Heartbeat] = []
+        self.callers: list[str] = []
+        self.watchers_left = threading.Event()
+
+    async def register_node(
+        self, request: pb.RegisterNodeRequest, ctx: calls.Context, /
+    ) -> pb.RegisterNodeResponse:
+        node = codec.register_node(request)
+        self.callers.append(calls.current_principal().name)
+        return pb.RegisterNodeResponse(success=True, message=f"hello {node.node_id}")
+
+    async def heartbeat(
+        self, request: pb.HeartbeatRequest, ctx: calls.Context, /
+    ) -> pb.HeartbeatResponse:
+        heartbeat = codec.heartbeat(request)
+        if heartbeat.node_id == "stranger":
+            raise WireError("not_found", "stranger is not registered")
+        self.heard.append(heartbeat)
+        return pb.HeartbeatResponse(acknowledged=True, heartbeat_interval_seconds=2)
+
+    async def get_node(
+        self, request: pb.GetNodeRequest, ctx: calls.Context, /
+    ) -> pb.GetNodeResponse:
+        if request.node_id == "broken":
+            raise RuntimeError("the secret is hunter2")
+        if request.node_id == "slow":
+            await asyncio.Event().wait()
+        gpu = pb.GPUInfo(memory_total=80 * 2**30)
+        return pb.GetNodeResponse(
+            node=pb.NodeInfo(node_id=request.node_id, status=pb.NODE_STATUS_ACTIVE, gpus=[gpu])
+        )
+
+    async def watch_events(
+        self, request: pb.WatchEventsRequest, ctx: calls.Context, /
+    ) -> AsyncIterator[pb.WatchEventsResponse]:
+        try:
+            for seq in range(request.after_seq + 1, request.after_seq + 4):
+                yield pb.WatchEventsResponse(event=pb.EventInfo(seq=seq, text=f"fact {seq}"))
+            if request.subject == "fails":
+                raise WireError("failed_precondition", "no more facts")
+            if request.subject == "forever":
+                await asyncio.Event().wait()
+        finally:
+            self.watchers_left.set()
+
+
+@dataclass
+class LiveServer:
+    """A running server."""
+
+    url: str
+    port: int
+    application: Application
+    service: SmallService
+    readiness: list[Readiness] = field(default_factory=list)
+    """The last one counts."""
+
+    def refused(self, reason: str) -> int:
+        return self.application.refused.get(reason, 0)
+
+
+@contextlib.contextmanager
+def running(
+    authenticator: Authenticator, limits: Limits = LIMITS, tls: listener.Tls | None = None
+) -> Iterator[LiveServer]:
+    """Serve in a thread until the block ends."""
+    service = SmallService()
+    readiness = [Readiness(ready=True)]
+    application = Application(
+        service, authenticator=authenticator, ready=lambda: readiness[-1], limits=limits
+    )
+    listening = listener.bind("127.0.0.1", 0)
+    started = threading.Event()
+    server = listener.EmbeddedServer(listener.config(application, tls=tls), started.set)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])))
+    thread.start()
+    try:
+        assert started.wait(10)
+        port = listening.getsockname()[1]
+        yield LiveServer(f"http://127.0.0.1:{port}", port, application, service, readiness)
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        listening.close()
+        assert not thread.is_alive()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[LiveServer]:
+    """A server with an admin's token, a viewer's, and node tokens."""
+    tokens = [
+        StaticToken("root", Role.ADMIN, ADMIN),
+        StaticToken("eyes", Role.VIEWER, VIEWER),
+    ]
+    with running(Authenticator(tokens, SECRET)) as live:
+        yield live
+
+
+@pytest.fixture(scope="session")
+def open_server() -> Iterator[LiveServer]:
+    """A server without any token."""
+    with running(Authenticator()) as live:
+        yield live
+
+
+@pytest.fixture
+def raw(server: LiveServer) -> Iterator[socket.socket]:
+    """A plain connection to the server."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        yield connection
