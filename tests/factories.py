@@ -16,14 +16,15 @@ from navarch.core import fold, inventory
 from navarch.core.model import events as ev
 from navarch.core.model import ids
 from navarch.core.model import messages as msg
-from navarch.core.model.command import CommandType
-from navarch.core.model.fleet import Fleet
-from navarch.core.model.gpu import GPU
+from navarch.core.model.command import CommandState, CommandType
+from navarch.core.model.fleet import Fleet, Snapshot
+from navarch.core.model.gpu import GPU, GPUSample, NodeSample
 from navarch.core.model.instance import Instance, InstanceState
 from navarch.core.model.node import Metadata, Node
+from navarch.core.model.offer import Offer
 from navarch.core.model.pool import Pool, PoolSpec
 from navarch.core.model.report import CheckResult, Health, HealthEvent
-from navarch.core.model.sightings import Sightings
+from navarch.core.model.sightings import Catalog, Recommendation, Sightings
 from navarch.core.settings import Settings
 
 START = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
@@ -64,6 +65,11 @@ def a_node(n: int = 1, **changes: object) -> Node:
     return replace(node, **changes)
 
 
+def an_offer(provider: str = PROVIDER, **changes: object) -> Offer:
+    """Return what a pool may buy of a provider, in no place in particular."""
+    return replace(Offer(provider, instance_type="h100-8x"), **changes)
+
+
 def name(n: int) -> str:
     """Return what we call machine n."""
     return ids.instance_id(POOL, TAG, n)
@@ -78,6 +84,11 @@ def xid(code: int, *, gpu_index: int = 0, **changes: object) -> HealthEvent:
     """Return what an agent says about an XID of one GPU."""
     event = HealthEvent("xid", gpu_index, metrics={"xid_code": str(code)}, message=f"Xid {code}")
     return replace(event, **changes)
+
+
+def a_sample(utilization_percent: float) -> NodeSample:
+    """Return a reading of a node with one GPU that is so busy."""
+    return NodeSample(gpus=(GPUSample(0, utilization_percent=utilization_percent),))
 
 
 def check(status: Health = Health.HEALTHY, **changes: object) -> CheckResult:
@@ -126,6 +137,13 @@ def registered(n: int, when: datetime = START, pool: str = POOL) -> ev.NodeRegis
     )
 
 
+def refused(
+    n: int, failure: str = "NoCapacity", when: datetime = START, because: str = "none left"
+) -> ev.LaunchFailed:
+    """Return that the provider would not make machine n."""
+    return ev.LaunchFailed(when, name(n), failure, because)
+
+
 def running(n: int, when: datetime = START, pool: str = POOL) -> list[ev.Fact]:
     """Return the three facts that make machine n a node."""
     return [requested(n, when, pool), launched(n, when, pool), registered(n, when, pool)]
@@ -144,6 +162,17 @@ def condemned(n: int, when: datetime) -> ev.InstanceCondemned:
 def ending(n: int, when: datetime) -> ev.TerminationRequested:
     """Return that machine n is not wanted any more."""
     return ev.TerminationRequested(when, name(n), "too many")
+
+
+def releasing(n: int, when: datetime = START) -> ev.ReleaseRequested:
+    """Return that machine n is drained because it is too many."""
+    return ev.ReleaseRequested(when, name(n), "too many")
+
+
+def drained(n: int, command: ev.CommandIssued, when: datetime) -> ev.CommandFinished:
+    """Return that the agent of machine n has done as this command to drain says."""
+    done = CommandState.SUCCEEDED
+    return ev.CommandFinished(when, command.command_id, name(n), done, "drained")
 
 
 def a_stranger(node_id: str = "lab-1", when: datetime = START) -> ev.NodeRegistered:
@@ -191,6 +220,13 @@ def a_fleet(
     return fold_all(beginning, *(running(n) for n in range(1, nodes + 1)), *facts)
 
 
+def indexes(fleet: Fleet) -> dict[str, set[str]]:
+    """Return all that a fleet keeps besides its records, without the order of it."""
+    kept = vars(fleet).keys() - set(Snapshot.__struct_fields__) - {"members"}
+    members = {f"{pool}: {id_}" for pool, ids_ in fleet.members.items() for id_ in ids_}
+    return {"members": members} | {index: set(vars(fleet)[index]) for index in kept}
+
+
 # --- sightings -------------------------------------------------------------------------------
 
 
@@ -212,3 +248,19 @@ def sighted(fleet: Fleet, *lists: msg.InventoryTaken) -> Sightings:
     for taken in lists:
         inventory.observe(fleet, sightings, taken, taken.begun_at)
     return sightings
+
+
+def advised(
+    target: int, when: datetime = START, *, held: bool = False, pool: str = POOL
+) -> Sightings:
+    """Return the sighting of an autoscaler's word."""
+    word = Recommendation(when, target, "queue 12", "queue", held)
+    return Sightings(recommendations={pool: word})
+
+
+def priced(when: datetime = START, **lists: Iterable[msg.Sold]) -> dict[str, Catalog]:
+    """Return price lists by provider, all read at one moment."""
+    return {
+        provider: Catalog(when, {sold.name: sold for sold in types})
+        for provider, types in lists.items()
+    }

@@ -25,11 +25,12 @@ from navarch.core.machine import Machine, Step
 from navarch.core.model import events as ev
 from navarch.core.model import ids
 from navarch.core.model import messages as msg
-from navarch.core.model.actions import Launch, Terminate
+from navarch.core.model.actions import Launch, ListTypes, Terminate
 from navarch.core.model.command import CommandState, CommandType
 from navarch.core.model.instance import InstanceState
 from navarch.core.model.node import Node
-from navarch.core.model.pool import Disruption, PoolSpec
+from navarch.core.model.offer import Offer
+from navarch.core.model.pool import Disruption, PoolSpec, Source
 from navarch.core.model.report import CheckResult, Health
 
 S = TypeVar("S", bound=Struct)
@@ -38,6 +39,17 @@ S = TypeVar("S", bound=Struct)
 
 POOLS = ("blue", "green")
 PROVIDERS = ("fake", "lambda")
+TYPES = ("small", "big")
+FAILURES = (
+    "NoCapacity",
+    "NoCapacity",
+    "QuotaExceeded",
+    "Unauthorized",
+    "Throttled",
+    "InvalidRequest",
+    "Unavailable",
+    "NotFound",
+)
 INSTANCE_IDS = [ids.instance_id(pool, TAG, n) for n in range(1, 6) for pool in POOLS]
 NODE_IDS = [*INSTANCE_IDS, "lab-1", "lab-2", ""]
 
@@ -49,6 +61,44 @@ moments = st.builds(
 words = st.sampled_from(["", "a", "out", "×", "two words"])
 
 
+sources = st.builds(
+    Source,
+    st.sampled_from(PROVIDERS),
+    priority=st.integers(0, 1),
+    weight=st.integers(1, 3),
+    regions=st.sampled_from([(), (), ("a",), ("a", "b")]),
+    zones=st.sampled_from([(), (), ("a1",), ("a1", "a2", "b1")]),
+    instance_type=st.sampled_from(["", *TYPES]),
+    spot=st.booleans(),
+)
+"""What a valid configuration may say about a seller."""
+
+offers = st.builds(
+    Offer,
+    st.sampled_from(PROVIDERS),
+    region=st.sampled_from(["", "a", "b"]),
+    zone=st.sampled_from(["", "a1"]),
+    instance_type=st.sampled_from(TYPES),
+    priority=st.integers(-1, 2),
+    weight=st.integers(1, 3),
+    spot=st.booleans(),
+)
+"""Something that can be bought."""
+
+price_lists = st.lists(
+    st.builds(
+        msg.Sold,
+        st.sampled_from(TYPES),
+        st.sampled_from([0.0, 1.0, 2.0]),
+        st.sampled_from([0.0, 0.5, 1.0]),
+        st.sampled_from([(), ("a",), ("a", "b")]),
+        st.booleans(),
+    ),
+    max_size=2,
+).map(tuple)
+"""A provider's price list."""
+
+
 @st.composite
 def pool_specs(draw: st.DrawFn, *names: str) -> PoolSpec:
     """Draw what a valid configuration may say about a pool of one of these names."""
@@ -58,7 +108,10 @@ def pool_specs(draw: st.DrawFn, *names: str) -> PoolSpec:
         draw(st.sampled_from(PROVIDERS)),
         min_nodes=low,
         max_nodes=low + draw(st.integers(0, 3)),
+        instance_type=draw(st.sampled_from(TYPES)),
         zones=draw(st.sampled_from([(), ("a",), ("a", "b")])),
+        sources=draw(st.lists(sources, max_size=2).map(tuple)),
+        strategy=draw(st.sampled_from(["priority", "cost", "availability", "round-robin", "x"])),
         auto_replace=draw(st.sampled_from([True, True, True, False])),
         disruption=draw(disruptions),
     )
@@ -86,6 +139,7 @@ VOCABULARY: dict[str, st.SearchStrategy[object]] = {
     "begun_at": moments,
     "list_lag": st.sampled_from([timedelta(), timedelta(seconds=45)]),
     "count": st.integers(1, 9),
+    "failure": st.sampled_from(FAILURES),
 }
 """By field name, whatever the struct: what its values are drawn from."""
 
@@ -154,7 +208,7 @@ class Turn(Struct, frozen=True):
 
     advance: timedelta
     launches: str
-    """What comes of the launches that are owed: made, refused, lost, or nothing yet."""
+    """What comes of the launches that are owed: made, lost, nothing yet, or how they fail."""
     agents: bool
     """Whether machines that have booted register."""
     ends: bool
@@ -177,6 +231,10 @@ class Turn(Struct, frozen=True):
     """How agents that poll acknowledge what they were given; None if they never do."""
     wanted: int
     """What an operator scales both pools to, possible or not; negative for nothing."""
+    advised: int
+    """What an autoscaler proposes for both pools; negative for nothing."""
+    prices: tuple[msg.Sold, ...] | None
+    """What the price lists say that are owed; None if they can not be read."""
     wild: tuple[msg.Message, ...]
 
 
@@ -186,7 +244,7 @@ def turns(wild_max: int = 1) -> st.SearchStrategy[Turn]:
     return st.builds(
         Turn,
         st.sampled_from(ADVANCES),
-        launches=st.sampled_from(["made", "made", "made", "refused", "lost", "slow"]),
+        launches=st.sampled_from(["made"] * 6 + ["lost", "lost", "slow", *FAILURES[1:]]),
         agents=st.sampled_from([True, True, False]),
         ends=st.booleans(),
         silent=st.one_of(groups, groups, st.just(EVERYBODY)),
@@ -198,6 +256,8 @@ def turns(wild_max: int = 1) -> st.SearchStrategy[Turn]:
         order=st.sampled_from(orders),
         acknowledged=st.sampled_from([None, *CommandState]),
         wanted=st.sampled_from([-1, -1, -1, 0, 2, 4, 6]),
+        advised=st.sampled_from([-1, -1, 0, 1, 3, 9]),
+        prices=st.none() | price_lists,
         wild=st.lists(messages, max_size=wild_max).map(tuple),
     )
 
@@ -215,8 +275,10 @@ calm_turns = st.builds(
     stranger=st.just(value=False),
     sick=st.just(frozenset[int]()),
     order=st.none(),
-    acknowledged=st.none(),
+    acknowledged=st.sampled_from([None, CommandState.SUCCEEDED]),
     wanted=st.sampled_from([-1, -1, -1, 5]),
+    advised=st.sampled_from([-1, -1, 4, 5]),
+    prices=st.just(()),
     wild=st.just(()),
 )
 """Turns of a world in which all goes well."""
@@ -241,6 +303,36 @@ def _dying(
     return (blue, green), turns_[:3] + after
 
 
+breathing_turns = st.builds(
+    Turn,
+    st.sampled_from([*ADVANCES[:5], timedelta(minutes=16)]),
+    launches=st.sampled_from(["made"] * 9 + ["NoCapacity"]),
+    agents=st.just(value=True),
+    ends=st.booleans(),
+    silent=st.one_of(st.just(frozenset[int]()), st.just(frozenset[int]()), groups),
+    listed=st.sampled_from([True, True, False]),
+    gone=st.just(frozenset[int]()),
+    found=st.just(value=False),
+    stranger=st.just(value=False),
+    sick=st.one_of(st.just(frozenset[int]()), groups),
+    order=st.sampled_from([None, None, None, CommandType.CORDON]),
+    acknowledged=st.sampled_from([None, CommandState.SUCCEEDED, CommandState.RUNNING]),
+    wanted=st.just(-1),
+    advised=st.sampled_from([0, 1, 2, 3, 4, 5, 9]),
+    prices=st.just(()),
+    wild=st.just(()),
+)
+"""Turns of a world in which autoscalers change their minds all the time."""
+
+
+def _breathing(specs: tuple[PoolSpec, PoolSpec], turns_: list[Turn], low: int, room: int) -> Run:
+    """Let both pools grow and shrink by so many nodes."""
+    blue, green = (
+        replace(spec, min_nodes=low, max_nodes=low + room, auto_replace=True) for spec in specs
+    )
+    return (blue, green), turns_
+
+
 _two_pools = st.tuples(pool_specs("blue"), pool_specs("green"))
 
 runs: st.SearchStrategy[Run] = st.one_of(
@@ -253,9 +345,17 @@ runs: st.SearchStrategy[Run] = st.one_of(
         spare=st.integers(0, 2),
         gone=st.sampled_from([False, False, False, True]),
     ),
+    st.builds(
+        _breathing,
+        _two_pools,
+        st.lists(breathing_turns, min_size=6, max_size=14),
+        st.integers(0, 2),
+        st.integers(1, 4),
+    ),
 )
-"""How two pools are configured, and what happens to them: half of the runs go through anything, in
-the other half some nodes fall silent for good in a world that is otherwise calm."""
+"""How two pools are configured, and what happens to them: a third of the runs go through anything,
+in another some nodes fall silent for good in a world that is otherwise calm, and in the last the
+pools grow and shrink all the time."""
 
 
 def begun(specs: tuple[PoolSpec, ...]) -> tuple[Machine, Step]:
@@ -297,6 +397,10 @@ def batch(machine: Machine, turn: Turn, now: datetime) -> list[msg.Message]:
             case Terminate() if turn.ends:
                 answer = msg.TerminateAnswered(action.provider, action.ref, action.instance_id)
                 arriving.append(answer)
+            case ListTypes():
+                arriving.append(msg.TypesListed(action.provider, turn.prices))
+            case _:
+                pass
     if turn.agents:
         waiting = InstanceState.PENDING_REGISTRATION
         booted = [i.id for i in fleet.instances.values() if i.state is waiting]
@@ -309,6 +413,8 @@ def batch(machine: Machine, turn: Turn, now: datetime) -> list[msg.Message]:
         arriving.append(msg.RegisterNode("lab-1"))
     if turn.wanted >= 0:
         arriving += [msg.ScalePool(pool, turn.wanted) for pool in POOLS]
+    if turn.advised >= 0:
+        arriving += [msg.Recommended(pool, turn.advised, "a queue", "queue") for pool in POOLS]
     return [*arriving, *turn.wild, msg.Tick()]
 
 
@@ -318,12 +424,12 @@ def _launched(action: Launch, turn: Turn) -> list[msg.Message]:
     match turn.launches:
         case "made":
             return [msg.Launched(id_, msg.Machine(f"m-{id_}", TAG, id_))]
-        case "refused":
-            return [msg.LaunchRefused(id_, "NoCapacity", "none left")]
         case "lost":
             return [msg.LaunchLost(id_, "timeout")]
-        case _:
+        case "slow":
             return []
+        case failure:
+            return [msg.LaunchRefused(id_, failure, "none left")]
 
 
 def _said(machine: Machine, node: Node, turn: Turn) -> list[msg.Message]:

@@ -23,7 +23,7 @@ PURE = frozenset(
     [
         *("__future__", "bisect", "collections", "dataclasses", "datetime", "enum", "functools"),
         *("heapq", "itertools", "math", "msgspec", "re", "statistics", "types", "typing"),
-        "zoneinfo",
+        *("zlib", "zoneinfo"),
     ]
 )
 """What the core may import from outside: values and computing, nothing that reaches the world."""

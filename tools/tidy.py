@@ -45,7 +45,12 @@ CONTRACT_NAMES: Final = frozenset(
 )
 """Names that the public contract fixes although they hold an empty word."""
 
-ENTRY_POINTS: Final = frozenset(["navarch.__main__", "navarch.cli.main", "navarch.simulator.sweep"])
+ENTRY_POINTS: Final = frozenset(
+    [
+        *("navarch.__main__", "navarch.cli.main"),
+        *("navarch.simulator.backtest", "navarch.simulator.sweep"),
+    ]
+)
 """Modules that start a program: nobody in `src` need import them."""
 
 GENERATED: Final = ("src/navarch/wire/generated/",)

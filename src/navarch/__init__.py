@@ -12,16 +12,41 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from navarch.controlplane.clock import Clock, FakeClock, RealClock
     from navarch.controlplane.control_plane import ControlPlane, ServerConfig
+    from navarch.controlplane.demand import StoreMetricsSource
+    from navarch.controlplane.instance_manager import InstanceManager, NodeHealthObserver
+    from navarch.controlplane.pool import Pool, PoolConfig, PoolNode, ProviderConfig
+    from navarch.controlplane.pool_manager import PoolManager
+    from navarch.core.model.offer import Offer
     from navarch.core.model.pool import Disruption, PoolSpec
+    from navarch.core.scaling.base import (
+        Autoscaler,
+        PoolMetrics,
+        PoolState,
+        Quality,
+        Reading,
+        ScaleRecommendation,
+    )
+    from navarch.core.scaling.composite import CompositeAutoscaler
+    from navarch.core.scaling.predictive import PredictiveAutoscaler
+    from navarch.core.scaling.queue_based import QueueBasedAutoscaler
+    from navarch.core.scaling.reactive import ReactiveAutoscaler
+    from navarch.core.scaling.scheduled import ScheduledAutoscaler, ScheduleEntry
+    from navarch.core.selection.base import Market, Ranker
     from navarch.core.settings import Settings
     from navarch.errors import (
         ConfigError,
         JournalError,
         NavarchError,
+        PartialScaleUp,
         PluginError,
         ProviderError,
         WireError,
     )
+    from navarch.metrics.base import MetricsSource
+    from navarch.metrics.kubernetes import KubernetesMetricsSource
+    from navarch.metrics.merged import MergedMetricsSource
+    from navarch.metrics.prometheus import PrometheusMetricsSource
+    from navarch.metrics.slurm import SlurmMetricsSource
     from navarch.providers.base import (
         Instance,
         InstanceStatus,
@@ -36,46 +61,124 @@ if TYPE_CHECKING:
     from navarch.version import VERSION as __version__  # noqa: N811 - the name Python expects
 
 __all__ = [
+    "Autoscaler",
     "Clock",
+    "CompositeAutoscaler",
     "ConfigError",
     "ControlPlane",
     "Disruption",
     "FakeClock",
     "History",
     "Instance",
+    "InstanceManager",
     "InstanceStatus",
     "InstanceType",
     "InstanceTypeLister",
     "Journal",
     "JournalError",
+    "KubernetesMetricsSource",
+    "Market",
     "MemoryStore",
+    "MergedMetricsSource",
+    "MetricsSource",
     "NavarchError",
+    "NodeHealthObserver",
+    "Offer",
+    "PartialScaleUp",
     "PluginError",
+    "Pool",
+    "PoolConfig",
+    "PoolManager",
+    "PoolMetrics",
+    "PoolNode",
     "PoolSpec",
+    "PoolState",
+    "PredictiveAutoscaler",
+    "PrometheusMetricsSource",
     "Provider",
+    "ProviderConfig",
     "ProviderError",
     "ProviderFacts",
     "ProvisionRequest",
+    "Quality",
+    "QueueBasedAutoscaler",
+    "Ranker",
+    "ReactiveAutoscaler",
+    "Reading",
     "RealClock",
+    "ScaleRecommendation",
+    "ScheduleEntry",
+    "ScheduledAutoscaler",
     "ServerConfig",
     "Settings",
+    "SlurmMetricsSource",
+    "StoreMetricsSource",
     "WireError",
     "__version__",
 ]
 
 _HOMES = {
-    "navarch.controlplane.clock": ("Clock", "FakeClock", "RealClock"),
-    "navarch.controlplane.control_plane": ("ControlPlane", "ServerConfig"),
-    "navarch.core.model.pool": ("Disruption", "PoolSpec"),
+    "navarch.controlplane.clock": (
+        "Clock",
+        "FakeClock",
+        "RealClock",
+    ),
+    "navarch.controlplane.control_plane": (
+        "ControlPlane",
+        "ServerConfig",
+    ),
+    "navarch.controlplane.demand": ("StoreMetricsSource",),
+    "navarch.controlplane.instance_manager": (
+        "InstanceManager",
+        "NodeHealthObserver",
+    ),
+    "navarch.controlplane.pool": (
+        "Pool",
+        "PoolConfig",
+        "PoolNode",
+        "ProviderConfig",
+    ),
+    "navarch.controlplane.pool_manager": ("PoolManager",),
+    "navarch.core.model.offer": ("Offer",),
+    "navarch.core.model.pool": (
+        "Disruption",
+        "PoolSpec",
+    ),
+    "navarch.core.scaling.base": (
+        "Autoscaler",
+        "PoolMetrics",
+        "PoolState",
+        "Quality",
+        "Reading",
+        "ScaleRecommendation",
+    ),
+    "navarch.core.scaling.composite": ("CompositeAutoscaler",),
+    "navarch.core.scaling.predictive": ("PredictiveAutoscaler",),
+    "navarch.core.scaling.queue_based": ("QueueBasedAutoscaler",),
+    "navarch.core.scaling.reactive": ("ReactiveAutoscaler",),
+    "navarch.core.scaling.scheduled": (
+        "ScheduleEntry",
+        "ScheduledAutoscaler",
+    ),
+    "navarch.core.selection.base": (
+        "Market",
+        "Ranker",
+    ),
     "navarch.core.settings": ("Settings",),
     "navarch.errors": (
         "ConfigError",
         "JournalError",
         "NavarchError",
+        "PartialScaleUp",
         "PluginError",
         "ProviderError",
         "WireError",
     ),
+    "navarch.metrics.base": ("MetricsSource",),
+    "navarch.metrics.kubernetes": ("KubernetesMetricsSource",),
+    "navarch.metrics.merged": ("MergedMetricsSource",),
+    "navarch.metrics.prometheus": ("PrometheusMetricsSource",),
+    "navarch.metrics.slurm": ("SlurmMetricsSource",),
     "navarch.providers.base": (
         "Instance",
         "InstanceStatus",
@@ -85,7 +188,10 @@ _HOMES = {
         "ProviderFacts",
         "ProvisionRequest",
     ),
-    "navarch.stores.base": ("History", "Journal"),
+    "navarch.stores.base": (
+        "History",
+        "Journal",
+    ),
     "navarch.stores.memory": ("MemoryStore",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

@@ -16,6 +16,7 @@ nonsense. Expected outcomes inside the core are values, never exceptions.
     │   ├── NotFound               the thing named does not exist
     │   ├── Unavailable            the cloud is in trouble; surely nothing was done
     │   └── OutcomeUnknown         it may or may not have been done: look before repeating
+    ├── PartialScaleUp         fewer machines could be bought than were asked for; carries them
     ├── JournalError           the durable record of facts
     │   ├── JournalConflict        somebody else has written, or holds the journal
     │   └── JournalCorrupt         a record is torn or damaged; carries its sequence number
@@ -26,6 +27,9 @@ nonsense. Expected outcomes inside the core are values, never exceptions.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
 
 
 class NavarchError(Exception):
@@ -87,6 +91,37 @@ class Unavailable(ProviderError):
 
 class OutcomeUnknown(ProviderError):
     """The provider may or may not have done it: look it up before asking again."""
+
+
+class Bought(Protocol):
+    """What a `PartialScaleUp` carries: a `navarch.Instance` as a rule."""
+
+    @property
+    def id(self) -> str:
+        """The provider's own id."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Our id."""
+        ...
+
+    @property
+    def provider(self) -> str:
+        """Who sold it."""
+        ...
+
+
+class PartialScaleUp(NavarchError):
+    """Fewer machines could be bought than were asked for; those that were bought stay."""
+
+    def __init__(self, pool: str, *, bought: Sequence[Bought], wanted: int, because: str) -> None:
+        """Carry what was `bought`, possibly nothing, how many were `wanted`, and why not all."""
+        self.pool = pool
+        self.bought = tuple(bought)
+        self.wanted = wanted
+        self.because = because
+        super().__init__(f"pool {pool}: {len(self.bought)} of {wanted} bought: {because}")
 
 
 class JournalError(NavarchError):

@@ -265,6 +265,16 @@ def test_programs_get_one_document_the_json_of_the_api(
     assert (as_yaml.code, yaml.safe_load(as_yaml.stdout), as_yaml.stderr) == (0, answer, "")
 
 
+def test_a_pool_is_shown_with_its_newest_facts(fleet: ConnectServer, run: Run) -> None:
+    at = "2026-01-31T12:00:00Z"
+    facts = [{"seq": str(seq), "at": at, "text": f"fact {seq}"} for seq in range(1, 9)]
+    fleet.prepare("Explain", {"lines": ["left alone for 20 s more: a/b"], "facts": facts})
+    shown = run("pool", "get", "training").stdout
+    assert fleet.requests[1] == ("Explain", {"kind": "SUBJECT_KIND_POOL", "id": "training"})
+    assert "left alone for 20 s more: a/b\n" in shown
+    assert [line.split()[-1] for line in shown.splitlines()[-5:]] == list("45678")
+
+
 def test_lists_are_followed_through_their_pages(server: ConnectServer, run: Run) -> None:
     pages: dict[str, Json] = {
         "": {"nodes": [{"nodeId": "a"}], "nextPageToken": "second"},

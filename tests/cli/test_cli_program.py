@@ -194,7 +194,7 @@ def test_a_configuration_is_checked_and_explained(
     monkeypatch.setenv("TRAINING_MIN", "2")
     monkeypatch.chdir(GOLDEN / "config")
     checked = run("config", "check", "whole.yaml")
-    assert checked == (0, "whole.yaml: no mistakes; 2 pools, 2 providers\n", "")
+    assert checked == (0, "whole.yaml: no mistakes; 3 pools, 2 providers\n", "")
     explained = run("config", "explain", "whole.yaml")
     assert explained == (0, golden(explained.stdout, "cli/config-explain.txt"), "")
     values = json.loads(run("config", "explain", "whole.yaml", "-o", "json").stdout)["values"]

@@ -121,6 +121,7 @@ WORDS = st.sampled_from(
         *("server", "providers", "pools", "defaults", "auth", "tokens", "labels", "type", "data"),
         *("fake", "process", "name", "role", "admin", "provider", "max_nodes", "min_nodes", "<<"),
         *("30s", "${HOME}", "${", "$$", "~", "yes", "1", "-1", "1e999", ".nan", "2026-01-31"),
+        *("autoscaling", "reactive", "composite", "custom", "use", "config", "metrics", "store"),
         *("address", ":1", "store", "memory://", "sqlite:///", "health", "disruption", "zones"),
         *("&a", "*a", "!!set", "{", "}", "[", "]", ":", "- ", "\n", "  ", ", ", "\t", "'", '"'),
     ]

@@ -1,4 +1,4 @@
-"""Capacity: as many machines as are wanted, inside the limits, and patience with a bad provider."""
+"""Capacity: who counts, who is let go first and how, and who is called back before buying."""
 
 from __future__ import annotations
 
@@ -8,107 +8,84 @@ import pytest
 
 from factories import (
     POOL,
-    PROVIDER,
     SETTINGS,
     a_fleet,
     a_pool,
+    a_sample,
     a_spec,
     at,
     condemned,
+    drained,
     ending,
     fold_all,
+    issued,
     launched,
     lost,
     name,
+    refused,
+    registered,
+    releasing,
     requested,
     running,
 )
 from navarch.core import capacity
 from navarch.core.model import events as ev
+from navarch.core.model.command import CommandState, CommandType
 from navarch.core.model.fleet import Fleet
-from navarch.core.model.node import Intent
+from navarch.core.model.node import Intent, Phase
 from navarch.core.model.pool import TROUBLE_MEMORY
 from navarch.core.model.report import Health
+from navarch.core.model.sightings import Sightings
+
+LATER = at(hours=1)
 
 
-def launches(fleet: Fleet, now: datetime | None = None) -> list[ev.LaunchRequested]:
-    return list(capacity.launches(fleet, now or at(), SETTINGS))
+def surplus(fleet: Fleet, now: datetime = LATER, seen: Sightings | None = None) -> list[ev.Fact]:
+    return list(capacity.surplus(fleet, seen or Sightings(), now, SETTINGS))
 
 
-def victims(fleet: Fleet) -> list[str]:
-    return [fact.instance_id for fact in capacity.surplus(fleet, at(hours=1))]
-
-
-# --- buying ----------------------------------------------------------------------------------
-
-
-def test_what_is_missing_is_bought_and_says_why() -> None:
-    fleet = a_fleet(1, target=2, spec=a_spec(labels={"team": "ml"}))
-    assert launches(fleet) == [
-        ev.LaunchRequested(
-            at(),
-            name(2),
-            pool=POOL,
-            provider=PROVIDER,
-            because="1 of 2 nodes; a test wants so many",
-            instance_type="h100-8x",
-            region="us-west-2",
-            labels={"team": "ml"},
-        )
+def victims(fleet: Fleet, seen: Sightings | None = None) -> list[str]:
+    """Name the machines that are let go, drained or not."""
+    return [
+        fact.instance_id
+        for fact in surplus(fleet, seen=seen)
+        if isinstance(fact, ev.ReleaseRequested | ev.TerminationRequested)
     ]
 
 
-def test_nothing_is_bought_when_nothing_is_missing() -> None:
-    assert launches(a_fleet(2)) == []
+def called_back(fleet: Fleet, now: datetime = LATER) -> list[ev.Fact]:
+    return list(capacity.called_back(fleet, now, SETTINGS))
 
 
-def test_booting_machines_count() -> None:
-    assert launches(a_fleet(0, requested(1), requested(2), launched(2), target=2)) == []
+def released(fleet: Fleet, now: datetime) -> list[ev.TerminationRequested]:
+    return list(capacity.released(fleet, now, SETTINGS))
 
 
-def test_condemned_machines_do_not_count() -> None:
-    fleet = a_fleet(2, lost(1, at()), condemned(1, at()))
-    assert [fact.instance_id for fact in launches(fleet)] == [name(3)]
+def judged(n: int, health: Health) -> ev.HealthJudged:
+    return ev.HealthJudged(at(), name(n), health, "its checks")
 
 
-def test_machines_that_are_ending_count_against_the_maximum() -> None:
-    fleet = a_fleet(3, ending(1, at()), ending(2, at()), target=3, spec=a_spec(max_nodes=4))
-    assert len(launches(fleet)) == 1
+def meant(n: int, intent: Intent) -> ev.IntentChanged:
+    return ev.IntentChanged(at(), name(n), intent, "an operator")
 
 
-def test_a_pool_above_its_maximum_buys_nothing() -> None:
-    fleet = a_fleet(3, ending(1, at()), target=3)
-    fold_all(ev.PoolConfigured(at(), a_spec(max_nodes=2)), fleet=fleet)
-    assert launches(fleet) == []
+# --- counting --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "fact",
-    [ev.PoolPaused(at(), POOL, "maintenance"), ev.PoolRetired(at(), POOL, "not in the file")],
-)
-def test_a_sleeping_pool_neither_buys_nor_ends(fact: ev.Fact) -> None:
-    assert launches(a_fleet(0, fact, target=2)) == []
-    assert victims(a_fleet(2, fact, target=0)) == []
+def test_counting() -> None:
+    fleet = a_fleet(
+        4,
+        (lost(1, at()), condemned(1, at()), ending(2, at()), releasing(3)),
+        (requested(5), requested(6), refused(6), requested(7), launched(7)),
+    )
+    counted = capacity.count(fleet, fleet.pools[POOL])
+    assert [instance.id for instance in counted.current] == [name(4), name(5), name(7)]
+    assert (counted.existing, counted.ending) == (6, 1)
 
 
-def test_an_id_is_never_given_twice() -> None:
-    fleet = a_fleet(3)
-    gone = [ev.InstanceTerminated(at(), name(n), "gone") for n in (1, 2, 3)]
-    names = tuple(name(n) for n in (1, 2, 3))
-    fold_all(*gone, ev.RecordsForgotten(at(), "old", names, names), fleet=fleet)
-    assert [fact.instance_id for fact in launches(fleet)] == [name(4), name(5), name(6)]
-
-
-def test_two_pools_share_one_row_of_numbers() -> None:
-    other = a_spec(name="serving", min_nodes=2)
-    fleet = a_fleet(0, ev.PoolConfigured(at(), other), target=1)
-    ids = [fact.instance_id for fact in launches(fleet)]
-    assert ids == ["training-k3f9-0001", "serving-k3f9-0002", "serving-k3f9-0003"]
-
-
-def test_zones_take_turns() -> None:
-    fleet = a_fleet(0, target=4, spec=a_spec(zones=("a", "b", "c")))
-    assert [fact.zone for fact in launches(fleet)] == ["b", "c", "a", "b"]
+def test_a_pool_without_machines_counts_none() -> None:
+    fleet = a_fleet(0)
+    assert capacity.count(fleet, fleet.pools[POOL]) == capacity.Count((), 0, 0)
 
 
 # --- patience --------------------------------------------------------------------------------
@@ -142,64 +119,229 @@ def test_failures_long_ago_are_forgotten() -> None:
     assert capacity.retry_at(pool, now, SETTINGS) == now
 
 
-def test_a_pool_in_trouble_buys_when_its_wait_is_over() -> None:
-    fleet = a_fleet(0, target=1)
-    for n in (1, 2, 3):
-        refused = ev.LaunchFailed(at(), name(n), "NoCapacity", "none left")
-        fold_all(requested(n), refused, fleet=fleet)
-    assert launches(fleet, at(seconds=9)) == []
-    assert len(launches(fleet, at(seconds=10))) == 1
+# --- who goes first --------------------------------------------------------------------------
 
 
-# --- ending ----------------------------------------------------------------------------------
-
-
-def test_what_is_too_many_is_ended_and_says_why() -> None:
-    facts = list(capacity.surplus(a_fleet(2, target=1), at(hours=1)))
-    because = "2 nodes, 1 wanted: a test wants so many"
-    assert facts == [ev.TerminationRequested(at(hours=1), name(1), because)]
-
-
-def test_nothing_is_ended_when_nothing_is_too_many() -> None:
-    assert victims(a_fleet(2, target=2)) == []
-    assert victims(a_fleet(2, target=3)) == []
+def test_nobody_goes_when_nothing_is_too_many() -> None:
+    assert surplus(a_fleet(2, target=2)) == []
+    assert surplus(a_fleet(2, target=3)) == []
 
 
 def test_those_go_first_that_do_least() -> None:
     fleet = a_fleet(
         0,
-        running(1, at(minutes=1)),
-        running(2, at(minutes=2)),
-        running(3),
-        ev.IntentChanged(at(), name(3), Intent.CORDONED, "for a look"),
-        running(4),
-        lost(4, at(minutes=30)),
-        running(5),
-        ev.HealthJudged(at(), name(5), Health.UNHEALTHY, "XID 79"),
-        requested(6),
-        requested(7, at(minutes=50)),
-        launched(7, at(minutes=51)),
+        [fact for n in range(1, 9) for fact in running(n, at(minutes=n))],
+        (lost(4, at(minutes=30)), judged(5, Health.UNHEALTHY)),
+        (meant(3, Intent.CORDONED), meant(2, Intent.DRAINING), meant(1, Intent.DRAINED)),
+        (requested(9), requested(10, at(minutes=50)), launched(10, at(minutes=51))),
     )
-    # Not registered (youngest first), not serving, out of service by intent, then the youngest.
-    assert victims(fleet) == [name(n) for n in (7, 6, 4, 5, 3, 2, 1)]
+    loads = {6: 70.0, 7: 20.0, 3: 99.0}
+    seen = Sightings(samples={name(n): a_sample(load) for n, load in loads.items()})
+    # Not registered (youngest first), not serving, drained, draining, cordoned, by load (one that
+    # was never measured counts as full), and then the youngest.
+    order = (10, 9, 5, 4, 1, 2, 3, 7, 6, 8)
+    assert victims(fleet, seen) == [name(n) for n in order]
+
+
+def test_the_youngest_of_equals_goes_first() -> None:
+    fleet = a_fleet(0, *(running(n, at(minutes=m)) for n, m in ((1, 5), (2, 9), (3, 7))), target=1)
+    assert victims(fleet) == [name(2), name(3)]
+
+
+def test_an_idle_node_goes_before_a_younger_busy_one() -> None:
+    fleet = a_fleet(0, running(1), running(2, at(minutes=9)), target=1)
+    seen = Sightings(samples={name(1): a_sample(3.0), name(2): a_sample(80.0)})
+    assert victims(fleet, seen) == [name(1)]
 
 
 def test_degraded_nodes_still_serve() -> None:
-    degraded = ev.HealthJudged(at(), name(1), Health.DEGRADED, "hot")
-    fleet = a_fleet(0, running(1), degraded, running(2, at(minutes=1)), target=1)
+    fleet = a_fleet(0, running(1), judged(1, Health.DEGRADED), running(2, at(minutes=1)), target=1)
     assert victims(fleet) == [name(2)]
 
 
-def test_condemned_machines_are_not_ended_as_surplus() -> None:
-    fleet = a_fleet(3, lost(1, at()), condemned(1, at()), target=2)
+def test_a_pool_never_goes_below_its_target() -> None:
+    fleet = a_fleet(5, lost(1, at()), lost(2, at()), target=4)
+    assert victims(fleet) == [name(1)]
+
+
+def test_condemned_and_released_machines_are_not_let_go_again() -> None:
+    fleet = a_fleet(4, lost(1, at()), condemned(1, at()), releasing(2), target=2)
     assert victims(fleet) == []
 
 
-def test_counting() -> None:
-    refused = ev.LaunchFailed(at(), name(5), "NoCapacity", "none left")
-    fleet = a_fleet(
-        3, lost(1, at()), condemned(1, at()), ending(2, at()), requested(4), requested(5), refused
+@pytest.mark.parametrize(
+    "fact",
+    [ev.PoolPaused(at(), POOL, "maintenance"), ev.PoolRetired(at(), POOL, "not in the file")],
+)
+def test_a_sleeping_pool_neither_shrinks_nor_grows(fact: ev.Fact) -> None:
+    assert surplus(a_fleet(2, fact, target=0)) == []
+    asleep = a_fleet(2, releasing(1), fact, target=2)
+    assert called_back(asleep) == []
+    assert released(asleep, at(hours=1)) == []
+
+
+# --- letting go ------------------------------------------------------------------------------
+
+
+def test_a_node_that_serves_is_drained_first_and_the_facts_say_why() -> None:
+    because = "2 nodes, 1 wanted: a test wants so many"
+    assert surplus(a_fleet(2, target=1)) == [
+        ev.ReleaseRequested(LATER, name(1), because),
+        ev.CommandIssued(
+            LATER,
+            "cmd-k3f9-000001",
+            name(1),
+            CommandType.DRAIN,
+            LATER + SETTINGS.command_timeout,
+            reason="the pool shrinks",
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        (requested(1),),
+        (requested(1), launched(1)),
+        (running(1), lost(1, at(minutes=2))),
+        (running(1), judged(1, Health.UNHEALTHY)),
+    ],
+)
+def test_what_serves_nobody_is_ended_at_once(facts: tuple[ev.Fact, ...]) -> None:
+    because = "1 nodes, 0 wanted: a test wants so many"
+    fleet = a_fleet(0, *facts)
+    assert surplus(fleet) == [ev.TerminationRequested(LATER, name(1), because)]
+
+
+def test_every_command_of_a_look_has_its_own_id() -> None:
+    other = ev.PoolConfigured(at(), a_spec(name="b"))
+    nodes = [fact for n in (3, 4) for fact in running(n, pool="b")]
+    facts = surplus(a_fleet(2, issued(1, CommandType.REBOOT), other, nodes, target=0))
+    ids = [fact.command_id for fact in facts if isinstance(fact, ev.CommandIssued)]
+    assert ids == [f"cmd-k3f9-00000{n}" for n in (2, 3, 4, 5)]
+
+
+def test_a_released_node_takes_no_more_work_and_forgets_earlier_drains() -> None:
+    drain = issued(1, CommandType.DRAIN)
+    fleet = a_fleet(1, drain, drained(1, drain, at(minutes=1)))
+    assert fleet.nodes[name(1)].drained_at == at(minutes=1)
+    fold_all(releasing(1, at(minutes=2)), fleet=fleet)
+    node, instance = fleet.nodes[name(1)], fleet.instances[name(1)]
+    assert (node.phase, node.drained_at, node.serving) == (Phase.LEAVING, None, False)
+    assert (instance.releasing_since, instance.live) == (at(minutes=2), True)
+    assert node.status.value == "draining"
+
+
+def test_a_released_node_is_ended_when_it_is_drained() -> None:
+    drain = issued(1, CommandType.DRAIN, at(minutes=2))
+    fleet = a_fleet(1, releasing(1, at(minutes=2)), drain, target=0)
+    assert released(fleet, at(minutes=3)) == []
+    fold_all(drained(1, drain, at(minutes=3)), fleet=fleet)
+    expected = ev.TerminationRequested(at(minutes=3), name(1), "it is drained; too many")
+    assert released(fleet, at(minutes=3)) == [expected]
+
+
+@pytest.mark.parametrize("state", [CommandState.FAILED, CommandState.REFUSED, CommandState.EXPIRED])
+def test_a_drain_without_success_does_not_count_as_drained(state: CommandState) -> None:
+    drain = issued(1, CommandType.DRAIN, at(minutes=2))
+    result = ev.CommandFinished(at(minutes=3), drain.command_id, name(1), state)
+    fleet = a_fleet(1, releasing(1, at(minutes=2)), drain, result, target=0)
+    assert released(fleet, at(minutes=4)) == []
+
+
+def test_the_result_of_a_drain_from_before_the_release_does_not_count() -> None:
+    """It was released, called back and released again, before the first result came."""
+    first, second = (issued(n, CommandType.DRAIN, at(minutes=n)) for n in (1, 3))
+    back = ev.ReleaseRevoked(at(minutes=2), name(1), "wanted again")
+    uncordon = issued(2, CommandType.UNCORDON, at(minutes=2))
+    fleet = a_fleet(1, releasing(1, at(minutes=1)), first, back, uncordon, target=0)
+    fold_all(releasing(1, at(minutes=3)), second, drained(1, first, at(minutes=4)), fleet=fleet)
+    assert released(fleet, at(minutes=4)) == []
+    fold_all(drained(1, second, at(minutes=5)), fleet=fleet)
+    assert len(released(fleet, at(minutes=5))) == 1
+
+
+def test_a_released_node_that_falls_silent_is_ended() -> None:
+    fleet = a_fleet(1, releasing(1), lost(1, at(minutes=2)), target=0)
+    because = "nothing is heard from it; too many"
+    expected = ev.TerminationRequested(at(minutes=2), name(1), because)
+    assert released(fleet, at(minutes=2)) == [expected]
+
+
+@pytest.mark.parametrize("seconds,expected", [(900, 0), (901, 1)])
+def test_a_drain_may_take_a_quarter_of_an_hour(seconds: int, expected: int) -> None:
+    facts = released(a_fleet(1, releasing(1), target=0), at(seconds=seconds))
+    assert len(facts) == expected
+    assert all(fact.because.startswith("not drained within 0:15:00") for fact in facts)
+
+
+def test_a_restart_of_ours_is_not_taken_off_the_time_to_drain() -> None:
+    fleet = a_fleet(1, releasing(1), ev.Resumed(at(hours=5), "0.1.0"), target=0)
+    assert released(fleet, at(hours=5, minutes=15)) == []
+    assert len(released(fleet, at(hours=5, minutes=16))) == 1
+
+
+def test_a_machine_that_is_ending_is_not_released_any_more() -> None:
+    fleet = a_fleet(1, releasing(1), ending(1, at(minutes=1)), target=0)
+    assert released(fleet, at(hours=1)) == []
+    assert fleet.releasing == {}
+
+
+# --- calling back ----------------------------------------------------------------------------
+
+
+def test_a_pool_that_grows_calls_back_and_the_agent_is_told() -> None:
+    assert called_back(a_fleet(2, releasing(1), target=2)) == [
+        ev.ReleaseRevoked(LATER, name(1), "1 of 2 nodes: a test wants so many"),
+        ev.CommandIssued(
+            LATER,
+            "cmd-k3f9-000001",
+            name(1),
+            CommandType.UNCORDON,
+            LATER + SETTINGS.command_timeout,
+            reason="the pool grows again",
+        ),
+    ]
+
+
+def test_a_node_that_was_called_back_serves_again() -> None:
+    fleet = a_fleet(2, releasing(1), target=2)
+    fold_all(called_back(fleet), fleet=fleet)
+    node = fleet.nodes[name(1)]
+    assert (node.phase, node.serving, fleet.instances[name(1)].releasing) == (
+        Phase.ACTIVE,
+        True,
+        False,
     )
-    counted = capacity.count(fleet, fleet.pools[POOL])
-    assert [instance.id for instance in counted.current] == [name(3), name(4)]
-    assert counted.existing == 4
+    assert fleet.releasing == {}
+
+
+def test_no_more_are_called_back_than_are_missing_the_oldest_first() -> None:
+    fleet = a_fleet(4, *(releasing(n) for n in (3, 2, 1)), target=3)
+    ids = [fact.instance_id for fact in called_back(fleet) if isinstance(fact, ev.ReleaseRevoked)]
+    assert ids == [name(1), name(2)]
+
+
+def test_nobody_is_called_back_when_nothing_is_missing() -> None:
+    assert called_back(a_fleet(2, releasing(1), target=1)) == []
+    assert called_back(a_fleet(2, target=2)) == []
+
+
+@pytest.mark.parametrize("intent", [Intent.CORDONED, Intent.DRAINING, Intent.DRAINED])
+def test_calling_back_does_not_undo_what_an_operator_wants(intent: Intent) -> None:
+    facts = called_back(a_fleet(2, meant(1, intent), releasing(1), target=2))
+    assert [ev.kind(fact) for fact in facts] == ["release_revoked"]
+
+
+def test_a_silent_node_is_not_called_back() -> None:
+    assert called_back(a_fleet(2, releasing(1), lost(1, at(minutes=2)), target=2)) == []
+
+
+def test_a_machine_that_is_ending_is_not_called_back() -> None:
+    fleet = a_fleet(2, releasing(1), ending(1, at(minutes=1)), target=2)
+    assert called_back(fleet) == []
+
+
+def test_registering_again_is_no_way_to_be_called_back() -> None:
+    fleet = a_fleet(2, releasing(1), registered(1, at(minutes=1)), target=1)
+    assert fleet.nodes[name(1)].phase is Phase.LEAVING

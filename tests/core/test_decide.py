@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import pytest
+from msgspec.structs import replace
+
 from factories import (
     POOL,
     a_fleet,
@@ -11,12 +14,14 @@ from factories import (
     a_machine,
     a_spec,
     a_stranger,
+    advised,
     at,
     condemned,
     fold_all,
     issued,
     lost,
     name,
+    releasing,
     requested,
     running,
     sighted,
@@ -111,6 +116,29 @@ def test_ending_in_place_gives_the_budget_no_room_for_another() -> None:
     fleet = a_fleet(5, lost(1, SILENT), lost(2, SILENT), spec=a_spec(max_nodes=5))
     kinds, again = decided_twice(fleet)
     assert (kinds, again) == (["instance_condemned", "termination_requested"], [])
+
+
+@pytest.mark.parametrize("most", [4, 10])
+def test_what_condemning_makes_missing_is_called_back_before_it_is_bought(most: int) -> None:
+    """Nothing is bought, and nothing ends to make room, while a drained-down node can stay."""
+    fewer = ev.TargetChanged(at(minutes=1), POOL, 3, "queue 3")
+    fleet = a_fleet(
+        4, releasing(4, at(minutes=1)), fewer, lost(1, SILENT), spec=a_spec(max_nodes=most)
+    )
+    kinds, again = decided_twice(fleet)
+    assert kinds[:3] == ["instance_condemned", "release_revoked", "command_issued"]
+    assert "launch_requested" not in kinds
+    assert again == []
+
+
+def test_following_an_autoscaler_takes_one_look() -> None:
+    fleet = a_fleet(3)
+    seen = replace(heard_now(fleet, LATER), recommendations=advised(1, LATER).recommendations)
+    first = decide(fleet, seen, LATER, Strategies())
+    kinds = [ev.kind(fact) for fact in first]
+    assert kinds == ["target_changed", *["release_requested", "command_issued"] * 2]
+    fold_all(first, fleet=fleet)
+    assert decide(fleet, seen, LATER, Strategies()) == []
 
 
 def test_shrinking_a_braked_pool_takes_one_look() -> None:

@@ -14,6 +14,7 @@ from navarch.core import fold
 from navarch.core.model import events as ev
 from navarch.core.model import fleet as fleets
 from navarch.core.model.fleet import Fleet
+from navarch.core.model.pool import PoolSpec, Source
 
 KINDS: dict[str, type[ev.Event]] = {
     type_.__struct_config__.tag: type_ for type_ in get_args(ev.Fact)
@@ -63,6 +64,19 @@ def test_every_field_has_a_sample_in_the_golden_journal(golden: list[bytes]) -> 
     }
 
 
+def test_every_field_of_a_configured_pool_has_a_sample_in_the_golden_journal(
+    golden: list[bytes],
+) -> None:
+    specs = [
+        sample["spec"]
+        for line in golden
+        if (sample := msgspec.json.decode(line))["kind"] == "pool_configured"
+    ]
+    assert {name for spec in specs for name in spec} == set(PoolSpec.__struct_fields__)
+    sources = [source for spec in specs for source in spec.get("sources", ())]
+    assert {name for source in sources for name in source} == set(Source.__struct_fields__)
+
+
 def test_every_fact_of_the_golden_journal_moves_the_fleet(golden: list[bytes]) -> None:
     fleet = Fleet()
     for line in golden:
@@ -89,6 +103,14 @@ def test_the_golden_journal_tells_the_same_story_for_ever(golden: list[bytes]) -
         "training-k3f9-0002": "terminated"
     }
     assert fleet.pending == {"training-k3f9-0002": ("cmd-k3f9-000002",)}
+    assert {key: refusals.failure for key, refusals in fleet.refusals.items()} == {
+        "lambda///": "NoCapacity"
+    }
+    assert {pool.name: pool.bought for pool in fleet.pools.values()} == {
+        "training": {"lambda": 3},
+        "spare": {"lambda": 1},
+    }
+    assert fleet.instances["training-k3f9-0004"].spot
 
 
 # --- bytes -----------------------------------------------------------------------------------

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from factories import (
     POOL,
@@ -22,7 +24,9 @@ from factories import (
     launched,
     lost,
     name,
+    refused,
     registered,
+    releasing,
     requested,
     xid,
 )
@@ -32,7 +36,13 @@ from navarch.core.model.command import CommandState, CommandType
 from navarch.core.model.fleet import Orphan
 from navarch.core.model.instance import Instance, InstanceState
 from navarch.core.model.node import Contact, Intent, Node, Phase
+from navarch.core.model.offer import PROVIDER_WIDE, Refusals
 from navarch.core.model.report import Health, HealthReport
+
+
+def given_up(n: int, when: datetime) -> ev.TerminationRequested:
+    """Return that machine n gave no node, which counts against its pool."""
+    return ev.TerminationRequested(when, name(n), "it never registered", trouble=True)
 
 
 def changed(before: Instance | Node, after: Instance | Node) -> set[str]:
@@ -67,7 +77,8 @@ def test_resuming_leaves_ended_machines_alone() -> None:
 
 
 def test_forgetting_drops_records_and_keeps_the_serial_numbers() -> None:
-    fleet = a_fleet(1, issued(1, CommandType.CORDON))
+    gone = ev.InstanceTerminated(at(), name(1), "gone")
+    fleet = a_fleet(1, issued(1, CommandType.CORDON), gone)
     command_id = next(iter(fleet.commands))
     forgotten = ev.RecordsForgotten(at(), "old", (name(1),), (name(1),), (command_id,))
     fold_all(forgotten, fleet=fleet)
@@ -122,11 +133,11 @@ def test_a_pool_at_its_minimum_follows_it() -> None:
 
 def test_configuring_a_pool_again_undoes_no_pause_and_forgets_no_trouble() -> None:
     paused = ev.PoolPaused(at(), POOL, "maintenance")
-    refused = ev.LaunchFailed(at(), name(1), "NoCapacity", "none left")
-    fleet = a_fleet(0, requested(1), refused, paused)
+    fleet = a_fleet(0, requested(1), given_up(1, at()), paused)
     fold_all(ev.PoolConfigured(at(minutes=1), a_spec(max_nodes=3)), fleet=fleet)
     pool = fleet.pools[POOL]
     assert (pool.paused, pool.failures, pool.failed_at) == (True, 1, at())
+    assert pool.bought == {PROVIDER: 1}
 
 
 def test_a_retired_pool_comes_back_when_it_is_configured_again() -> None:
@@ -156,11 +167,47 @@ def test_failures_add_up_until_the_last_is_long_ago() -> None:
     counted = []
     for n, minutes in ((1, 0), (2, 1), (3, 15), (4, 31)):
         when = at(minutes=minutes)
-        refused = ev.LaunchFailed(when, name(n), "NoCapacity", "none left")
-        fold_all(requested(n, when), refused, fleet=fleet)
+        fold_all(requested(n, when), given_up(n, when), fleet=fleet)
         counted.append(fleet.pools[POOL].failures)
     assert counted == [1, 2, 3, 1]
-    assert fleet.pools[POOL].failure == "none left"
+    assert fleet.pools[POOL].failure == "it never registered"
+
+
+def test_launches_that_were_asked_for_together_fail_once() -> None:
+    given_up_soon = [given_up(n, at(seconds=n)) for n in (1, 2, 3)]
+    fleet = a_fleet(0, [requested(n) for n in (1, 2, 3)], given_up_soon)
+    assert (fleet.pools[POOL].failures, fleet.pools[POOL].failed_at) == (1, at(seconds=3))
+
+
+def test_a_refusal_is_held_against_the_offer_and_not_against_the_pool() -> None:
+    fleet = a_fleet(0, requested(1), refused(1))
+    assert (fleet.pools[POOL].failures, fleet.pools[POOL].failed_at) == (0, None)
+    refusals = Refusals(1, at(), "NoCapacity", "none left")
+    assert fleet.refusals == {"fake/us-west-2//h100-8x": refusals}
+
+
+@pytest.mark.parametrize("failure", sorted(PROVIDER_WIDE))
+def test_a_refusal_of_the_provider_is_held_against_the_provider(failure: str) -> None:
+    fleet = a_fleet(0, requested(1), refused(1, failure))
+    assert fleet.refusals == {PROVIDER: Refusals(1, at(), failure, "none left")}
+
+
+def test_launches_are_counted_by_provider() -> None:
+    elsewhere = replace(requested(2), provider="lambda")
+    fleet = a_fleet(0, requested(1), elsewhere, requested(3), refused(3))
+    assert fleet.pools[POOL].bought == {PROVIDER: 2, "lambda": 1}
+
+
+def test_a_change_of_the_target_is_remembered_with_its_time() -> None:
+    fleet = fold_all(ev.PoolConfigured(at(), a_spec()))
+    assert fleet.pools[POOL].target_changed_at is None
+    fold_all(ev.TargetChanged(at(minutes=3), POOL, 4, "queue 12"), fleet=fleet)
+    pool = fleet.pools[POOL]
+    assert (pool.target, pool.target_because, pool.target_changed_at) == (
+        4,
+        "queue 12",
+        at(minutes=3),
+    )
 
 
 def test_a_machine_that_vanishes_young_counts_as_a_failed_launch() -> None:
@@ -247,6 +294,23 @@ def test_a_node_ends_with_its_machine() -> None:
     assert instance.terminate_accepted_at == at(minutes=2)
 
 
+def test_a_machine_is_released_and_called_back() -> None:
+    fleet = a_fleet(1)
+    before = fleet.instances[name(1)], fleet.nodes[name(1)]
+    fold_all(releasing(1, at(minutes=1)), fleet=fleet)
+    instance, node = fleet.instances[name(1)], fleet.nodes[name(1)]
+    assert changed(before[0], instance) == {"releasing_since", "because"}
+    assert changed(before[1], node) == {"phase", "because"}
+    fold_all(ev.ReleaseRevoked(at(minutes=2), name(1), "wanted again"), fleet=fleet)
+    assert changed(before[0], fleet.instances[name(1)]) == {"because"}
+    assert changed(before[1], fleet.nodes[name(1)]) == {"because"}
+
+
+def test_a_spot_machine_is_known_as_one() -> None:
+    fleet = a_fleet(0, replace(requested(1), spot=True), requested(2))
+    assert [fleet.instances[name(n)].spot for n in (1, 2)] == [True, False]
+
+
 # --- nodes -----------------------------------------------------------------------------------
 
 
@@ -270,7 +334,8 @@ def test_the_four_axes_of_a_node_do_not_move_each_other() -> None:
         (lost(1, at(minutes=2)), {"contact", "lost_at", "lost_because", "because"}),
         (ev.HealthJudged(at(), name(1), Health.DEGRADED, "hot"), {"health", "because"}),
         (ev.IntentChanged(at(), name(1), Intent.DRAINING, "update"), {"intent", "because"}),
-        (ending(1, at(minutes=3)), {"phase", "because"}),
+        (releasing(1, at(minutes=3)), {"phase", "because"}),
+        (ev.TerminationRequested(at(minutes=4), name(1), "drained"), {"phase", "because"}),
     ]
     for fact, expected in moves:
         before = fleet.nodes[name(1)]
@@ -348,12 +413,3 @@ def test_nothing_is_pending_after_the_last_result() -> None:
     command = issued(1, CommandType.CORDON)
     done = ev.CommandFinished(at(), command.command_id, name(1), CommandState.FAILED)
     assert a_fleet(1, command, done).pending == {}
-
-
-def test_a_copy_does_not_notice_what_happens_to_its_original() -> None:
-    fleet = a_fleet(2, issued(1, CommandType.CORDON))
-    copy = fleet.copy()
-    before = fleets.encode(copy)
-    assert copy == fleet
-    fold_all(ending(1, at()), lost(2, at()), issued(2, CommandType.REBOOT), fleet=fleet)
-    assert fleets.encode(copy) == before

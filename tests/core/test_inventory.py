@@ -7,12 +7,14 @@ from datetime import datetime, timedelta
 import pytest
 
 from factories import (
+    POOL,
     PROVIDER,
     SETTINGS,
     TAG,
     a_fleet,
     a_list,
     a_machine,
+    a_spec,
     at,
     ending,
     fold_all,
@@ -173,6 +175,34 @@ def test_an_absence_that_was_interrupted_counts_anew() -> None:
     seen = sighted(fleet, *lists)
     assert seen.missing == {name(1): at(minutes=3)}
     assert taught(fleet, a_list(at(minutes=3, seconds=14)), seen) == []
+
+
+@pytest.mark.parametrize("seconds,expected", [(14, []), (15, ["instance_vanished"])])
+def test_while_repair_is_halted_silence_is_a_weak_witness_and_a_second_list_must_agree(
+    seconds: int, expected: list[str]
+) -> None:
+    halted = ev.RepairHalted(at(minutes=2), POOL, "2 of 3 nodes of the pool are silent")
+    fleet = a_fleet(3, lost(1, at(minutes=2)), lost(2, at(minutes=2)), halted)
+    rest = a_machine(2), a_machine(3)
+    assert taught(fleet, a_list(at(minutes=5), *rest)) == []
+    seen = sighted(fleet, a_list(at(minutes=5), *rest))
+    again = a_list(at(minutes=5, seconds=seconds), *rest)
+    assert kinds(taught(fleet, again, seen)) == expected
+
+
+def test_when_repair_goes_on_one_list_is_enough_again() -> None:
+    halted = ev.RepairHalted(at(minutes=2), POOL, "2 of 3 nodes of the pool are silent")
+    let_go = ev.RepairContinued(at(minutes=3), POOL, "1 of 3 nodes of the pool are silent now")
+    fleet = a_fleet(3, lost(1, at(minutes=2)), halted, let_go)
+    facts = taught(fleet, a_list(at(minutes=5), a_machine(2), a_machine(3)))
+    assert kinds(facts) == ["instance_vanished"]
+
+
+def test_the_brake_of_another_pool_asks_for_no_second_list() -> None:
+    other = ev.PoolConfigured(at(), a_spec(name="serving"))
+    halted = ev.RepairHalted(at(minutes=2), "serving", "2 of 2 nodes of the pool are silent")
+    fleet = a_fleet(1, lost(1, at(minutes=2)), other, halted)
+    assert kinds(taught(fleet, a_list(at(minutes=5)))) == ["instance_vanished"]
 
 
 @pytest.mark.parametrize("seconds,expected", [(29, []), (30, ["instance_vanished"])])

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from factories import POOL, SETTINGS, TAG, a_fleet, a_node, a_stranger, at, ending, lost, name
+from factories import POOL, SETTINGS, a_fleet, a_node, a_stranger, at, ending, fold_all, lost, name
 from navarch.core import liveness
 from navarch.core.model import events as ev
 from navarch.core.model.fleet import Fleet
@@ -48,7 +48,7 @@ def test_a_restart_of_ours_is_not_an_outage_of_theirs() -> None:
 
 def test_the_latest_of_the_three_signs_counts() -> None:
     sightings = Sightings(heard={name(1): at(minutes=1)})
-    fleet = Fleet(TAG, resumed_at=at(minutes=2))
+    fleet = fold_all(ev.Resumed(at(minutes=2), "0.1.0"))
     node = a_node(1, heard_at=at(minutes=3))
     assert liveness.heard_last(fleet, sightings, node) == at(minutes=3)
     fleet.resumed_at = at(minutes=4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import pairwise
 
 import pytest
 
@@ -25,11 +26,12 @@ from factories import (
 from navarch.core.machine import Machine
 from navarch.core.model import events as ev
 from navarch.core.model import messages as msg
-from navarch.core.model.actions import Launch, TakeInventory, Terminate
+from navarch.core.model.actions import Launch, ListTypes, TakeInventory, Terminate
 from navarch.core.model.command import CommandState, CommandType
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.gpu import NodeSample
 from navarch.core.model.node import Intent
+from navarch.core.model.sightings import Catalog, Recommendation
 
 
 def kinds(machine: Machine, now: datetime, *batch: msg.Message) -> list[str]:
@@ -170,6 +172,14 @@ def test_an_end_that_could_not_be_asked_for_is_tried_again_a_little_later() -> N
     assert end in machine.owed(at(seconds=10))
 
 
+def test_an_end_that_is_answered_late_is_not_remembered() -> None:
+    gone = ev.InstanceTerminated(at(minutes=1), name(1), "gone")
+    machine = Machine(a_fleet(1, ending(1, at()), gone))
+    late = [msg.TerminateAnswered(PROVIDER, "m-1", name(1), error="timeout")]
+    machine.step([*late, msg.TerminateAnswered(PROVIDER, "m-9")], at(minutes=2))
+    assert machine.sightings.tried == {}
+
+
 def test_nothing_is_remembered_of_who_was_forgotten() -> None:
     machine = Machine(a_fleet(1, target=0))
     machine.step([msg.Heartbeat(name(1), NodeSample()), a_list(at(minutes=1))], at(minutes=1))
@@ -256,15 +266,80 @@ def test_from_nothing_to_a_serving_node_and_back() -> None:
     assert kinds(machine, at(minutes=1), msg.RegisterNode(name(1))) == ["node_registered"]
     assert kinds(machine, at(minutes=2), _WITHOUT_ANY) == [
         "pool_configured",
-        "termination_requested",
+        "release_requested",
+        "command_issued",
     ]
+    drained = drain(machine, 1, at(minutes=2))
+    assert kinds(machine, at(minutes=3), drained) == ["command_finished", "termination_requested"]
     end = Terminate(PROVIDER, "m-1", name(1))
-    assert end in machine.owed(at(minutes=2))
+    assert end in machine.owed(at(minutes=3))
     answered = msg.TerminateAnswered(PROVIDER, "m-1", name(1))
-    assert kinds(machine, at(seconds=121), answered) == ["termination_accepted"]
-    assert kinds(machine, at(seconds=130), a_list(at(seconds=130))) == ["instance_terminated"]
+    assert kinds(machine, at(seconds=181), answered) == ["termination_accepted"]
+    assert kinds(machine, at(seconds=190), a_list(at(seconds=190))) == ["instance_terminated"]
     assert kinds(machine, at(hours=25), msg.Tick()) == ["records_forgotten"]
     assert (machine.fleet.instances, machine.fleet.nodes) == ({}, {})
+
+
+def drain(machine: Machine, n: int, now: datetime) -> msg.AckCommand:
+    """Let the agent of machine n fetch its command; return how it says that it has drained."""
+    command_id = handed(machine, now, msg.PollCommands(name(n)))[-1]
+    assert machine.fleet.commands[command_id].type is CommandType.DRAIN
+    return msg.AckCommand(name(n), command_id, CommandState.SUCCEEDED)
+
+
+def advice(target: int) -> msg.Recommended:
+    return msg.Recommended("training", target, f"queue {target}", "queue")
+
+
+def test_an_autoscaler_shrinks_and_grows_a_pool_without_buying_back_what_it_had() -> None:
+    machine = Machine(a_fleet(2))
+    machine.step([*beats(1, 2), msg.Tick()], at(minutes=1))
+    shrunk = kinds(machine, at(minutes=1, seconds=5), advice(1))
+    assert shrunk == ["target_changed", "release_requested", "command_issued"]
+    again = kinds(machine, at(minutes=1, seconds=10), *beats(1, 2), advice(2))
+    assert again == ["target_changed", "release_revoked", "command_issued"]
+    types = [machine.fleet.commands[id_].type for id_ in sorted(machine.fleet.commands)]
+    assert types == [CommandType.DRAIN, CommandType.UNCORDON]
+    assert list(machine.fleet.releasing) == []
+
+
+def test_an_operators_word_stands_until_the_autoscaler_speaks_again() -> None:
+    machine = Machine(a_fleet(2))
+    machine.step([*beats(1, 2), advice(2)], at(minutes=1))
+    scale = msg.ScalePool("training", 3, "a big run")
+    assert kinds(machine, at(seconds=70), scale) == ["target_changed", "launch_requested"]
+    assert kinds(machine, at(seconds=80), msg.Tick()) == []
+    assert machine.fleet.pools["training"].target == 3
+    assert kinds(machine, at(seconds=90), advice(4)) == ["target_changed", "launch_requested"]
+
+
+def test_a_word_for_a_pool_that_is_not_there_is_refused_and_not_remembered() -> None:
+    machine = Machine(a_fleet(0))
+    word = msg.Recommended("serving", 3, "queue 3", "queue")
+    refused = msg.Refused(msg.Refusal.NOT_FOUND, "pool serving is not configured")
+    assert answers(machine, at(), word) == [refused]
+    assert machine.sightings.recommendations == {}
+
+
+def test_the_newest_word_of_an_autoscaler_is_remembered() -> None:
+    machine = Machine(a_fleet(0))
+    machine.step([advice(0)], at())
+    held = msg.Recommended("training", 0, "cooldown 20 s", "queue", held=True)
+    machine.step([held], at(seconds=30))
+    expected = Recommendation(at(seconds=30), 0, "cooldown 20 s", "queue", held=True)
+    assert machine.sightings.recommendations == {"training": expected}
+
+
+def test_a_price_list_is_remembered_and_one_that_failed_does_not_erase_it() -> None:
+    machine = Machine(a_fleet(0, spec=a_spec(strategy="cost")))
+    assert ListTypes(PROVIDER) in machine.owed(at())
+    sold = msg.Sold("h100-8x", 16.0)
+    machine.step([msg.TypesListed(PROVIDER, (sold,))], at(seconds=1))
+    assert ListTypes(PROVIDER) not in machine.owed(at(seconds=2))
+    machine.step([msg.TypesListed(PROVIDER, None)], at(minutes=11))
+    assert machine.sightings.catalogs == {PROVIDER: Catalog(at(seconds=1), {"h100-8x": sold})}
+    assert ListTypes(PROVIDER) not in machine.owed(at(minutes=11, seconds=59))
+    assert ListTypes(PROVIDER) in machine.owed(at(minutes=12))
 
 
 def test_a_dead_node_is_replaced_before_it_is_ended() -> None:
@@ -327,15 +402,29 @@ def test_an_orphan_is_found_ended_and_forgotten() -> None:
     assert sighted(machine.fleet, gone).strays == {}
 
 
-def test_a_provider_that_refuses_is_asked_less_and_less_often() -> None:
-    machine = Machine(a_fleet(0, target=1))
-    tries = []
-    for second in range(600):
+def tries(machine: Machine, failure: str, seconds: int) -> list[int]:
+    """Refuse every launch in this way, and return the seconds in which one was owed."""
+    tried = []
+    for second in range(seconds):
         now = at(seconds=second)
         machine.step([msg.Tick()], now)
         for action in list(machine.owed(now)):
             if isinstance(action, Launch):
-                tries.append(second)
-                refused = msg.LaunchRefused(action.instance_id, "NoCapacity", "none left")
-                machine.step([refused], now)
-    assert tries == [0, 1, 6, 16, 36, 76, 156, 316]
+                tried.append(second)
+                machine.step([msg.LaunchRefused(action.instance_id, failure, "no")], now)
+    return tried
+
+
+@pytest.mark.parametrize(
+    "failure,first,number",
+    [("NoCapacity", 30, 6), ("Throttled", 5, 9), ("Unauthorized", 900, 2), ("NotFound", 5, 9)],
+)
+def test_a_provider_that_refuses_is_asked_less_and_less_often(
+    failure: str, first: int, number: int
+) -> None:
+    tried = tries(Machine(a_fleet(0, target=1)), failure, 1200)
+    assert (tried[0], len(tried)) == (0, number)
+    assert first <= tried[1] <= first * 1.2 + 1
+    gaps = [later - earlier for earlier, later in pairwise(tried)]
+    assert gaps[:6] == sorted(gaps[:6])
+    assert max(gaps) <= 900 * 1.2 + 1

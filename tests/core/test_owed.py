@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 import pytest
+from msgspec.structs import replace
 
 from factories import (
     POOL,
@@ -20,13 +21,15 @@ from factories import (
     launched,
     lost,
     name,
+    priced,
     registered,
     requested,
     sighted,
 )
 from navarch.core.model import events as ev
-from navarch.core.model.actions import Action, Launch, TakeInventory, Terminate
+from navarch.core.model.actions import Action, Launch, ListTypes, TakeInventory, Terminate
 from navarch.core.model.fleet import Fleet
+from navarch.core.model.pool import Source
 from navarch.core.model.sightings import Sightings
 from navarch.core.owed import owed
 
@@ -199,6 +202,64 @@ def test_every_provider_is_asked_by_itself() -> None:
     assert owes(a_fleet(1, other), at(), seen) == [TakeInventory("lambda")]
 
 
+# --- price lists -----------------------------------------------------------------------------
+
+
+def price_lists(fleet: Fleet, seen: Sightings | None = None, *, seconds: float = 0) -> list[str]:
+    """Name the providers whose price list is owed."""
+    actions = owed(fleet, seen or Sightings(), at(seconds=seconds), SETTINGS)
+    return [action.provider for action in actions if isinstance(action, ListTypes)]
+
+
+def by(strategy: str, *providers: str) -> Fleet:
+    """Return a fleet whose pool buys of these providers by this strategy."""
+    spec = a_spec(strategy=strategy, sources=tuple(Source(each) for each in providers))
+    return a_fleet(0, spec=spec)
+
+
+@pytest.mark.parametrize("strategy", ["cost", "availability", "of-a-plugin"])
+def test_strategies_that_may_go_by_prices_owe_every_price_list(strategy: str) -> None:
+    assert price_lists(by(strategy, "a", "b", "a")) == ["a", "b"]
+
+
+@pytest.mark.parametrize("strategy", ["priority", "round-robin"])
+def test_strategies_that_never_look_at_prices_owe_none(strategy: str) -> None:
+    assert price_lists(by(strategy, "a", "b")) == []
+
+
+def test_a_sleeping_pool_owes_no_price_list() -> None:
+    paused = ev.PoolPaused(at(), POOL, "maintenance")
+    assert price_lists(fold_all(paused, fleet=by("cost", "a"))) == []
+
+
+@pytest.mark.parametrize("seconds,expected", [(599, []), (600, ["a"])])
+def test_a_price_list_is_read_again_when_it_is_old(seconds: int, expected: list[str]) -> None:
+    seen = Sightings(catalogs=priced(a=[]))
+    assert price_lists(by("cost", "a"), seen, seconds=seconds) == expected
+
+
+@pytest.mark.parametrize("seconds,expected", [(59, []), (60, ["a"])])
+def test_a_price_list_that_could_not_be_read_is_tried_again_a_minute_later(
+    seconds: int, expected: list[str]
+) -> None:
+    seen = Sightings(tried={ListTypes("a").key: at()})
+    assert price_lists(by("cost", "a"), seen, seconds=seconds) == expected
+
+
+# --- keys and spot ---------------------------------------------------------------------------
+
+
+def test_a_spot_machine_is_launched_as_one() -> None:
+    fleet = a_fleet(0, replace(requested(1), spot=True), requested(2))
+    actions = [action for action in owes(fleet) if isinstance(action, Launch)]
+    assert [action.spot for action in actions] == [True, False]
+
+
+def test_a_pool_asks_all_its_sellers_for_their_lists() -> None:
+    fleet = by("priority", "a", "b")
+    assert owes(fleet, at(), Sightings()) == [TakeInventory("a"), TakeInventory("b")]
+
+
 def test_keys_tell_actions_apart() -> None:
     actions: list[Action] = [
         Launch(PROVIDER, name(1), POOL),
@@ -208,6 +269,8 @@ def test_keys_tell_actions_apart() -> None:
         Terminate(PROVIDER, "m-2"),
         TakeInventory(PROVIDER),
         TakeInventory("lambda"),
+        ListTypes(PROVIDER),
+        ListTypes("lambda"),
     ]
     assert len({action.key for action in actions}) == len(actions)
     assert Terminate(PROVIDER, "m-1").key == END_1.key

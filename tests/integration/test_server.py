@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from integration.conftest import until
+from integration.daemon import free_port
 from navarch.errors import WireError
 from navarch.wire.client import ConnectClient
 
@@ -23,12 +24,6 @@ TOKENS = """
       - {name: eyes, role: viewer, token_env: EYES}
       - {name: hands, role: operator, token_env: HANDS}
 """
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def write_config(folder: Path, port: int, *, auth: str = "", min_nodes: int = 2) -> Path:

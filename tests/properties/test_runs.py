@@ -9,6 +9,7 @@ from datetime import datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
+from factories import SETTINGS, START, indexes
 from navarch.core import fold, repair
 from navarch.core.decide import decide
 from navarch.core.interpret import interpret
@@ -17,10 +18,12 @@ from navarch.core.model import events as ev
 from navarch.core.model import fleet as fleets
 from navarch.core.model import messages as msg
 from navarch.core.model.fleet import Fleet
-from navarch.core.model.instance import InstanceState
+from navarch.core.model.instance import Instance, InstanceState
 from navarch.core.model.node import Contact, Phase
-from navarch.core.model.pool import HOUR
+from navarch.core.model.offer import Offer, offers
+from navarch.core.model.pool import HOUR, Pool
 from navarch.core.model.report import CheckResult, Health
+from navarch.core.selection import memory
 from strategies import Run, finished, messages, played, runs
 
 LEGAL = {
@@ -51,6 +54,11 @@ def retold(run: Run) -> Iterator[tuple[ev.Fact, Fleet, Fleet]]:
             before = fleet.copy()
             fold.apply(fleet, fact)
             yield fact, before, fleet
+
+
+def wanted(fleet: Fleet, pool: str) -> list[Instance]:
+    """Return the machines that count: neither ending nor condemned nor being let go."""
+    return [i for i in fleet.instances_of(pool) if i.live and not i.condemned and not i.releasing]
 
 
 # --- the verbs -------------------------------------------------------------------------------
@@ -126,7 +134,28 @@ def test_a_fleet_from_a_snapshot_behaves_alike(run: Run) -> None:
     other.sightings = copy.deepcopy(machine.sightings)
     step = machine.step([msg.Tick()], later)
     assert other.step([msg.Tick()], later) == step
-    assert list(other.owed(later)) == list(machine.owed(later))
+    owed, again = list(machine.owed(later)), list(other.owed(later))
+    assert sorted(again, key=lambda action: action.key) == sorted(owed, key=lambda each: each.key)
+
+
+@given(runs)
+def test_a_fleet_from_a_snapshot_decides_alike_at_any_moment(run: Run) -> None:
+    for machine, _, now in played(run):
+        other = fleets.decode(fleets.encode(machine.fleet))
+        for later in (now, now + HOUR):
+            decided = decide(machine.fleet, machine.sightings, later, machine.strategies)
+            assert decide(other, machine.sightings, later, machine.strategies) == decided
+
+
+@given(runs)
+def test_indexes_are_those_that_follow_from_the_records(run: Run) -> None:
+    for _, _, fleet in retold(run):
+        assert indexes(fleet) == indexes(Fleet(fleet.records()))
+        for pool in fleet.members:
+            alive = [i for i in fleet.instances.values() if i.pool == pool and not i.ended]
+            assert list(fleet.instances_of(pool)) == alive
+        unfinished = sorted(each.id for each in fleet.commands.values() if not each.finished)
+        assert sorted(id_ for ids in fleet.pending.values() for id_ in ids) == unfinished
 
 
 @given(runs)
@@ -163,22 +192,16 @@ def _word(node_id: str) -> st.SearchStrategy[msg.Message]:
 
 
 @given(runs)
-def test_every_decision_has_its_reason(run: Run) -> None:
-    for fact in finished(run)[1]:
-        assert getattr(fact, "because", "none is needed") != "", fact
-
-
-@given(runs)
-def test_every_fact_carries_the_time_at_which_it_was_taken(run: Run) -> None:
+def test_facts_carry_their_time_and_reason_and_no_id_is_given_twice(run: Run) -> None:
+    given_: list[str] = []
     for _, step, now in played(run):
-        assert {fact.at for fact in step.facts} <= {now}
-
-
-@given(runs)
-def test_no_id_is_given_twice(run: Run) -> None:
-    journal = finished(run)[1]
-    given_ = [fact.instance_id for fact in journal if isinstance(fact, ev.LaunchRequested)]
-    given_ += [fact.command_id for fact in journal if isinstance(fact, ev.CommandIssued)]
+        for fact in step.facts:
+            assert fact.at == now
+            assert getattr(fact, "because", "none is needed") != "", fact
+            if isinstance(fact, ev.LaunchRequested):
+                given_.append(fact.instance_id)
+            elif isinstance(fact, ev.CommandIssued):
+                given_.append(fact.command_id)
     assert len(given_) == len(set(given_))
 
 
@@ -186,57 +209,105 @@ def test_no_id_is_given_twice(run: Run) -> None:
 
 
 @given(runs)
-def test_targets_stay_within_their_limits(run: Run) -> None:
-    for _, _, after in retold(run):
-        for pool in after.pools.values():
+def test_targets_and_machines_stay_within_the_limits(run: Run) -> None:
+    """Only a new configuration can leave a pool above its maximum, and then it does not grow."""
+    for fact, before, after in retold(run):
+        for name, pool in after.pools.items():
             assert pool.spec.min_nodes <= pool.target <= pool.spec.max_nodes
+            alive = len(after.members.get(name, ()))
+            grown = alive > len(before.members.get(name, ()))
+            assert alive <= pool.spec.max_nodes or not grown, fact
 
 
 @given(runs)
-def test_no_launch_takes_a_pool_above_its_maximum_or_its_target(run: Run) -> None:
-    for fact, _, after in retold(run):
+def test_only_what_is_missing_is_bought_and_of_an_offer_that_may_be_asked(run: Run) -> None:
+    for fact, before, after in retold(run):
         if isinstance(fact, ev.LaunchRequested):
             pool = after.pools[fact.pool]
-            instances = [i for i in after.instances_of(fact.pool) if not i.ended]
-            assert len(instances) <= pool.spec.max_nodes
-            assert sum(i.live and not i.condemned for i in instances) <= pool.target
+            assert len(wanted(after, pool.name)) <= pool.target
             assert not pool.asleep
+            assert memory.blocked_until(before, _offer_of(fact, pool), fact.at, SETTINGS) is None
+            assert not any(_could_stay(before, i) for i in before.instances_of(pool.name))
+
+
+def _offer_of(fact: ev.LaunchRequested, pool: Pool) -> Offer:
+    """Find what was bought among the pool's offers."""
+    bought = (fact.provider, fact.region, fact.zone, fact.instance_type, fact.spot)
+    return next(
+        offer
+        for offer in offers(pool)
+        if (offer.provider, offer.region, offer.zone, offer.instance_type, offer.spot) == bought
+    )
+
+
+def _could_stay(fleet: Fleet, instance: Instance) -> bool:
+    """Whether it is being let go and could be called back instead of buying another."""
+    node = fleet.node_of(instance)
+    return instance.releasing and instance.live and node is not None and node.connected
 
 
 @given(runs)
-def test_no_surplus_takes_a_pool_below_its_target(run: Run) -> None:
+def test_letting_go_takes_no_pool_below_its_target_and_drains_who_serves(run: Run) -> None:
     for fact, before, after in retold(run):
-        if isinstance(fact, ev.TerminationRequested) and "wanted:" in fact.because:
+        if isinstance(fact, ev.ReleaseRequested):
             instance = before.instances[fact.instance_id]
-            live = [i for i in after.instances_of(instance.pool) if i.live and not i.condemned]
-            assert len(live) >= after.pools[instance.pool].target
+        elif isinstance(fact, ev.TerminationRequested) and "wanted:" in fact.because:
+            instance = before.instances[fact.instance_id]
+            assert instance.releasing or not _serves(before, instance)
+            assert not instance.releasing or _is_empty(before, instance, fact.at)
+        else:
+            continue
+        pool = after.pools[instance.pool]
+        assert not pool.asleep
+        assert instance.releasing or len(wanted(after, pool.name)) >= pool.target
+
+
+def _serves(fleet: Fleet, instance: Instance) -> bool:
+    node = fleet.node_of(instance)
+    return node is not None and node.serving
+
+
+def _is_empty(fleet: Fleet, instance: Instance, now: datetime) -> bool:
+    """Whether nothing runs there, nobody can know, or it has had its time."""
+    node = fleet.node_of(instance)
+    if node is None or not node.connected or node.drained_at is not None:
+        return True
+    since = max(instance.releasing_since or now, fleet.resumed_at or START)
+    return now - since > SETTINGS.drain_timeout
 
 
 @given(runs)
-def test_repair_stays_inside_its_budgets(run: Run) -> None:
+def test_only_machines_that_are_too_many_are_leaving(run: Run) -> None:
+    for machine, _, _ in played(run):
+        fleet = machine.fleet
+        for instance_id in fleet.releasing:
+            pool = fleet.pools[fleet.instances[instance_id].pool]
+            assert pool.asleep or len(wanted(fleet, pool.name)) >= pool.target
+        leaving = {node.id for node in fleet.nodes.values() if node.phase is Phase.LEAVING}
+        assert leaving == set(fleet.releasing)
+
+
+@given(runs)
+def test_repair_stays_inside_its_budgets_and_waits_while_most_of_its_pool_is_silent(
+    run: Run,
+) -> None:
     for fact, before, after in retold(run):
-        if isinstance(fact, ev.InstanceCondemned):
-            pool = after.pools[after.instances[fact.instance_id].pool]
-            disruption = pool.spec.disruption
-            instances = [i for i in after.instances_of(pool.name) if not i.ended]
-            share = int(len(instances) * disruption.max_unavailable_percent / 100)
-            condemned = sum(i.condemned for i in instances)
-            assert condemned <= max(disruption.max_unavailable, share)
-            assert len(pool.replacements) <= disruption.max_replacements_per_hour
-            assert repair.budget_this_hour(before.pools[pool.name], fact.at) > 0
-            assert not pool.brake_because
-            assert not pool.asleep
-
-
-@given(runs)
-def test_nothing_is_condemned_while_most_of_its_pool_is_silent(run: Run) -> None:
-    for fact, before, _ in retold(run):
-        if isinstance(fact, ev.InstanceCondemned):
-            pool = before.instances[fact.instance_id].pool
-            undecided = [i for i in before.instances_of(pool) if i.live and not i.condemned]
-            nodes = [node for i in undecided if (node := before.node_of(i)) is not None]
-            silent = sum(node.contact is Contact.LOST for node in nodes)
-            assert silent == 1 or silent * 2 <= len(nodes)
+        if not isinstance(fact, ev.InstanceCondemned):
+            continue
+        pool = after.pools[after.instances[fact.instance_id].pool]
+        disruption = pool.spec.disruption
+        instances = list(after.instances_of(pool.name))
+        share = int(len(instances) * disruption.max_unavailable_percent / 100)
+        condemned = sum(i.condemned for i in instances)
+        assert condemned <= max(disruption.max_unavailable, share)
+        assert len(pool.replacements) <= disruption.max_replacements_per_hour
+        assert repair.budget_this_hour(before.pools[pool.name], fact.at) > 0
+        assert not pool.brake_because
+        assert not pool.asleep
+        undecided = wanted(before, pool.name)
+        nodes = [node for i in undecided if (node := before.node_of(i)) is not None]
+        silent = sum(node.contact is Contact.LOST for node in nodes)
+        assert silent == 1 or silent * 2 <= len(nodes)
 
 
 # --- safety ----------------------------------------------------------------------------------
@@ -282,15 +353,6 @@ def test_nothing_brings_an_ended_node_back(run: Run) -> None:
         assert all(after.nodes[id_].phase is Phase.TERMINATED for id_ in ended & set(after.nodes))
         ended |= {node.id for node in after.nodes.values() if node.phase is Phase.TERMINATED}
         ended &= set(after.nodes)
-
-
-@given(runs)
-def test_pending_commands_are_the_unfinished_ones(run: Run) -> None:
-    for machine, _, _ in played(run):
-        commands = machine.fleet.commands.values()
-        unfinished = sorted(command.id for command in commands if not command.finished)
-        pending = sorted(id_ for ids in machine.fleet.pending.values() for id_ in ids)
-        assert pending == unfinished
 
 
 @given(runs)

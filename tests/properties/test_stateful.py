@@ -13,6 +13,7 @@ from hypothesis.stateful import (
     rule,
 )
 
+from factories import indexes
 from navarch.core import fold
 from navarch.core.decide import decide
 from navarch.core.machine import Machine
@@ -78,6 +79,11 @@ class FleetLife(RuleBasedStateMachine):
         """Ask for another number of nodes, possible or not."""
         self.step(msg.ScalePool(pool, wanted))
 
+    @rule(pool=st.sampled_from(POOLS), advised=st.integers(0, 7), held=st.booleans())
+    def an_autoscaler_speaks(self, pool: str, advised: int, *, held: bool) -> None:
+        """Propose a number of nodes, possible or not."""
+        self.step(msg.Recommended(pool, advised, "a queue", "queue", held))
+
     @rule()
     def it_crashes(self) -> None:
         """Lose all memory, fold the journal, go on."""
@@ -112,6 +118,7 @@ class FleetLife(RuleBasedStateMachine):
     def it_agrees_with_itself(self) -> None:
         """Indexes, records and serial numbers fit together."""
         fleet = self.machine.fleet
+        assert indexes(fleet) == indexes(Fleet(fleet.records()))
         assert fleet.serial >= len(fleet.instances)
         assert fleet.command_serial >= len(fleet.commands)
         pending = {id_ for ids in fleet.pending.values() for id_ in ids}

@@ -9,12 +9,12 @@ from navarch.simulator.world import Failed, World
 
 
 def first_failure(seeds: Iterable[int], points: int) -> Failed | None:
-    """Run seeds, each also with up to `points` ways to crash, until a run fails."""
-    for seed in seeds:
-        try:
-            boundaries = len(World(seed).run().boundaries)
-            for crashes in crash_plans(seed, boundaries, points):
+    """Run seeds, then each of them with up to `points` ways to crash, until a run fails."""
+    try:
+        boundaries = {seed: len(World(seed).run().boundaries) for seed in seeds}
+        for seed, count in boundaries.items():
+            for crashes in crash_plans(seed, count, points):
                 World(seed, crashes=crashes).run()
-        except Failed as failed:
-            return failed
+    except Failed as failed:
+        return failed
     return None

@@ -12,14 +12,16 @@ from datetime import datetime, timedelta
 import pytest
 from msgspec.structs import replace
 
-from navarch.core import capacity, fold, inventory, liveness, owed, repair
+from navarch.core import capacity, fold, inventory, lifecycle, liveness, owed, purchase, repair
 from navarch.core.model import events as ev
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.instance import Instance, InstanceState
 from navarch.core.model.messages import Machine
 from navarch.core.model.node import Intent, Node
 from navarch.core.model.pool import Pool
-from navarch.core.model.sightings import Sightings
+from navarch.core.model.sightings import Recommendation, Sightings
+from navarch.core.scaling import limits, target
+from navarch.core.selection import memory
 from navarch.core.settings import Settings
 from simulation.sweeping import first_failure
 
@@ -126,6 +128,60 @@ def spend_without_budget(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(repair, "_room", lambda *_: 99)
 
 
+def end_without_draining(patch: pytest.MonkeyPatch) -> None:
+    """A machine that is too many is drained before it is ended."""
+    patch.setattr(capacity, "_empty_because", lambda *_: "nobody likes to wait")
+
+
+def buy_before_calling_back(patch: pytest.MonkeyPatch) -> None:
+    """A machine that is being drained is called back before another one is bought."""
+    patch.setattr(capacity, "called_back", lambda *_: iter(()))
+
+
+def ask_again_at_once(patch: pytest.MonkeyPatch) -> None:
+    """Who refused a moment ago is left alone for a while."""
+    patch.setattr(memory, "blocked_until", lambda *_: None)
+
+
+def never_ask_again(patch: pytest.MonkeyPatch) -> None:
+    """One refusal never jams a pool."""
+    patch.setattr(memory, "wait", lambda *_: timedelta(days=1))
+
+
+def forgive_everybody(patch: pytest.MonkeyPatch) -> None:
+    """A success elsewhere never erases another's memory."""
+    patch.setattr(fold, "_forgive", lambda fleet, _instance: fleet.refusals.clear())
+
+
+def pass_over_in_silence(patch: pytest.MonkeyPatch) -> None:
+    """The reason of a launch names whom it was preferred to."""
+    patch.setattr(purchase, "_because", lambda _ranker, best, *_: f"{best}, of course")
+
+
+def take_absent_for_zero(patch: pytest.MonkeyPatch) -> None:
+    """Rule 10: absent, stale and zero are three different readings."""
+    patch.setattr(limits, "flaw", lambda *_: "")
+
+
+def believe_any_number(patch: pytest.MonkeyPatch) -> None:
+    """Targets stay within the limits of their pools, whatever autoscalers say."""
+
+    def within_limits(pool: Pool, word: Recommendation) -> tuple[int, str]:
+        return word.target + pool.spec.max_nodes, word.reason
+
+    patch.setattr(target, "within_limits", within_limits)
+
+
+def repeat_an_old_word(patch: pytest.MonkeyPatch) -> None:
+    """An operator's later word stands until the autoscaler has spoken again."""
+    patch.setattr(target, "_is_news", lambda *_: True)
+
+
+def keep_every_record(patch: pytest.MonkeyPatch) -> None:
+    """Records that ended are forgotten after a while."""
+    patch.setattr(lifecycle, "forgotten", lambda *_: iter(()))
+
+
 MUTANTS: dict[Mutate, tuple[int, frozenset[str]]] = {
     match_by_provider_id: (8, frozenset({"doubled", "leaked", "unsafe"})),
     forget_what_was_under_way: (8, frozenset({"doubled"})),
@@ -139,6 +195,16 @@ MUTANTS: dict[Mutate, tuple[int, frozenset[str]]] = {
     count_no_booting_machine: (3, frozenset({"unsafe"})),
     end_before_buying: (16, frozenset({"unsafe"})),
     spend_without_budget: (24, frozenset({"unsafe"})),
+    end_without_draining: (16, frozenset({"unsafe"})),
+    buy_before_calling_back: (24, frozenset({"unsafe"})),
+    ask_again_at_once: (8, frozenset({"unsafe"})),
+    never_ask_again: (8, frozenset({"unconverged"})),
+    forgive_everybody: (24, frozenset({"lost"})),
+    pass_over_in_silence: (24, frozenset({"opaque"})),
+    take_absent_for_zero: (24, frozenset({"unsafe"})),
+    believe_any_number: (8, frozenset({"unsafe"})),
+    repeat_an_old_word: (24, frozenset({"unsafe"})),
+    keep_every_record: (8, frozenset({"hoarded"})),
 }
 """Each to the seeds within which it must be found, and what it must be found as."""
 

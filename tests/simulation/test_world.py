@@ -11,7 +11,8 @@ from navarch.core import repair
 from navarch.core.model import events as ev
 from navarch.core.model.pool import PoolSpec
 from navarch.core.settings import Settings
-from navarch.simulator.checks import Broken, Checks
+from navarch.simulator.broken import Broken
+from navarch.simulator.checks import Checks
 from navarch.simulator.faults import AgentPlan, CloudPlan, Plan
 from navarch.simulator.server import facts_of
 from navarch.simulator.timeline import Timeline

@@ -64,6 +64,12 @@ def test_viewers_read_and_operators_change() -> None:
         auth.check_access(operator, method)
 
 
+def test_only_administrators_configure() -> None:
+    operator, admin = Principal("o", Role.OPERATOR), Principal("a", Role.ADMIN)
+    assert code_of(auth.check_access, operator, "ApplyConfig") == "permission_denied"
+    auth.check_access(admin, "ApplyConfig")
+
+
 def test_a_method_without_a_rule_is_closed_to_all() -> None:
     assert code_of(auth.check_access, Principal("a", Role.ADMIN), "Nope") == "permission_denied"
 

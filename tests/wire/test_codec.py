@@ -28,7 +28,15 @@ from navarch.wire import codec, words
 from navarch.wire.asgi import SERVICE, JsonCodec
 from navarch.wire.generated import navarch_pb2 as pb
 from navarch.wire.limits import LimitExceeded
-from navarch.wire.queries import EventQuery, NodeQuery, Page, Subject, SubjectKind, WatchQuery
+from navarch.wire.queries import (
+    Configuration,
+    EventQuery,
+    NodeQuery,
+    Page,
+    Subject,
+    SubjectKind,
+    WatchQuery,
+)
 from wire.junk import messages_of
 
 READERS: dict[type[Any], Callable[[Any], object]] = {
@@ -46,6 +54,7 @@ READERS: dict[type[Any], Callable[[Any], object]] = {
     pb.ListEventsRequest: codec.event_query,
     pb.WatchEventsRequest: codec.watch_query,
     pb.ExplainRequest: codec.subject,
+    pb.ApplyConfigRequest: codec.apply_config,
 }
 
 
@@ -289,6 +298,18 @@ def test_pools_are_scaled_to_zero_only_on_purpose() -> None:
     absent = refused(codec.scale_pool, pb.ScalePoolRequest(pool_name="p"))
     assert absent == "target_nodes: is required, also when it is 0"
     assert refused(codec.pause_pool, pb.PausePoolRequest(pool_name="p")).startswith("paused: ")
+
+
+def test_a_configuration_may_be_longer_than_other_texts_but_not_endless() -> None:
+    text = "#" * 1024 * 1024
+    request = pb.ApplyConfigRequest(text=text, source="navarch.yaml")
+    assert codec.apply_config(request) == Configuration(text, "navarch.yaml")
+    assert codec.apply_config(pb.ApplyConfigRequest(text="{}")).source == "the configuration"
+    longer = pb.ApplyConfigRequest(text=text + "#")
+    assert refused(codec.apply_config, longer).startswith("text: 1048577 bytes, at most 1048576")
+    assert refused(codec.apply_config, pb.ApplyConfigRequest()) == (
+        "text: is required: a whole configuration"
+    )
 
 
 def test_queries() -> None:

@@ -101,6 +101,8 @@ EventInfo: seq=1 int64, at=2 Timestamp, kind=3 string, subjects=4 repeated strin
     because=6 string, payload=7 string
 ExplainRequest: kind=1 SubjectKind, id=2 string
 ExplainResponse: lines=1 repeated string, facts=2 repeated ExplainFact
+ApplyConfigRequest: text=1 string, source=2 string
+ApplyConfigResponse: changes=1 repeated string
 ExplainFact: seq=1 int64, at=2 Timestamp, kind=3 string, because=4 string, text=5 string
 """
 
@@ -141,6 +143,7 @@ PausePool PausePoolRequest PausePoolResponse
 ListEvents ListEventsRequest ListEventsResponse
 WatchEvents WatchEventsRequest stream WatchEventsResponse
 Explain ExplainRequest ExplainResponse
+ApplyConfig ApplyConfigRequest ApplyConfigResponse
 """
 
 

@@ -1,4 +1,4 @@
-"""Commands about the configuration file; none of them needs a server."""
+"""Commands about the configuration file; only `apply` needs a server."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from navarch.cli import output
-from navarch.cli.session import output_format, output_option
+from navarch.cli.session import Session, connected, output_format, output_option
+from navarch.errors import WireError
 
 if TYPE_CHECKING:
     from navarch.config.load import Examination
@@ -18,7 +19,7 @@ FILE = click.Path(path_type=Path)
 
 @click.group("config")
 def config() -> None:
-    """Check and explain the configuration file."""
+    """Check, explain and apply the configuration file."""
 
 
 @config.command("check")
@@ -71,6 +72,36 @@ def _refuse_faults(context: click.Context, found: Examination) -> None:
         output.note(str(fault))
     if found.faults:
         context.exit(1)
+
+
+@config.command("apply")
+@click.argument("file", type=FILE)
+@connected
+def apply(session: Session, file: Path) -> None:
+    """Have a running control plane use the pools, autoscalers and metrics of a file.
+
+    A file with a mistake changes nothing, and neither does one that changes what only a restart
+    can. The control plane reads its own file again when it restarts or gets SIGHUP, so change
+    that one too.
+    """
+    from navarch.config import document
+
+    request = {"text": document.read_text(file), "source": str(file)}
+    try:
+        answer = session.call("ApplyConfig", request)
+    except WireError as error:
+        if error.code != "invalid_argument":
+            raise
+        for mistake in error.message.splitlines():
+            output.note(mistake)
+        click.get_current_context().exit(1)
+    if output.for_programs(session.output):
+        output.document({"changes": answer.get("changes", [])}, session.output)
+        return
+    for change in answer.get("changes", ()):
+        output.line(str(change))
+    if not answer.get("changes"):
+        output.note(f"{file} says what {session.server} does already")
 
 
 @config.command("schema")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from navarch.cli import output
-from navarch.cli.session import Session, connected
+from navarch.cli.session import Json, Session, connected
 
 KINDS = ("node", "instance", "pool")
 
@@ -21,13 +21,18 @@ def explain(session: Session, kind: str, subject: str) -> None:
     if output.for_programs(session.output):
         output.document(answer, session.output)
         return
+    show(answer)
+
+
+def show(answer: Json, *, facts_max: int | None = None) -> None:
+    """Write an explanation for people; of its facts the newest, all where `facts_max` is None."""
+    from navarch.cli import views
+
     for line in answer.get("lines", ()):
         output.line(str(line))
-    facts = answer.get("facts", ())
-    if facts:
-        from navarch.cli import views
-
+    facts = views.read_each(answer, "facts", views.EventView)
+    kept = facts if facts_max is None else facts[-facts_max:]
+    if kept:
         output.line("")
-        for fact in facts:
-            view = views.read(fact, views.EventView)
-            output.line(f"{view.seq:>6}  {output.stamp(view.at)}  {view.text or view.kind}")
+    for view in kept:
+        output.line(f"{view.seq:>6}  {output.stamp(view.at)}  {view.text or view.kind}")

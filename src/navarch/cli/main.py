@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import click
 
 from navarch.cli import (
+    autoscaling,
     configuration,
     daemons,
     events,
@@ -62,7 +63,7 @@ for _command in (
     *(nodes.list_nodes, nodes.get_node),
     *(nodes.cordon, nodes.uncordon, nodes.drain, nodes.terminate),
     *(injecting.inject, instances.instance, pools.pool),
-    *(events.show_events, explaining.explain, configuration.config),
+    *(events.show_events, explaining.explain, configuration.config, autoscaling.autoscale),
 ):
     cli.add_command(_command)
 

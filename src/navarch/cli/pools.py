@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from navarch.cli import output
+from navarch.cli import explaining, output
 from navarch.cli.session import Json, Session, connected
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ COLUMNS = (
     *("POOL", "STATE", "TARGET", "CURRENT", "READY", "HEALTHY", "LOST", "BOOTING", "MIN", "MAX"),
 )
 WIDE = ("PROVIDERS", "REGION", "TYPE", "BECAUSE")
+FACTS = 5
+"""How many facts are shown behind a pool: what it wanted last, and what came of it."""
 
 
 @click.group("pool")
@@ -56,7 +58,7 @@ def _table(found: list[views.PoolView], *, wide: bool) -> None:
 @click.argument("name")
 @connected
 def get_pool(session: Session, name: str) -> None:
-    """Show one pool."""
+    """Show one pool: what it wants and why, what its autoscaler said, and what it cannot have."""
     answer = session.call("GetPool", {"poolName": name})
     if output.for_programs(session.output):
         output.document(answer, session.output)
@@ -82,6 +84,9 @@ def get_pool(session: Session, name: str) -> None:
             ("Labels", ", ".join(f"{name}={text}" for name, text in sorted(one.labels.items()))),
         ]
     )
+    explanation = session.call("Explain", {"kind": "SUBJECT_KIND_POOL", "id": name})
+    output.line("")
+    explaining.show(explanation, facts_max=FACTS)
 
 
 @pool.command("scale")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from navarch.config import shapes
-from navarch.config.shapes import Block, Choice, Items, Leaf, Named, Shape, Slot, Variants
+from navarch.config.shapes import Anything, Block, Choice, Items, Leaf, Named, Shape, Slot, Variants
 from navarch.config.values import format_value
 
 Json = Mapping[str, object]
@@ -20,29 +20,77 @@ _TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean
 
 
 def json_schema() -> Json:
-    """Describe a whole file."""
+    """Describe a whole file. Blocks that may stand inside of themselves are under ``$defs``."""
+    definitions: dict[str, Json] = {}
+    described = _Describing(definitions).shape(shapes.document())
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Configuration of Navarch",
-        **_schema(shapes.document()),
+        **described,
+        "$defs": dict(sorted(definitions.items())),
     }
 
 
-def _schema(shape: Shape) -> Json:
-    match shape:
-        case Leaf():
-            return _leaf(shape)
-        case Choice(words=words):
-            return {"enum": list(words)}
-        case Items(item=item):
-            return {"type": "array", "items": _schema(item)}
-        case Named():
-            return _named(shape)
-        case Block():
-            return _block(shape, {})
-        case Variants(blocks=blocks):
-            kinds = [_block(block, {"type": {"const": tag}}) for tag, block in blocks.items()]
-            return {"oneOf": kinds}
+class _Describing:
+    """One walk over the shapes, which describes each block of `Variants` once."""
+
+    def __init__(self, definitions: dict[str, Json]) -> None:
+        self._definitions = definitions
+
+    def shape(self, shape: Shape) -> Json:
+        match shape:
+            case Leaf():
+                return _leaf(shape)
+            case Choice(words=words):
+                return {"enum": list(words)}
+            case Items(item=item):
+                return {"type": "array", "items": self.shape(item)}
+            case Named():
+                return self._named(shape)
+            case Block():
+                return self._block(shape, {})
+            case Variants(blocks=blocks):
+                return {"oneOf": [self._variant(tag, block) for tag, block in blocks.items()]}
+            case Anything():
+                return {}
+
+    def _variant(self, tag: str, block: Block) -> Json:
+        name = block.struct.__name__
+        if name not in self._definitions:
+            self._definitions[name] = {}  # it is being described, also while it is met again
+            self._definitions[name] = self._block(block, {"type": {"const": tag}})
+        return {"$ref": f"#/$defs/{name}"}
+
+    def _named(self, named: Named) -> Json:
+        described: dict[str, object] = {
+            "type": "object",
+            "additionalProperties": self.shape(named.value),
+        }
+        if named.key.names is not None:
+            described["propertyNames"] = {"pattern": named.key.names.pattern}
+        if named.key.maximum is not None:
+            described["maxProperties"] = named.key.maximum
+        return described
+
+    def _block(self, block: Block, fixed: Json) -> Json:
+        required = [*fixed, *(name for name, slot in block.slots.items() if slot.required)]
+        described: dict[str, object] = {
+            "type": "object",
+            "description": block.doc,
+            "properties": {
+                **fixed,
+                **{name: self._slot(slot) for name, slot in block.slots.items()},
+            },
+            "additionalProperties": False,
+        }
+        return described | ({"required": required} if required else {})
+
+    def _slot(self, slot: Slot) -> Json:
+        described = {**self.shape(slot.shape), "description": slot.doc}
+        if isinstance(slot.shape, Leaf) and not slot.required and slot.default is not None:
+            plain = isinstance(slot.default, str | int | float)
+            described["default"] = slot.default if plain else format_value(slot.default)
+        return described
 
 
 def _leaf(leaf: Leaf) -> Json:
@@ -54,34 +102,3 @@ def _leaf(leaf: Leaf) -> Json:
     limits = {"minimum": key.minimum, "maximum": key.maximum}
     known = {name: limit for name, limit in limits.items() if limit is not None}
     return {"anyOf": [{"type": _TYPES[leaf.type.__name__], **known}, _REFERENCE]}
-
-
-def _named(named: Named) -> Json:
-    described: dict[str, object] = {
-        "type": "object",
-        "additionalProperties": _schema(named.value),
-    }
-    if named.key.names is not None:
-        described["propertyNames"] = {"pattern": named.key.names.pattern}
-    if named.key.maximum is not None:
-        described["maxProperties"] = named.key.maximum
-    return described
-
-
-def _block(block: Block, fixed: Json) -> Json:
-    required = [*fixed, *(name for name, slot in block.slots.items() if slot.required)]
-    described: dict[str, object] = {
-        "type": "object",
-        "description": block.doc,
-        "properties": {**fixed, **{name: _slot(slot) for name, slot in block.slots.items()}},
-        "additionalProperties": False,
-    }
-    return described | ({"required": required} if required else {})
-
-
-def _slot(slot: Slot) -> Json:
-    described = {**_schema(slot.shape), "description": slot.doc}
-    if isinstance(slot.shape, Leaf) and not slot.required and slot.default is not None:
-        plain = isinstance(slot.default, str | int | float)
-        described["default"] = slot.default if plain else format_value(slot.default)
-    return described

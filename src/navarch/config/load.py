@@ -8,16 +8,16 @@ the folder of the file, wherever the process was started; nothing is opened but 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar, cast
 
 import yaml
 from msgspec import Struct, structs
 
-from navarch.config import document, reading, shapes
+from navarch.config import contradictions, document, reading, shapes
 from navarch.config.reading import Reader, Reading
-from navarch.config.schema import Auth, Config, Document, Server, Token
-from navarch.config.values import Store
+from navarch.config.schema import Config, Document
 from navarch.errors import ConfigError
 
 
@@ -49,17 +49,23 @@ def examine(path: Path, environ: Mapping[str, str] = os.environ) -> Examination:
     return examine_text(text, path=path, environ=environ)
 
 
-def examine_text(text: str, *, path: Path, environ: Mapping[str, str]) -> Examination:
-    """Do the same with a text that is at hand; `path` says where it would be."""
-    root = document.compose(text, file=str(path))
+def examine_text(
+    text: str, *, path: Path, environ: Mapping[str, str], name: str = ""
+) -> Examination:
+    """Do the same with a text that is at hand; `path` says where it would be.
+
+    `name` is what the text is called in messages; empty: the path.
+    """
+    file = name or str(path)
+    root = document.compose(text, file=file)
     inherited = _entry(root, "defaults")
     fallbacks = {} if inherited is None else {"pools": inherited}
-    reader = Reader(file=str(path), environ=environ, fallbacks=fallbacks)
+    reader = Reader(file=file, environ=environ, fallbacks=fallbacks)
     written: object = None
     try:
         written = reader.read(shapes.document(), [root], "")
         if isinstance(written, Document):
-            for fault in _contradictions(written, reader):
+            for fault in contradictions.found(written, reader):
                 reader.note(fault)
     except reading.TooManyFaults:
         written = None
@@ -80,51 +86,37 @@ def _entry(root: yaml.Node, name: str) -> yaml.Node | None:
     return None
 
 
-def _contradictions(written: Document, reader: Reader) -> Iterator[ConfigError]:
-    """Find what is wrong between keys that are right one by one."""
-    for name, pool in written.pools.items():
-        key = f"pools.{name}"
-        if pool.min_nodes > pool.max_nodes:
-            low, high = (reader.readings[f"{key}.{end}_nodes"].shown for end in ("min", "max"))
-            message = f"{low} is above max_nodes, expected at most {high}"
-            yield reader.fault(message, key=f"{key}.min_nodes")
-        if pool.provider not in written.providers:
-            known = ", ".join(written.providers) or "none is configured"
-            near = reading.nearest(pool.provider, tuple(written.providers))
-            message = f"no such provider, expected one under providers: {known}{near}"
-            yield reader.fault(message, key=f"{key}.provider")
-    names: set[str] = set()
-    for index, token in enumerate(written.server.auth.tokens):
-        key = f"server.auth.tokens[{index}]"
-        if token.name in names:
-            yield reader.fault("another token has this name already", key=f"{key}.name")
-        names.add(token.name)
-        if (token.token_env is None) == (token.token_file is None):
-            both = "both" if token.token_env else "neither"
-            message = f"expected either token_env or token_file, got {both}"
-            yield reader.fault(message, key=key, line=reader.readings[f"{key}.name"].line)
-
-
 def _usable(written: Document, file: Path) -> Config:
     """Turn what was written into what is used."""
+    anchored = _anchored(written, file.parent)
+    pools = anchored.pools
     return Config(
-        server=_server(written.server, file.parent),
-        providers=written.providers,
-        pools={name: pool.spec(name) for name, pool in written.pools.items()},
+        server=anchored.server,
+        providers=anchored.providers,
+        pools={name: pool.spec(name) for name, pool in pools.items()},
+        autoscaling={name: pool.autoscaling for name, pool in pools.items() if pool.autoscaling},
+        metrics={name: pool.metrics for name, pool in pools.items() if pool.metrics},
         file=file,
     )
 
 
-def _server(server: Server, folder: Path) -> Server:
-    """Make each path absolute."""
-    store = server.store
-    if store is not None and store.path is not None:
-        store = Store(path=folder / store.path)
-    tokens = tuple(_token(token, folder) for token in server.auth.tokens)
-    return structs.replace(server, data=folder / server.data, store=store, auth=Auth(tokens=tokens))
+_T = TypeVar("_T")
 
 
-def _token(token: Token, folder: Path) -> Token:
-    if token.token_file is None:
-        return token
-    return structs.replace(token, token_file=folder / token.token_file)
+def _anchored(value: _T, folder: Path) -> _T:
+    """Make each path absolute, wherever in a value it is."""
+    anchored: object = value
+    match value:
+        case Path():
+            anchored = folder / value
+        case Struct():
+            fields = {name: getattr(value, name) for name in value.__struct_fields__}
+            changed = {name: _anchored(inner, folder) for name, inner in fields.items()}
+            anchored = structs.replace(value, **changed)
+        case tuple():
+            anchored = tuple(_anchored(inner, folder) for inner in value)
+        case dict():
+            anchored = {name: _anchored(inner, folder) for name, inner in value.items()}
+        case _:
+            pass
+    return cast("_T", anchored)

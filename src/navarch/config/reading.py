@@ -4,7 +4,7 @@ The walk is led by the shapes, never by the file, so it goes only as deep as the
 does not stop at the first mistake: a file with five gets five messages. The rules: unknown and
 doubled keys are mistakes; types are never guessed, a number is no text; a value that came from the
 environment is never shown, its reference is; the whole walk looks at `VALUES_MAX` values, however
-often anchors repeat them.
+often anchors repeat them, and goes at most `DEPTH_MAX` levels deep, should one hold itself.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ import yaml
 from msgspec import Struct
 
 from navarch.config import environment
-from navarch.config.shapes import Block, Choice, Items, Leaf, Named, Shape, Slot, Variants
+from navarch.config.document import DEPTH_MAX
+from navarch.config.key import Key
+from navarch.config.shapes import Anything, Block, Choice, Items, Leaf, Named, Shape, Slot, Variants
 from navarch.config.values import format_value
 from navarch.errors import ConfigError
 
@@ -76,17 +78,24 @@ class Reader:
         self.faults: list[ConfigError] = []
         self.readings: dict[str, Reading] = {}
         self._values_left = VALUES_MAX
+        self._depth = 0
 
     def read(self, shape: Shape, nodes: Sequence[yaml.Node], key: str) -> object:
         """Read one value; after a mistake, note it and return None.
 
         `nodes` holds what was written, then what is inherited; it is empty for an absent block.
         """
+        self._depth += 1
         try:
+            if self._depth > DEPTH_MAX:
+                message = f"nested more than {DEPTH_MAX} levels deep; does an anchor hold itself?"
+                raise self.fault(message, key="", node=nodes[0])
             return self._read(shape, nodes, key)
         except ConfigError as fault:
             self.note(fault)
             return None
+        finally:
+            self._depth -= 1
 
     def note(self, fault: ConfigError) -> None:
         """Keep a mistake; one that several pools inherit is kept once."""
@@ -120,6 +129,8 @@ class Reader:
                 return self._block(shape, nodes, key)
             case Variants():
                 return self._variant(shape, nodes, key)
+            case Anything():
+                return self._anything(shape, nodes[0], key)
 
     def _keep(self, key: str, shown: str, node: yaml.Node | None) -> None:
         line = None if node is None else node.start_mark.line + 1
@@ -241,6 +252,29 @@ class Reader:
             self.faults.append(self.fault(message, key="", node=node))
             raise TooManyFaults
 
+    def _anything(self, shape: Anything, node: yaml.Node, key: str) -> object:
+        match node:
+            case yaml.MappingNode():
+                entries = self._entries(node, shape.expected, key)
+                return {
+                    name: self.read(shape, [value], _join(key, name))
+                    for name, value in entries.items()
+                }
+            case yaml.SequenceNode(tag=Tag.LIST):
+                self._spend(len(node.value), node)
+                return [
+                    self.read(shape, [child], f"{key}[{index}]")
+                    for index, child in enumerate(node.value)
+                ]
+            case _:
+                pass
+        kind = _KINDS.get(node.tag)
+        if kind is None:
+            raise self._wrong(shape.expected, node, key)
+        value = self._scalar(Leaf(type=kind, key=Key("")), node, key)
+        self._keep(key, _shown(node), node)
+        return value
+
     # -- single values --------------------------------------------------------------------------
 
     def _scalar(self, shape: Leaf | Choice, node: yaml.Node, key: str) -> object:
@@ -310,6 +344,12 @@ class Reader:
         return self.fault(message, key=_join(key, node.value), node=node)
 
 
+_KINDS: Mapping[str, type] = {
+    Tag.TEXT: str,
+    Tag.WHOLE: int,
+    Tag.DECIMAL: float,
+    Tag.SWITCH: bool,
+}
 _SWITCHES = yaml.SafeLoader.bool_values
 _PLAIN_TAGS = frozenset(Tag)
 _QUOTABLE = frozenset([Tag.WHOLE, Tag.DECIMAL, Tag.SWITCH, Tag.DATE])

@@ -17,39 +17,28 @@ from typing import Annotated, Literal
 
 from msgspec import Struct
 
-from navarch.config.values import ADDRESS, PATH, SECONDS, STORE, Address, Form, Store, named
-from navarch.core.model.ids import POOL_NAME
-from navarch.core.model.pool import Disruption, PoolSpec
+from navarch.config.autoscaling import NODES_MAX, Autoscaling
+from navarch.config.key import LABEL, NAME, VARIABLE, WORD, Key
+from navarch.config.metrics import Metrics
+from navarch.config.values import (
+    ADDRESS,
+    DURATION,
+    INTERVAL,
+    PATH,
+    SECONDS,
+    STORE,
+    Address,
+    Store,
+)
+from navarch.core.model.pool import Disruption, PoolSpec, Source
 from navarch.core.settings import Settings
 
 GPUS_MAX = 64
 """GPUs a node: the limit of the wire."""
 LABELS_MAX = 64
 """Labels a node: the limit of the wire."""
-NODES_MAX = 100_000
-"""Nodes a pool: the size of the largest fleet that Navarch is measured with."""
 USER_DATA_MAX = 16_384
 """Characters of user data: EC2 takes 16 KB, other clouds take more (EC2 user guide, read 2026)."""
-
-NAME = named("a name of small letters, digits and -, from a letter on", POOL_NAME.pattern)
-LABEL = named("a label of 1 to 253 characters without blanks and =", r"[^\s=]{1,253}")
-VARIABLE = named("the name of an environment variable", r"[A-Za-z_][A-Za-z0-9_]*")
-WORD = named("a name without blanks", r"[^\s]{1,253}")
-
-
-class Key(Struct, frozen=True):
-    """What the schema says about one key beyond its type."""
-
-    doc: str
-    """What it is for: one sentence, with its unit where it has one."""
-    minimum: float | None = None
-    """The least number, or the fewest characters or entries; None: any."""
-    maximum: float | None = None
-    """The greatest number, or the most characters or entries; None: any."""
-    form: Form | None = None
-    """How a text is read; None where the text is meant as it stands."""
-    names: Form | None = None
-    """In a mapping: what its keys look like; None elsewhere."""
 
 
 class Token(Struct, frozen=True):
@@ -96,6 +85,13 @@ class Server(Struct, frozen=True):
     health_check_interval: Annotated[
         timedelta, Key("How often agents run their checks.", form=SECONDS)
     ] = Settings().health_check_interval
+    autoscale_interval: Annotated[
+        timedelta, Key("How often autoscalers are asked.", form=INTERVAL)
+    ] = timedelta(seconds=30)
+    metrics: Annotated[
+        tuple[Annotated[Metrics, Key("One source.")], ...],
+        Key("Who knows the demand on pools that do not say it themselves. None: the heartbeats."),
+    ] = ()
     auth: Annotated[Auth, Key("Who may call the API.")] = Auth()
 
     def settings(self) -> Settings:
@@ -113,6 +109,10 @@ class FakeProvider(Struct, frozen=True, tag_field="type", tag="fake"):
     gpu_type: Annotated[str, Key("What its GPUs call themselves.", maximum=253)] = (
         "NVIDIA H100 80GB HBM3"
     )
+    stock: Annotated[
+        dict[str, Annotated[int, Key("How many.", minimum=0, maximum=NODES_MAX)]],
+        Key("How many of a type may exist at once; a type that is not here is never sold out."),
+    ] = {}
 
 
 class ProcessProvider(Struct, frozen=True, tag_field="type", tag="process"):
@@ -161,10 +161,50 @@ class Defaults(Struct, frozen=True):
     user_data: Annotated[
         str, Key("What the machine runs at its first boot.", maximum=USER_DATA_MAX)
     ] = ""
+    setup_commands: Annotated[
+        tuple[Annotated[str, Key("One line of shell.", maximum=USER_DATA_MAX)], ...],
+        Key("The same as commands of a shell, one after the other until one fails."),
+    ] = ()
     health: Annotated[PoolHealth, Key("What happens to sick and silent nodes.")] = PoolHealth()
     disruption: Annotated[PoolDisruption, Key("How much repairs may take away at one time.")] = (
         PoolDisruption()
     )
+
+
+class Seller(Struct, frozen=True):
+    """One provider that a pool buys from, and what is asked of it."""
+
+    name: Annotated[str, Key("A name under providers.", form=WORD)]
+    priority: Annotated[
+        int, Key("The lowest is asked first, by the strategy priority.", minimum=0, maximum=1000)
+    ] = 0
+    weight: Annotated[
+        int, Key("Its share of the machines, by round-robin.", minimum=1, maximum=1000)
+    ] = 1
+    regions: Annotated[
+        tuple[Annotated[str, Key("The region's name at the provider.", form=WORD)], ...],
+        Key("Where it is asked. None: in the pool's region."),
+    ] = ()
+    zones: Annotated[
+        tuple[Annotated[str, Key("The zone's name at the provider.", form=WORD)], ...],
+        Key("In which parts of them. None: in the pool's zones."),
+    ] = ()
+    instance_type: Annotated[
+        str, Key("Which kind, in its words. Empty: the pool's.", maximum=253)
+    ] = ""
+    spot: Annotated[bool, Key("Whether machines that may be taken away are bought.")] = False
+
+    def source(self) -> Source:
+        """Say it in the words of the core."""
+        return Source(
+            provider=self.name,
+            priority=self.priority,
+            weight=self.weight,
+            regions=self.regions,
+            zones=self.zones,
+            instance_type=self.instance_type,
+            spot=self.spot,
+        )
 
 
 class Pool(Defaults, frozen=True, kw_only=True):
@@ -173,11 +213,38 @@ class Pool(Defaults, frozen=True, kw_only=True):
     Everything that `Defaults` may say, it may say for itself.
     """
 
-    provider: Annotated[str, Key("Who sells them: a name under providers.", form=WORD)]
+    provider: Annotated[
+        str | None,
+        Key("Who sells them: a name under providers. Either this or providers.", form=WORD),
+    ] = None
+    providers: Annotated[
+        tuple[Annotated[Seller, Key("One provider.")], ...],
+        Key("Everybody who sells them; the strategy says in which order they are asked."),
+    ] = ()
+    strategy: Annotated[
+        str,
+        Key(
+            "In which order offers are asked: priority, cost, availability, round-robin, or a "
+            "plugin of navarch.rankers.",
+            form=WORD,
+        ),
+    ] = "priority"
     min_nodes: Annotated[int, Key("Never fewer than this.", minimum=0, maximum=NODES_MAX)] = 0
     max_nodes: Annotated[
         int, Key("Never more than this, whoever asks.", minimum=0, maximum=NODES_MAX)
     ]
+    cooldown: Annotated[
+        timedelta,
+        Key("How long an autoscaler lets a change settle before the next.", form=DURATION),
+    ] = PoolSpec("", "").cooldown
+    autoscaling: Annotated[
+        Autoscaling | None,
+        Key("Who says how many are wanted. Absent: min_nodes, or what an operator said."),
+    ] = None
+    metrics: Annotated[
+        tuple[Annotated[Metrics, Key("One source.")], ...],
+        Key("Who knows the demand on it. None: those under server."),
+    ] = ()
     instance_type: Annotated[str, Key("Which kind, in the provider's words.", maximum=253)] = ""
     region: Annotated[str, Key("Where, in the provider's words.", maximum=253)] = ""
     zones: Annotated[
@@ -185,19 +252,35 @@ class Pool(Defaults, frozen=True, kw_only=True):
         Key("Which parts of the region. None: any."),
     ] = ()
 
+    @property
+    def sellers(self) -> tuple[str, ...]:
+        """The names of all its providers, in the order of the file."""
+        alone = () if self.provider is None else (self.provider,)
+        return alone + tuple(seller.name for seller in self.providers)
+
+    def boot_script(self) -> str:
+        """What its machines run at their first boot."""
+        if not self.setup_commands:
+            return self.user_data
+        return "\n".join(("#!/bin/sh", "set -e", *self.setup_commands, ""))
+
     def spec(self, name: str) -> PoolSpec:
         """Say it in the words of the core; `name` is its key under ``pools``."""
         return PoolSpec(
             name=name,
-            provider=self.provider,
+            provider=self.sellers[0],
             instance_type=self.instance_type,
             region=self.region,
             zones=self.zones,
+            sources=tuple(seller.source() for seller in self.providers),
+            strategy=self.strategy,
+            cooldown=self.cooldown,
+            autoscaling="" if self.autoscaling is None else str(self.autoscaling),
             min_nodes=self.min_nodes,
             max_nodes=self.max_nodes,
             labels=self.labels,
             ssh_key_names=self.ssh_keys,
-            user_data=self.user_data,
+            user_data=self.boot_script(),
             auto_replace=self.health.auto_replace,
             disruption=Disruption(
                 max_unavailable=self.disruption.max_unavailable,
@@ -229,6 +312,10 @@ class Config(Struct, frozen=True):
     providers: dict[str, Provider]
     pools: dict[str, PoolSpec]
     """By name, in the order of the file."""
+    autoscaling: dict[str, Autoscaling]
+    """What scales pools, by their names; pools that nothing scales are not in it."""
+    metrics: dict[str, tuple[Metrics, ...]]
+    """The sources of pools that name their own."""
     file: Path
     """Where it was read from."""
 

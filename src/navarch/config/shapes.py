@@ -1,6 +1,6 @@
 """What may stand where in the configuration, as a tree made from the structs of `schema`.
 
-Structs are pleasant to write and to use; a tree of five kinds of shape is what a reader, a printer
+Structs are pleasant to write and to use; a tree of seven kinds of shape is what a reader, a printer
 of JSON Schema and a list of effective values can walk. This module turns one into the other, so
 that neither has to be kept in step by hand::
 
@@ -10,11 +10,16 @@ that neither has to be kept in step by hand::
     Named     a mapping from free names to one shape
     Block     a mapping with known keys, each with its own shape
     Variants  one of several blocks, told apart by the key ``type``
+    Anything  any value: what the class of a plugin is called with
+
+The blocks of `Variants` are made when they are asked for, since an autoscaler may hold others: the
+tree has no end, and is only walked as deep as a file is.
 """
 
 from __future__ import annotations
 
 import functools
+import operator
 import types
 from datetime import timedelta
 from pathlib import Path
@@ -24,7 +29,7 @@ import msgspec
 from msgspec import Struct
 
 from navarch.config import schema
-from navarch.config.schema import Key
+from navarch.config.key import Key
 
 
 class Leaf(Struct, frozen=True):
@@ -109,16 +114,26 @@ class Block(Struct, frozen=True):
 class Variants(Struct, frozen=True):
     """One of several blocks."""
 
-    blocks: dict[str, Block]
-    """By the word under ``type``."""
+    structs: tuple[type[Struct], ...]
+
+    @property
+    def blocks(self) -> dict[str, Block]:
+        """The blocks, by the word under ``type``."""
+        return {_tag(struct): block_of(struct) for struct in self.structs}
 
     @property
     def expected(self) -> str:
         """What to write."""
-        return "a mapping with type: " + " or ".join(self.blocks)
+        return "a mapping with type: " + " or ".join(map(_tag, self.structs))
 
 
-Shape = Leaf | Choice | Items | Named | Block | Variants
+class Anything(Struct, frozen=True):
+    """Any value."""
+
+    expected: str = "text, a number, true or false, a list or a mapping"
+
+
+Shape = Leaf | Choice | Items | Named | Block | Variants | Anything
 
 
 @functools.cache
@@ -127,6 +142,7 @@ def document() -> Block:
     return block_of(schema.Document)
 
 
+@functools.cache
 def block_of(struct: type[Struct]) -> Block:
     """Turn a struct into a block, field by field, in the order of the fields."""
     slots = {}
@@ -160,11 +176,13 @@ def _bare_shape(kind: object, key: Key) -> Shape:
     if origin is dict:
         return Named(value=shape_of(arguments[1])[0], key=key)
     if origin in {Union, types.UnionType}:
-        return Variants(blocks={_tag(struct): block_of(struct) for struct in arguments})
+        return Variants(structs=arguments)
     if key.form is not None:
         return Leaf(type=str, key=key)
     if isinstance(kind, type) and issubclass(kind, Struct):
-        return block_of(kind) if _tag(kind) == "" else Variants({_tag(kind): block_of(kind)})
+        return block_of(kind) if _tag(kind) == "" else Variants(structs=(kind,))
+    if kind is object:
+        return Anything()
     if isinstance(kind, type) and kind in {str, int, float, bool}:
         return Leaf(type=kind, key=key)
     forms = (timedelta, Path)
@@ -174,10 +192,10 @@ def _bare_shape(kind: object, key: Key) -> Shape:
 
 def _without_none(kind: object) -> object:
     """Strip ``| None``: an absent key is the only way to write None."""
+    if get_origin(kind) is not types.UnionType:
+        return kind
     members = [member for member in get_args(kind) if member is not type(None)]
-    if get_origin(kind) is types.UnionType and len(members) == 1:
-        return members[0]
-    return kind
+    return functools.reduce(operator.or_, members)
 
 
 def _tag(struct: type[Struct]) -> str:

@@ -81,6 +81,14 @@ def parse_duration(text: str) -> timedelta:
     return float(amount) * _UNITS[unit]
 
 
+def parse_interval(text: str) -> timedelta:
+    """Read a duration above zero."""
+    duration = parse_duration(text)
+    if not duration:
+        raise ValueError
+    return duration
+
+
 def parse_seconds(text: str) -> timedelta:
     """Read a duration of whole seconds, at least one: what the wire can carry."""
     duration = parse_duration(text)
@@ -162,6 +170,11 @@ DURATION = Form(
     expected="a duration such as 500ms, 30s, 5m, 2h or 1d",
     pattern=f"^{_DURATION.pattern}$",
     parse=parse_duration,
+)
+INTERVAL = Form(
+    expected="a duration above zero such as 500ms, 30s or 5m",
+    pattern=f"^{_DURATION.pattern}$",
+    parse=parse_interval,
 )
 SECONDS = Form(
     expected="a duration such as 30s, 5m or 2h",

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
@@ -25,22 +24,26 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from navarch.controlplane.clock import Clock, RealClock
-from navarch.controlplane.runtime import Runtime
-from navarch.controlplane.service import Service
+from navarch.controlplane.demand import StoreMetricsSource
+from navarch.controlplane.founding import new_tag
+from navarch.controlplane.instance_manager import InstanceManager, NodeHealthObserver
+from navarch.controlplane.pool_manager import PoolManager
+from navarch.controlplane.runtime import TICK, Runtime
+from navarch.controlplane.service import Configure, Service
 from navarch.core.model.messages import ConfigurePools
 from navarch.core.model.pool import PoolSpec
+from navarch.core.selection import BUILT_IN
+from navarch.core.selection.base import Ranker
+from navarch.core.selection.guarded import GuardedRanker
 from navarch.core.settings import Settings
 from navarch.core.strategies import Strategies
 from navarch.errors import NavarchError, PluginError
-from navarch.providers.base import Provider
+from navarch.providers.base import Provider, facts_of
 from navarch.stores.base import Store
 from navarch.stores.memory import MemoryStore
 from navarch.version import VERSION
 from navarch.wire.asgi import Application, Readiness
 from navarch.wire.auth import Authenticator
-
-TAG_LETTERS = "bcdfghjkmnpqrstvwxz23456789"
-"""Letters of a fleet's tag: no vowels, so that no words arise, and none that look alike."""
 
 
 class ServerConfig(Struct, frozen=True):
@@ -51,19 +54,39 @@ class ServerConfig(Struct, frozen=True):
     enabled_health_checks: Sequence[str] = ("boot", "nvml", "xid")
     clock: Clock | None = None
     """None means the machine's own."""
+    evaluation_interval: timedelta = timedelta(seconds=30)
+    """How often pools are evaluated that have an autoscaler."""
+    registration_timeout: timedelta | None = None
+    """How long a launched machine may take to register before it is stale, and ended; None: as
+    `settings` has it, 10 minutes."""
+    stale_check_interval: timedelta = timedelta(minutes=1)
+    """How late a stale machine may be noticed, at most.
+
+    All deadlines are looked at twice a second anyway; only a shorter interval changes anything.
+    """
+    retain_terminated: timedelta | None = None
+    """How long records of ended machines are kept; None: as `settings` has it, 24 hours."""
     settings: Settings = Settings()
-    """Everything else; the three above take precedence."""
+    """Everything else; what stands above takes precedence."""
 
     def effective(self) -> Settings:
         """All settings in one.
 
-        Raises `ValueError` when an interval is below one second.
+        Raises `ValueError` when an interval is too short.
         """
         for name in ("health_check_interval_seconds", "heartbeat_interval_seconds"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: at least 1 was expected")
+        if self.stale_check_interval <= timedelta():
+            raise ValueError(f"stale_check_interval {self.stale_check_interval} must be above zero")
+        told = {
+            name: getattr(self, name)
+            for name in ("registration_timeout", "retain_terminated")
+            if getattr(self, name) is not None
+        }
         return replace(
             self.settings,
+            **told,
             health_check_interval=timedelta(seconds=self.health_check_interval_seconds),
             heartbeat_interval=timedelta(seconds=self.heartbeat_interval_seconds),
             enabled_health_checks=tuple(self.enabled_health_checks),
@@ -94,22 +117,63 @@ class ControlPlane:
         self._retain = retain
         self._authenticator = authenticator or Authenticator()
         self._providers: dict[str, Provider] = {}
+        self._rankers: dict[str, Ranker] = dict(BUILT_IN)
+        self._specs: dict[str, PoolSpec] = {}
         self._runtime: Runtime | None = None
         self._running: asyncio.Task[None] | None = None
+        self._evaluating: asyncio.Task[None] | None = None
+        self._configure: Configure | None = None
+        self.store_metrics = StoreMetricsSource(
+            lambda: self.runtime.machine, self._clock.now, self._config.evaluation_interval
+        )
+        """How busy pools are by the heartbeats: the source of pools that name none."""
+        self.pool_manager = PoolManager(
+            lambda: self.runtime,
+            self._clock,
+            self.store_metrics,
+            self._config.evaluation_interval,
+            self._declare,
+        )
+        """Which pools are scaled, by what, and what came of it."""
+        self.instance_manager = InstanceManager(
+            lambda: self.runtime, self._strategies.settings, self._config.stale_check_interval
+        )
+        """Instances as records, and callbacks for stale and failed ones."""
 
     # --- before the start ----------------------------------------------------------------
 
     def register_provider(self, provider: Provider, name: str | None = None) -> None:
         """Let pools buy from a provider, under its own name or another.
 
-        Raises `PluginError` when the name is taken, or after the start.
+        Raises `PluginError` when the name is taken, or when it misstates its facts.
         """
         known_as = name or provider.name
-        if self._runtime is not None:
-            raise PluginError(f"provider {known_as}: register providers before the start")
         if known_as in self._providers:
             raise PluginError(f"provider {known_as} is registered already: give it another name")
+        facts_of(provider)
         self._providers[known_as] = provider
+        if self._runtime is not None:
+            self._runtime.effects.add(known_as, provider)
+
+    def register_ranker(self, ranker: Ranker) -> None:
+        """Let pools name a ranker of others as their strategy. Takes effect at the start.
+
+        Raises `PluginError` when the name is taken.
+        """
+        if ranker.name in self._rankers:
+            raise PluginError(f"ranker {ranker.name} is registered already")
+        self._rankers[ranker.name] = GuardedRanker(ranker)
+
+    def set_health_observer(self, observer: NodeHealthObserver | None) -> None:
+        """Tell this one, in place of the one before, about every node that becomes unhealthy."""
+        self.instance_manager.set_health_observer(observer)
+
+    def set_configure(self, configure: Configure) -> None:
+        """Let administrators send another configuration; this uses it and says what is different.
+
+        Takes effect for the next `asgi_app` that is asked for.
+        """
+        self._configure = configure
 
     # --- start and stop ------------------------------------------------------------------
 
@@ -121,15 +185,25 @@ class ControlPlane:
         """
         await self._store.open()
         try:
+            strategies = replace(self._strategies, rankers=self._rankers)
             runtime = Runtime(
-                self._store, self._providers, self._clock, self._strategies, retain=self._retain
+                self._store,
+                self._providers,
+                self._clock,
+                strategies,
+                retain=self._retain,
+                tick=min(TICK, self._config.stale_check_interval),
             )
-            await runtime.recover(_new_tag(), VERSION, holder())
+            runtime.hears.append(self.instance_manager.hear)
+            await runtime.recover(new_tag(), VERSION, holder())
         except BaseException:
             await self._store.close()
             raise
         self._runtime = runtime
         self._running = asyncio.create_task(runtime.run(), name="control plane")
+        self._evaluating = asyncio.create_task(self.pool_manager.run(), name="pool manager")
+        if self._specs:
+            await self.configure_pools(self._specs.values())
 
     async def stop(self) -> None:
         """Answer what waits, keep a snapshot, and let go of the journal.
@@ -140,12 +214,17 @@ class ControlPlane:
         runtime, running = self._runtime, self._running
         if runtime is None or running is None:
             return
-        self._runtime = self._running = None
+        evaluating, self._evaluating = self._evaluating, None
         try:
+            if evaluating is not None:
+                evaluating.cancel()
+                await asyncio.wait([evaluating])
+            await self.instance_manager.stop()
             await runtime.stop("the control plane is stopping")
             await running
             await runtime.snapshot()
         finally:
+            self._runtime = self._running = None
             await self._store.close()
 
     async def wait_failed(self) -> None:
@@ -185,7 +264,24 @@ class ControlPlane:
 
     async def configure_pools(self, pools: Iterable[PoolSpec]) -> None:
         """Make these the pools, and retire all others."""
-        await self.runtime.ask(ConfigurePools(tuple(pools)))
+        self._specs = {pool.name: pool for pool in pools}
+        await self.runtime.ask(ConfigurePools(tuple(self._specs.values())))
+
+    def _declare(self, spec: PoolSpec, providers: Mapping[str, Provider]) -> None:
+        """Add a pool, with providers that may be new; before the start or after."""
+        if spec.strategy not in self._rankers:
+            raise PluginError(
+                f"pool {spec.name}: nobody has registered a ranker {spec.strategy}; there are: "
+                f"{', '.join(self._rankers)}"
+            )
+        new = {
+            name: each for name, each in providers.items() if self._providers.get(name) is not each
+        }
+        for name, provider in new.items():
+            self.register_provider(provider, name)
+        self._specs[spec.name] = spec
+        if self._runtime is not None:
+            self._runtime.inbox.post(ConfigurePools(tuple(self._specs.values())))
 
     def readiness(self) -> Readiness:
         """Whether calls can be served. Cost: O(1)."""
@@ -199,7 +295,9 @@ class ControlPlane:
     def asgi_app(self) -> Application:
         """The remote calls as an ASGI 3 application. Ask for it after the start."""
         return Application(
-            Service(self.runtime), authenticator=self._authenticator, ready=self.readiness
+            Service(self.runtime, self._configure),
+            authenticator=self._authenticator,
+            ready=self.readiness,
         )
 
     @property
@@ -207,12 +305,12 @@ class ControlPlane:
         """Who may be bought from, by the names that pools use."""
         return dict(self._providers)
 
+    @property
+    def rankers(self) -> Mapping[str, Ranker]:
+        """What pools may name as their strategy."""
+        return dict(self._rankers)
+
 
 def holder() -> str:
     """Name this process, for whoever finds the journal held."""
     return f"pid {os.getpid()} on {socket.gethostname()}"
-
-
-def _new_tag() -> str:
-    """The only chance in a fleet's life: which tag it is founded under."""
-    return "".join(secrets.choice(TAG_LETTERS) for _ in range(4))

@@ -1,7 +1,11 @@
 """Effects: asking providers for what the state owes the world.
 
 Every effect ends in exactly one message, whatever happens to it: done, surely refused, or unknown.
-Nothing is repeated here. What is still owed afterwards will be asked for again, by the state.
+Nothing is repeated here. What is still owed afterwards will be asked for again, by the state; until
+the state has heard the outcome (`Effects.heard`), the effect counts as under way, or whatever
+comes back while the journal is written would be done twice.
+How many calls are under way, and how fast they follow one another, is bounded per provider, by
+what the provider says it bears.
 """
 
 from __future__ import annotations
@@ -10,11 +14,12 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 from typing import assert_never
 
 from navarch.controlplane.clock import Clock
 from navarch.core.model import messages as msg
-from navarch.core.model.actions import Action, Launch, TakeInventory, Terminate
+from navarch.core.model.actions import Action, Launch, ListTypes, TakeInventory, Terminate
 from navarch.errors import NotFound, OutcomeUnknown, ProviderError
 from navarch.providers.base import (
     FLEET_LABEL,
@@ -22,6 +27,8 @@ from navarch.providers.base import (
     POOL_LABEL,
     Instance,
     InstanceStatus,
+    InstanceType,
+    InstanceTypeLister,
     Provider,
     ProviderFacts,
     ProvisionRequest,
@@ -36,6 +43,30 @@ ASK_SECONDS_MAX = 60.0
 """How long a termination or a list may take to answer."""
 TERMINATIONS_AT_ONCE = 8
 """How many terminations may be under way at one provider: as many as launches by default."""
+BURST_SECONDS = 2.0
+"""For how long a provider that was left in peace may be asked at once what its rate allows."""
+
+
+class Pace:
+    """A token bucket: lets calls to one provider through no faster than it bears."""
+
+    def __init__(self, calls_per_second: float, clock: Clock) -> None:
+        """Begin with a full bucket."""
+        self._rate = calls_per_second
+        self._room = max(calls_per_second * BURST_SECONDS, 1.0)
+        self._tokens = self._room
+        self._clock = clock
+        self._filled_at = clock.now()
+
+    async def turn(self) -> None:
+        """Wait until the next call may go out; in the order of asking."""
+        now = self._clock.now()
+        passed = (now - self._filled_at).total_seconds()
+        self._tokens = min(self._room, self._tokens + passed * self._rate)
+        self._filled_at = now
+        self._tokens -= 1  # below zero it is a debt, which those who come later wait longer for
+        if self._tokens < 0:
+            await self._clock.sleep(timedelta(seconds=-self._tokens / self._rate))
 
 
 class Effects:
@@ -48,15 +79,28 @@ class Effects:
 
         Raises `PluginError` when a provider misstates its facts.
         """
-        self._providers = providers
-        self._facts = {name: facts_of(provider) for name, provider in providers.items()}
+        self._providers: dict[str, Provider] = {}
+        self._facts: dict[str, ProviderFacts] = {}
+        self._paces: dict[str, Pace] = {}
         self._post = post
         self._clock = clock
         self._under_way: dict[str, asyncio.Task[None]] = {}
         self._lanes: Counter[tuple[str, str]] = Counter()
+        for name, provider in providers.items():
+            self.add(name, provider)
+
+    def add(self, name: str, provider: Provider) -> None:
+        """Know one more provider, under the name that pools use.
+
+        Raises `PluginError` when it misstates its facts.
+        """
+        facts = facts_of(provider)
+        self._providers[name] = provider
+        self._facts[name] = facts
+        self._paces[name] = Pace(facts.calls_per_second, self._clock)
 
     def __len__(self) -> int:
-        """How many effects are under way."""
+        """How many effects are under way, those included whose outcome has not been heard yet."""
         return len(self._under_way)
 
     def perform(self, fleet_tag: str, actions: Iterable[Action]) -> None:
@@ -72,13 +116,18 @@ class Effects:
             task = asyncio.create_task(self._perform(action, fleet_tag, lane), name=action.key)
             self._under_way[action.key] = task
 
+    def heard(self, messages: Iterable[msg.Message]) -> None:
+        """Know that the fleet has learned of these outcomes; messages of others are passed over."""
+        for message in messages:
+            self._under_way.pop(_key_of(message), None)
+
     def _room(self, action: Action) -> int:
         match action:
             case Launch():
                 return self._facts.get(action.provider, ProviderFacts()).launches_at_once
             case Terminate():
                 return TERMINATIONS_AT_ONCE
-            case TakeInventory():
+            case TakeInventory() | ListTypes():
                 return 1
             case _:
                 assert_never(action)
@@ -100,12 +149,15 @@ class Effects:
                     outcome = await self._terminate(action)
                 case TakeInventory():
                     outcome = await self._take_inventory(action)
+                case ListTypes():
+                    outcome = await self._list_types(action)
                 case _:
                     assert_never(action)
         finally:
-            del self._under_way[action.key]
             self._lanes[lane] -= 1
-            if outcome is not None:
+            if outcome is None:
+                del self._under_way[action.key]
+            else:
                 self._post(outcome)
 
     async def _launch(self, action: Launch, fleet_tag: str) -> msg.Message:
@@ -113,6 +165,7 @@ class Effects:
         if provider is None:
             text = f"no provider {action.provider!r} is configured"
             return msg.LaunchRefused(action.instance_id, "InvalidRequest", text)
+        await self._paces[action.provider].turn()
         try:
             async with asyncio.timeout(LAUNCH_SECONDS_MAX):
                 instance = await provider.provision(_request(action, fleet_tag))
@@ -131,6 +184,7 @@ class Effects:
         if provider is None:
             error_text = f"no provider {action.provider!r} is configured"
         else:
+            await self._paces[action.provider].turn()
             try:
                 async with asyncio.timeout(ASK_SECONDS_MAX):
                     await provider.terminate(action.ref)
@@ -150,6 +204,7 @@ class Effects:
         if provider is None:
             text = f"no provider {action.provider!r} is configured"
             return msg.InventoryFailed(action.provider, text)
+        await self._paces[action.provider].turn()
         begun_at = self._clock.now()
         try:
             async with asyncio.timeout(ASK_SECONDS_MAX):
@@ -168,6 +223,49 @@ class Effects:
             ),
         )
 
+    async def _list_types(self, action: ListTypes) -> msg.Message:
+        provider = self._providers.get(action.provider)
+        if provider is None:
+            return msg.TypesListed(action.provider, None)
+        if not isinstance(provider, InstanceTypeLister):
+            return msg.TypesListed(action.provider, ())
+        await self._paces[action.provider].turn()
+        try:
+            async with asyncio.timeout(ASK_SECONDS_MAX):
+                types = await provider.list_instance_types()
+        except ProviderError as error:
+            log.warning("the price list of %s cannot be read: %s", action.provider, error)
+            return msg.TypesListed(action.provider, None)
+        except Exception:
+            log.exception("the price list of %s broke", action.provider)
+            return msg.TypesListed(action.provider, None)
+        return msg.TypesListed(action.provider, tuple(_sold(each) for each in types))
+
+
+def _key_of(message: msg.Message) -> str:
+    """The key of the action that an outcome answers; empty for what is no outcome."""
+    match message:
+        case msg.Launched() | msg.LaunchRefused() | msg.LaunchLost():
+            return Launch("", message.instance_id, "").key
+        case msg.TerminateAnswered():
+            return Terminate(message.provider, message.ref).key
+        case msg.InventoryTaken() | msg.InventoryFailed():
+            return TakeInventory(message.provider).key
+        case msg.TypesListed():
+            return ListTypes(message.provider).key
+        case _:
+            return ""
+
+
+def _sold(line: InstanceType) -> msg.Sold:
+    return msg.Sold(
+        name=line.name,
+        price_usd_per_hour=line.price_per_hour,
+        spot_price_usd_per_hour=line.spot_price_per_hour,
+        regions=line.regions,
+        available=line.available,
+    )
+
 
 def _request(action: Launch, fleet_tag: str) -> ProvisionRequest:
     """Our id travels as the name, as a label and as the token."""
@@ -184,6 +282,7 @@ def _request(action: Launch, fleet_tag: str) -> ProvisionRequest:
         ssh_key_names=action.ssh_key_names,
         labels={**action.labels, **ours},
         user_data=action.user_data,
+        spot=action.spot,
         token=action.instance_id,
     )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from navarch.controlplane.clock import Clock
@@ -50,8 +50,11 @@ class Runtime:
         strategies: Strategies,
         *,
         retain: timedelta = timedelta(days=90),
+        tick: timedelta = TICK,
     ) -> None:
         """Work for the fleet in `store`, which is open; facts older than `retain` are dropped.
+
+        Time alone makes the core look every `tick`.
 
         Raises `PluginError` when a provider misstates its facts.
         """
@@ -62,7 +65,10 @@ class Runtime:
         self.effects = Effects(providers, self.inbox.post, clock)
         self.seq = 0
         """The sequence number of the newest fact in the journal."""
+        self.hears: list[Callable[[ev.Fact], None]] = []
+        """Who is called with each fact once it is in the journal; they must not raise."""
         self._retain = retain
+        self._tick_every = tick
         self._version = ""
         self._forgotten_at = clock.now()
         self._snapshot_seq = 0
@@ -148,6 +154,7 @@ class Runtime:
         messages = [message for envelope in batch for message in envelope.messages]
         self._tick_waits = False
         step = self.machine.step(messages, now)
+        self.effects.heard(messages)
         if step.facts:
             await self._append(step.facts)
         answers = iter(step.answers)
@@ -165,6 +172,8 @@ class Runtime:
         self._appended = asyncio.Event()
         for fact in facts:
             log.info("%s", sentence(fact), extra={"fact": ev.kind(fact)})
+            for hear in self.hears:
+                hear(fact)
 
     async def _keep_house(self) -> None:
         """Bound what a restart has to replay, and what the journal keeps."""
@@ -180,7 +189,7 @@ class Runtime:
 
     async def _tick(self) -> None:
         while True:
-            await self.clock.sleep(TICK)
+            await self.clock.sleep(self._tick_every)
             self._notice_pause(self.clock.now())
             if not self._tick_waits:  # one is enough, however slow the disk is
                 self._tick_waits = True

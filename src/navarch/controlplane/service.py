@@ -7,7 +7,7 @@ what it would show is there too. What a request may hold, and who may send it, w
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import TypeVar
 
@@ -24,11 +24,14 @@ from navarch.errors import WireError
 from navarch.stores.base import Recorded
 from navarch.wire import answers, codec
 from navarch.wire.generated import navarch_pb2 as pb
-from navarch.wire.queries import InstanceQuery, NodeQuery, Subject, SubjectKind
+from navarch.wire.queries import Configuration, InstanceQuery, NodeQuery, Subject, SubjectKind
 
 # The library's context of a call: nothing here needs it, whoever calls was checked before.
 _Context = object
 _A = TypeVar("_A")
+
+Configure = Callable[[Configuration], Awaitable[Sequence[str]]]
+"""Uses a configuration from now on, and says what is different. Raises `WireError`."""
 
 WATCH_PAGE = 500
 """Facts that a watcher is sent from one reading of the journal: it bounds what waits for it."""
@@ -39,9 +42,10 @@ EXPLAIN_FACTS = 50
 class Service:
     """Answers every method of ``navarch.ControlPlaneService``."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        """Answer for this runtime."""
+    def __init__(self, runtime: Runtime, configure: Configure | None = None) -> None:
+        """Answer for this runtime; `configure` is None where there is no file to replace."""
         self._runtime = runtime
+        self._configure = configure
 
     @property
     def _fleet(self) -> Fleet:
@@ -218,6 +222,16 @@ class Service:
             for instance in self._fleet.instances_of(pool.name)
         )
         return answers.pool_info(pool, members)
+
+    async def apply_config(
+        self, request: pb.ApplyConfigRequest, _ctx: _Context
+    ) -> pb.ApplyConfigResponse:
+        """Use another configuration from now on."""
+        written = codec.apply_config(request)
+        if self._configure is None:
+            text = "this control plane was started without a configuration file"
+            raise WireError("failed_precondition", text)
+        return pb.ApplyConfigResponse(changes=await self._configure(written))
 
     # --- operators: history --------------------------------------------------------------
 

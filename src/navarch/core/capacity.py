@@ -1,8 +1,11 @@
 """Capacity: every pool has as many machines as it wants, and says why it has not.
 
 Booting machines count: they were bought to be there. Condemned ones do not, so that their
-replacement is bought first. Machines that are still ending count against the maximum, for they
-are still on the bill.
+replacement is bought first; nor do those that are being released. Machines that are still ending
+count against the maximum, for they are still on the bill.
+
+A pool that shrinks *releases*: what serves nobody ends at once, what may have work is drained
+first, and called back before anything is bought if the pool grows again meanwhile.
 """
 
 from __future__ import annotations
@@ -14,10 +17,12 @@ from msgspec import Struct
 
 from navarch.core.model import events as ev
 from navarch.core.model import ids
+from navarch.core.model.command import CommandType
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.instance import Instance, InstanceState
 from navarch.core.model.node import Intent
 from navarch.core.model.pool import TROUBLE_MEMORY, Pool
+from navarch.core.model.sightings import Sightings
 from navarch.core.settings import Settings
 
 
@@ -25,50 +30,57 @@ class Count(Struct, frozen=True):
     """A pool's machines, counted."""
 
     current: tuple[Instance, ...]
-    """Wanted and not condemned, booting included; oldest first."""
+    """Wanted and neither condemned nor released, booting included; oldest first."""
     existing: int
-    """All that may exist at the provider: current, condemned and ending."""
+    """All that may exist at the provider."""
     ending: int
     """Those whose end was asked for."""
 
 
 def count(fleet: Fleet, pool: Pool) -> Count:
-    """Count a pool's machines. Cost: O(instances)."""
-    instances = [i for i in fleet.instances_of(pool.name) if not i.ended]
-    current = tuple(i for i in instances if i.live and not i.condemned)
-    ending = sum(i.state is InstanceState.TERMINATING for i in instances)
-    return Count(current, len(instances), ending)
+    """Count a pool's machines. Cost: O(its machines)."""
+    current = tuple(
+        instance
+        for instance in fleet.instances_of(pool.name)
+        if instance.state is not InstanceState.TERMINATING
+        and instance.condemned_at is None
+        and instance.releasing_since is None
+    )
+    members = fleet.members.get(pool.name, {})
+    ending = 0
+    if len(current) < len(members):
+        ending = sum(id_ in fleet.ending for id_ in members)
+    return Count(current, len(members), ending)
 
 
-def launches(fleet: Fleet, now: datetime, settings: Settings) -> Iterator[ev.LaunchRequested]:
-    """Ask for the machines that are missing, inside each pool's maximum."""
-    serial = fleet.serial
-    for pool in fleet.pools.values():
-        if pool.asleep or now < retry_at(pool, now, settings):
+# --- growing ---------------------------------------------------------------------------------
+
+
+def called_back(
+    fleet: Fleet, now: datetime, settings: Settings
+) -> Iterator[ev.ReleaseRevoked | ev.CommandIssued]:
+    """Keep machines that were to be released, before others are bought; the oldest first."""
+    serial = fleet.command_serial
+    for pool_name in sorted({fleet.instances[id_].pool for id_ in fleet.releasing}):
+        pool = fleet.pools.get(pool_name)
+        if pool is None or pool.asleep:
             continue
         counted = count(fleet, pool)
         missing = pool.target - len(counted.current)
-        for _ in range(min(missing, pool.spec.max_nodes - counted.existing)):
-            serial += 1
-            yield _launch(fleet, pool, serial, len(counted.current), now)
+        releasing = [i for i in fleet.instances_of(pool_name) if _may_stay(fleet, i)]
+        for instance in releasing[: max(missing, 0)]:
+            because = f"{len(counted.current)} of {pool.target} nodes: {pool.target_because}"
+            yield ev.ReleaseRevoked(now, instance.id, because)
+            node = fleet.node_of(instance)
+            if node is not None and node.intent is Intent.IN_SERVICE:
+                serial += 1
+                yield _ask(fleet, instance, CommandType.UNCORDON, serial, now, settings)
 
 
-def _launch(
-    fleet: Fleet, pool: Pool, serial: int, current: int, now: datetime
-) -> ev.LaunchRequested:
-    spec = pool.spec
-    zones = spec.zones
-    return ev.LaunchRequested(
-        now,
-        ids.instance_id(pool.name, fleet.tag, serial),
-        pool=pool.name,
-        provider=spec.provider,
-        because=f"{current} of {pool.target} nodes; {pool.target_because}",
-        instance_type=spec.instance_type,
-        region=spec.region,
-        zone=zones[serial % len(zones)] if zones else "",
-        labels=spec.labels,
-    )
+def _may_stay(fleet: Fleet, instance: Instance) -> bool:
+    """Whether a released machine can be called back: it is heard, and nobody has ended it."""
+    node = fleet.node_of(instance)
+    return instance.releasing and instance.live and node is not None and node.connected
 
 
 def retry_at(pool: Pool, now: datetime, settings: Settings) -> datetime:
@@ -83,8 +95,14 @@ def _wait(failures: int, settings: Settings) -> timedelta:
     return min(settings.retry_base * (1 << doublings), settings.retry_max)
 
 
-def surplus(fleet: Fleet, now: datetime) -> Iterator[ev.TerminationRequested]:
-    """End the machines that are too many, those that do least first."""
+# --- shrinking -------------------------------------------------------------------------------
+
+
+def surplus(
+    fleet: Fleet, sightings: Sightings, now: datetime, settings: Settings
+) -> Iterator[ev.ReleaseRequested | ev.TerminationRequested | ev.CommandIssued]:
+    """Let go of the machines that are too many, those that do least first."""
+    serial = fleet.command_serial
     for pool in fleet.pools.values():
         if pool.asleep:
             continue
@@ -93,20 +111,77 @@ def surplus(fleet: Fleet, now: datetime) -> Iterator[ev.TerminationRequested]:
         if excess <= 0:
             continue
         because = f"{len(current)} nodes, {pool.target} wanted: {pool.target_because}"
-        victims = sorted(current, key=lambda instance: _usefulness(fleet, instance))
+        victims = sorted(current, key=lambda each: usefulness(fleet, sightings, each))
         for instance in victims[:excess]:
-            yield ev.TerminationRequested(now, instance.id, because)
+            node = fleet.node_of(instance)
+            if node is None or not node.serving:
+                yield ev.TerminationRequested(now, instance.id, because)
+                continue
+            serial += 1
+            yield ev.ReleaseRequested(now, instance.id, because)
+            yield _ask(fleet, instance, CommandType.DRAIN, serial, now, settings)
 
 
-def _usefulness(fleet: Fleet, instance: Instance) -> tuple[int, float, str]:
-    """Rank for keeping: unregistered, not serving, out of service by intent, then youngest."""
+def usefulness(
+    fleet: Fleet, sightings: Sightings, instance: Instance
+) -> tuple[int, float, float, str]:
+    """Rank for keeping; who comes first goes first.
+
+    Not registered, not serving, drained by an operator, cordoned; then by load, then the youngest.
+    A load that nobody has measured counts as full.
+    """
     node = fleet.node_of(instance)
     if instance.state is not InstanceState.RUNNING or node is None:
         rank = 0
     elif not node.serving:
         rank = 1
-    elif node.intent is not Intent.IN_SERVICE:
-        rank = 2
     else:
-        rank = 3
-    return rank, -instance.requested_at.timestamp(), instance.id
+        rank = _RANKS[node.intent]
+    sample = sightings.samples.get(instance.id)
+    load = sample.utilization_percent if sample is not None else None
+    return rank, 100.0 if load is None else load, -instance.requested_at.timestamp(), instance.id
+
+
+_RANKS = {Intent.DRAINED: 2, Intent.DRAINING: 3, Intent.CORDONED: 4, Intent.IN_SERVICE: 5}
+
+
+def released(fleet: Fleet, now: datetime, settings: Settings) -> Iterator[ev.TerminationRequested]:
+    """End the released machines that are empty, silent, or have had their time."""
+    for instance_id in sorted(fleet.releasing):
+        instance = fleet.instances[instance_id]
+        pool = fleet.pools.get(instance.pool)
+        if pool is not None and pool.asleep:
+            continue
+        because = _empty_because(fleet, instance, now, settings)
+        if because:
+            yield ev.TerminationRequested(now, instance.id, f"{because}; {instance.because}")
+
+
+def _empty_because(fleet: Fleet, instance: Instance, now: datetime, settings: Settings) -> str:
+    node = fleet.node_of(instance)
+    if node is None or not node.connected:
+        return "nothing is heard from it"
+    if node.drained_at is not None:
+        return "it is drained"
+    since = max(instance.releasing_since or now, fleet.resumed_at or instance.requested_at)
+    if now - since > settings.drain_timeout:
+        return f"not drained within {settings.drain_timeout}"
+    return ""
+
+
+def _ask(
+    fleet: Fleet,
+    instance: Instance,
+    type_: CommandType,
+    serial: int,
+    now: datetime,
+    settings: Settings,
+) -> ev.CommandIssued:
+    return ev.CommandIssued(
+        now,
+        ids.command_id(fleet.tag, serial),
+        node_id=instance.id,
+        type=type_,
+        expires_at=now + settings.command_timeout,
+        reason="the pool shrinks" if type_ is CommandType.DRAIN else "the pool grows again",
+    )

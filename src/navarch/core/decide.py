@@ -10,10 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import datetime
 
-from navarch.core import capacity, fold, health, inventory, lifecycle, liveness, repair
+from navarch.core import (
+    capacity,
+    fold,
+    health,
+    inventory,
+    lifecycle,
+    liveness,
+    purchase,
+    repair,
+)
 from navarch.core.model import events as ev
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.sightings import Sightings
+from navarch.core.scaling import target
 from navarch.core.strategies import Strategies
 
 Stage = Callable[[Fleet, Sightings, datetime, Strategies], Iterator[ev.Fact]]
@@ -25,11 +35,15 @@ STAGES: tuple[Stage, ...] = (
     lambda fleet, _seen, now, _how: lifecycle.retired(fleet, now),
     lambda fleet, _seen, now, _how: lifecycle.settled_commands(fleet, now),
     lambda fleet, seen, now, how: inventory.condemned_orphans(fleet, seen, now, how.settings),
-    lambda fleet, _seen, now, _how: capacity.surplus(fleet, now),
+    lambda fleet, seen, now, _how: target.targets(fleet, seen, now),
+    lambda fleet, _seen, now, how: capacity.called_back(fleet, now, how.settings),
+    lambda fleet, seen, now, how: capacity.surplus(fleet, seen, now, how.settings),
+    lambda fleet, _seen, now, how: capacity.released(fleet, now, how.settings),
     lambda fleet, _seen, now, _how: repair.brakes(fleet, now),
     lambda fleet, seen, now, how: repair.condemned(fleet, seen, now, how.settings),
+    lambda fleet, _seen, now, how: capacity.called_back(fleet, now, how.settings),
     lambda fleet, _seen, now, _how: repair.replaced(fleet, now),
-    lambda fleet, _seen, now, how: capacity.launches(fleet, now, how.settings),
+    lambda fleet, seen, now, how: purchase.launches(fleet, seen, now, how.settings, how.rankers),
     lambda fleet, _seen, now, how: lifecycle.forgotten(fleet, now, how.settings),
 )
 

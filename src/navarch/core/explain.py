@@ -13,8 +13,10 @@ from navarch.core import capacity, liveness, repair
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.instance import Instance, InstanceState
 from navarch.core.model.node import Contact, Node, Phase
+from navarch.core.model.offer import offers
 from navarch.core.model.pool import Pool
 from navarch.core.model.sightings import Sightings
+from navarch.core.selection import memory
 from navarch.core.settings import Settings
 
 
@@ -124,15 +126,46 @@ def explain_pool(
         f"{len(counted.current)} count: {serving} serve, {booting} boot; {counted.existing} "
         f"machines may exist, ending and condemned ones included"
     )
+    releasing = sum(i.releasing and i.live for i in fleet.instances_of(pool.name))
+    if releasing:
+        yield f"{releasing} are drained to be ended, and may be called back"
     if pool.asleep:
         yield f"nothing is bought or repaired: it {_asleep_because(pool)}"
     if pool.brake_because:
         yield f"repair is halted: {pool.brake_because}"
+    scaled = f"scaled by {spec.autoscaling}" if spec.autoscaling else "scaled by nobody"
+    yield f"{scaled}; offers go by {spec.strategy}"
+    yield from _words_of_autoscaler(sightings, pool, now)
+    yield from _market(fleet, pool, now, settings)
     retry_at = capacity.retry_at(pool, now, settings)
     if retry_at > now:
         wait = (retry_at - now).total_seconds()
         yield f"buys again in {wait:.0f} s after {pool.failures} failures, the last: {pool.failure}"
     yield from _budget(fleet, pool, now)
-    trouble = sightings.troubles.get(spec.provider)
-    if trouble:
-        yield f"{spec.provider} can not be asked: {trouble}"
+    for provider in dict.fromkeys(source.provider for source in pool.sources):
+        trouble = sightings.troubles.get(provider)
+        if trouble:
+            yield f"{provider} can not be asked: {trouble}"
+
+
+def _words_of_autoscaler(sightings: Sightings, pool: Pool, now: datetime) -> Iterator[str]:
+    word = sightings.recommendations.get(pool.name)
+    if word is None:
+        return
+    ago = (now - word.at).total_seconds()
+    holds = "holds at" if word.held else "proposed"
+    yield f"autoscaler {word.by} {holds} {word.target}, {ago:.0f} s ago: {word.reason}"
+
+
+def _market(fleet: Fleet, pool: Pool, now: datetime, settings: Settings) -> Iterator[str]:
+    """Which offers are left alone, and which providers wait for a person."""
+    for offer in offers(pool):
+        blocked = memory.blocked_until(fleet, offer, now, settings)
+        if blocked is not None:
+            until, because = blocked
+            wait = (until - now).total_seconds()
+            yield f"left alone for {wait:.0f} s more: {because}"
+    conditions = memory.conditions(fleet)
+    for provider in dict.fromkeys(source.provider for source in pool.sources):
+        if provider in conditions:
+            yield f"{provider} needs somebody: {conditions[provider]}"

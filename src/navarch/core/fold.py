@@ -12,16 +12,30 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from navarch.core.model import events as ev
-from navarch.core.model.command import Command, CommandState
+from navarch.core.model.command import Command, CommandState, CommandType
 from navarch.core.model.fleet import Fleet, Orphan
 from navarch.core.model.instance import Instance, InstanceState
 from navarch.core.model.node import Contact, Node, Phase
+from navarch.core.model.offer import PROVIDER_WIDE, Refusals, offer_key
 from navarch.core.model.pool import HOUR, TROUBLE_MEMORY, YOUNG, Pool
 from navarch.core.model.report import HealthReport
 
 
 def apply(fleet: Fleet, event: ev.Fact) -> None:
     """Change `fleet` as the fact says. Cost: O(1), but for `Resumed` and `RecordsForgotten`."""
+    if isinstance(event, ev.InstanceFact):
+        _apply_to_instance(fleet, event)
+    elif isinstance(event, ev.NodeFact):
+        _apply_to_node(fleet, event)
+    elif isinstance(event, ev.CommandFact):
+        _apply_to_command(fleet, event)
+    elif isinstance(event, ev.PoolFact):
+        _apply_to_pool(fleet, event)
+    else:
+        _apply_to_fleet(fleet, event)
+
+
+def _apply_to_fleet(fleet: Fleet, event: ev.FleetFact) -> None:
     match event:
         case ev.FleetFounded():
             fleet.tag = event.tag
@@ -29,49 +43,11 @@ def apply(fleet: Fleet, event: ev.Fact) -> None:
             _resume(fleet, event)
         case ev.RecordsForgotten():
             _forget(fleet, event)
-        case (
-            ev.PoolConfigured()
-            | ev.PoolRetired()
-            | ev.TargetChanged()
-            | ev.PoolPaused()
-            | ev.PoolUnpaused()
-            | ev.RepairHalted()
-            | ev.RepairContinued()
-        ):
-            _apply_to_pool(fleet, event)
-        case ev.LaunchRequested():
-            _request(fleet, event)
-        case (
-            ev.InstanceLaunched()
-            | ev.LaunchFailed()
-            | ev.LaunchUncertain()
-            | ev.LaunchCleared()
-            | ev.TerminationRequested()
-            | ev.TerminationAccepted()
-            | ev.InstanceTerminated()
-            | ev.InstanceVanished()
-            | ev.InstanceCondemned()
-        ):
-            _apply_to_instance(fleet, event)
         case ev.OrphanCondemned():
             orphan = Orphan(event.provider, event.ref, event.at, event.because)
             fleet.orphans[f"{event.provider}/{event.ref}"] = orphan
         case ev.OrphanRemoved():
             fleet.orphans.pop(f"{event.provider}/{event.ref}", None)
-        case ev.NodeRegistered():
-            _register(fleet, event)
-        case (
-            ev.NodeLost()
-            | ev.NodeReturned()
-            | ev.NodeDismissed()
-            | ev.NodeRetired()
-            | ev.IntentChanged()
-            | ev.HealthReported()
-            | ev.HealthJudged()
-        ):
-            _apply_to_node(fleet, event)
-        case ev.CommandIssued() | ev.CommandDelivered() | ev.CommandFinished():
-            _apply_to_command(fleet, event)
         case _:
             assert_never(event)
 
@@ -79,18 +55,14 @@ def apply(fleet: Fleet, event: ev.Fact) -> None:
 def _resume(fleet: Fleet, event: ev.Resumed) -> None:
     """Whatever was under way when the last process ended has an unknown outcome now."""
     fleet.resumed_at = event.at
-    for instance in fleet.instances.values():
+    for instance in list(fleet.instances.values()):
         unknown = not instance.ended and not instance.ref and instance.uncertain_since is None
         if unknown:
-            fleet.instances[instance.id] = replace(instance, uncertain_since=event.at)
+            fleet.put_instance(replace(instance, uncertain_since=event.at))
 
 
 def _forget(fleet: Fleet, event: ev.RecordsForgotten) -> None:
-    for instance_id in event.instances:
-        fleet.instances.pop(instance_id, None)
-    for node_id in event.nodes:
-        fleet.nodes.pop(node_id, None)
-        fleet.pending.pop(node_id, None)
+    fleet.drop(event.instances, event.nodes)
     for command_id in event.commands:
         fleet.commands.pop(command_id, None)
 
@@ -98,16 +70,7 @@ def _forget(fleet: Fleet, event: ev.RecordsForgotten) -> None:
 # --- pools -----------------------------------------------------------------------------------
 
 
-def _apply_to_pool(
-    fleet: Fleet,
-    event: ev.PoolConfigured
-    | ev.PoolRetired
-    | ev.TargetChanged
-    | ev.PoolPaused
-    | ev.PoolUnpaused
-    | ev.RepairHalted
-    | ev.RepairContinued,
-) -> None:
+def _apply_to_pool(fleet: Fleet, event: ev.PoolFact) -> None:
     if isinstance(event, ev.PoolConfigured):
         fleet.pools[event.spec.name] = _configured(fleet.pools.get(event.spec.name), event)
         return
@@ -116,7 +79,12 @@ def _apply_to_pool(
         case ev.PoolRetired():
             pool = replace(pool, retired=True)
         case ev.TargetChanged():
-            pool = replace(pool, target=event.target, target_because=event.because)
+            pool = replace(
+                pool,
+                target=event.target,
+                target_because=event.because,
+                target_changed_at=event.at,
+            )
         case ev.PoolPaused():
             pool = replace(pool, paused=True, paused_because=event.because)
         case ev.PoolUnpaused():
@@ -151,7 +119,7 @@ def _count_trouble(fleet: Fleet, instance: Instance, event: ev.Event, failure: s
         return
     failures = 1
     if pool.failed_at is not None and event.at - pool.failed_at < TROUBLE_MEMORY:
-        is_another_round = instance.requested_at >= pool.failed_at
+        is_another_round = instance.requested_at > pool.failed_at
         failures = pool.failures + is_another_round
     fleet.pools[pool.name] = replace(pool, failures=failures, failed_at=event.at, failure=failure)
 
@@ -161,7 +129,11 @@ def _count_trouble(fleet: Fleet, instance: Instance, event: ev.Event, failure: s
 
 def _request(fleet: Fleet, event: ev.LaunchRequested) -> None:
     fleet.serial += 1
-    fleet.instances[event.instance_id] = Instance(
+    pool = fleet.pools.get(event.pool)
+    if pool is not None:
+        bought = {**pool.bought, event.provider: pool.bought.get(event.provider, 0) + 1}
+        fleet.pools[pool.name] = replace(pool, bought=bought)
+    instance = Instance(
         id=event.instance_id,
         pool=event.pool,
         provider=event.provider,
@@ -172,30 +144,29 @@ def _request(fleet: Fleet, event: ev.LaunchRequested) -> None:
         region=event.region,
         zone=event.zone,
         labels=event.labels,
+        spot=event.spot,
     )
+    fleet.put_instance(instance)
 
 
-def _apply_to_instance(
-    fleet: Fleet,
-    event: ev.InstanceLaunched
-    | ev.LaunchFailed
-    | ev.LaunchUncertain
-    | ev.LaunchCleared
-    | ev.TerminationRequested
-    | ev.TerminationAccepted
-    | ev.InstanceTerminated
-    | ev.InstanceVanished
-    | ev.InstanceCondemned,
-) -> None:
+def _apply_to_instance(fleet: Fleet, event: ev.InstanceFact) -> None:
+    if isinstance(event, ev.LaunchRequested):
+        _request(fleet, event)
+        return
     before = fleet.instances[event.instance_id]
     match event:
         case ev.InstanceLaunched():
             after = _launched(before, event)
+            _forgive(fleet, before)
         case ev.LaunchFailed():
             after = replace(
-                before, state=InstanceState.FAILED, because=event.because, ended_at=event.at
+                before,
+                state=InstanceState.FAILED,
+                because=event.because,
+                ended_at=event.at,
+                uncertain_since=None,
             )
-            _count_trouble(fleet, before, event, event.because)
+            _remember_refusal(fleet, before, event)
         case ev.LaunchUncertain():
             after = replace(before, uncertain_since=event.at, because=event.because)
         case ev.LaunchCleared():
@@ -213,9 +184,15 @@ def _apply_to_instance(
         case ev.InstanceCondemned():
             after = replace(before, condemned_at=event.at, condemned_because=event.because)
             _count_replacement(fleet, before.pool, event)
+        case ev.ReleaseRequested():
+            after = replace(before, releasing_since=event.at, because=event.because)
+            _move_node(fleet, before, Phase.LEAVING, event.because)
+        case ev.ReleaseRevoked():
+            after = replace(before, releasing_since=None, because=event.because)
+            _move_node(fleet, before, Phase.ACTIVE, event.because)
         case _:
             assert_never(event)
-    fleet.instances[event.instance_id] = after
+    fleet.put_instance(after)
 
 
 def _launched(before: Instance, event: ev.InstanceLaunched) -> Instance:
@@ -241,7 +218,7 @@ def _terminating(fleet: Fleet, before: Instance, event: ev.TerminationRequested)
         _count_trouble(fleet, before, event, event.because)
     node = fleet.nodes.get(before.id)
     if node is not None:
-        fleet.nodes[node.id] = replace(node, phase=Phase.TERMINATING, because=event.because)
+        fleet.put_node(replace(node, phase=Phase.TERMINATING, because=event.because))
     uncertain_since = before.uncertain_since
     if not before.ref and uncertain_since is None:
         uncertain_since = event.at  # its launch may be under way: look it up before calling it gone
@@ -259,7 +236,7 @@ def _ended(
 ) -> Instance:
     node = fleet.nodes.get(before.id)
     if node is not None:
-        fleet.nodes[node.id] = _over(node, event)
+        fleet.put_node(_over(node, event))
     return replace(
         before,
         state=InstanceState.TERMINATED,
@@ -267,6 +244,41 @@ def _ended(
         ended_at=event.at,
         uncertain_since=None,
     )
+
+
+def _move_node(fleet: Fleet, instance: Instance, phase: Phase, because: str) -> None:
+    node = fleet.nodes.get(instance.id)
+    if node is not None:
+        fleet.put_node(replace(node, phase=phase, because=because, drained_at=None))
+
+
+def _offer_key(instance: Instance) -> str:
+    return offer_key(
+        instance.provider,
+        instance.region,
+        instance.zone,
+        instance.instance_type,
+        spot=instance.spot,
+    )
+
+
+def _forgive(fleet: Fleet, instance: Instance) -> None:
+    """A launch that worked ends what was held against its offer before it was asked for."""
+    for key in (_offer_key(instance), instance.provider):
+        refusals = fleet.refusals.get(key)
+        if refusals is not None and refusals.at < instance.requested_at:
+            del fleet.refusals[key]
+
+
+def _remember_refusal(fleet: Fleet, instance: Instance, event: ev.LaunchFailed) -> None:
+    """Hold a refusal against the offer or its provider; launches asked together count once."""
+    wide = event.failure in PROVIDER_WIDE
+    key = instance.provider if wide else _offer_key(instance)
+    before = fleet.refusals.get(key)
+    count = 1
+    if before is not None and event.at - before.at < HOUR:
+        count = before.count + (instance.requested_at > before.at)
+    fleet.refusals[key] = Refusals(count, event.at, event.failure, event.because)
 
 
 def _count_replacement(fleet: Fleet, pool_name: str, event: ev.Event) -> None:
@@ -282,16 +294,18 @@ def _count_replacement(fleet: Fleet, pool_name: str, event: ev.Event) -> None:
 def _register(fleet: Fleet, event: ev.NodeRegistered) -> None:
     instance = fleet.instances.get(event.instance_id)
     if instance is not None and instance.live and instance.registered_at is None:
-        fleet.instances[instance.id] = replace(
-            instance,
-            state=InstanceState.RUNNING,
-            registered_at=event.at,
-            because="its agent registered",
+        fleet.put_instance(
+            replace(
+                instance,
+                state=InstanceState.RUNNING,
+                registered_at=event.at,
+                because="its agent registered",
+            )
         )
     before = fleet.nodes.get(event.node_id)
     if before is None:
         before = Node(event.node_id, event.at, event.at, because="registered")
-    fleet.nodes[event.node_id] = replace(
+    after = replace(
         before,
         heard_at=event.at,
         provider=event.provider,
@@ -303,18 +317,13 @@ def _register(fleet: Fleet, event: ev.NodeRegistered) -> None:
         gpus=event.gpus,
         metadata=event.metadata,
     )
+    fleet.put_node(after)
 
 
-def _apply_to_node(
-    fleet: Fleet,
-    event: ev.NodeLost
-    | ev.NodeReturned
-    | ev.NodeDismissed
-    | ev.NodeRetired
-    | ev.IntentChanged
-    | ev.HealthReported
-    | ev.HealthJudged,
-) -> None:
+def _apply_to_node(fleet: Fleet, event: ev.NodeFact) -> None:
+    if isinstance(event, ev.NodeRegistered):
+        _register(fleet, event)
+        return
     before = fleet.nodes[event.node_id]
     match event:
         case ev.NodeLost():
@@ -341,7 +350,7 @@ def _apply_to_node(
             after = replace(before, health=event.health, report_judged=True, because=event.because)
         case _:
             assert_never(event)
-    fleet.nodes[event.node_id] = after
+    fleet.put_node(after)
 
 
 def _over(
@@ -354,7 +363,7 @@ def _returned(fleet: Fleet, before: Node, event: ev.NodeReturned) -> Node:
     """A node that speaks again is reprieved, unless its end was already asked for."""
     instance = fleet.instances.get(before.instance_id)
     if instance is not None and instance.live and instance.condemned:
-        fleet.instances[instance.id] = replace(instance, condemned_at=None, condemned_because="")
+        fleet.put_instance(replace(instance, condemned_at=None, condemned_because=""))
     return replace(
         before,
         contact=Contact.CONNECTED,
@@ -368,9 +377,7 @@ def _returned(fleet: Fleet, before: Node, event: ev.NodeReturned) -> Node:
 # --- commands --------------------------------------------------------------------------------
 
 
-def _apply_to_command(
-    fleet: Fleet, event: ev.CommandIssued | ev.CommandDelivered | ev.CommandFinished
-) -> None:
+def _apply_to_command(fleet: Fleet, event: ev.CommandFact) -> None:
     if isinstance(event, ev.CommandIssued):
         _issue(fleet, event)
         return
@@ -404,10 +411,22 @@ def _issue(fleet: Fleet, event: ev.CommandIssued) -> None:
     fleet.pending[event.node_id] = (*fleet.pending.get(event.node_id, ()), event.command_id)
 
 
+def _drained(fleet: Fleet, command: Command) -> bool:
+    """Whether a command that ended has emptied its node; an older drain says nothing any more."""
+    if command.type is not CommandType.DRAIN or command.state is not CommandState.SUCCEEDED:
+        return False
+    instance = fleet.instances.get(command.node_id)
+    since = instance.releasing_since if instance is not None else None
+    return since is None or command.issued_at >= since
+
+
 def _finished(fleet: Fleet, before: Command, event: ev.CommandFinished) -> Command:
     after = replace(before, state=event.state, message=event.message, output=event.output)
     if not after.finished:
         return after
+    node = fleet.nodes.get(before.node_id)
+    if node is not None and _drained(fleet, after):
+        fleet.put_node(replace(node, drained_at=event.at))
     left = tuple(id_ for id_ in fleet.pending.get(before.node_id, ()) if id_ != before.id)
     if left:
         fleet.pending[before.node_id] = left

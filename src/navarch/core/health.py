@@ -51,7 +51,8 @@ def judge(
     fleet: Fleet, now: datetime, policy: HealthPolicy, settings: Settings
 ) -> Iterator[ev.HealthJudged]:
     """Give a verdict over every node whose newest report has none yet."""
-    for node in fleet.nodes.values():
+    for node_id in sorted(fleet.unjudged):
+        node = fleet.nodes[node_id]
         if node.report is None or node.report_judged or node.phase is Phase.TERMINATED:
             continue
         health, because = _verdict(node, node.report, policy, settings)

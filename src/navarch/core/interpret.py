@@ -63,7 +63,11 @@ def interpret(
             return _terminate_answered(fleet, message, now)
         case msg.InventoryTaken():
             return list(inventory.learned(fleet, sightings, message, now, settings))
-        case msg.InventoryFailed() | msg.Tick():
+        case msg.Recommended():
+            if message.pool in fleet.pools:
+                return ()
+            return msg.Refused(msg.Refusal.NOT_FOUND, f"pool {message.pool} is not configured")
+        case msg.InventoryFailed() | msg.TypesListed() | msg.Tick():
             return ()
         case _:
             assert_never(message)
@@ -140,7 +144,7 @@ def _unwelcome(fleet: Fleet, node_id: str, settings: Settings) -> msg.Refused | 
             f"instance {node_id} is {instance.state.value}: {instance.because}",
         )
     node = fleet.nodes.get(node_id)
-    if node is not None and node.phase is not Phase.ACTIVE:
+    if node is not None and node.over:
         return msg.Refused(
             msg.Refusal.FAILED_PRECONDITION, f"node {node_id} has ended: {node.because}"
         )

@@ -26,7 +26,8 @@ from navarch.core.settings import Settings
 
 def overdue(fleet: Fleet, now: datetime, settings: Settings) -> Iterator[ev.TerminationRequested]:
     """Give up on launches without outcome and on machines that never registered."""
-    for instance in fleet.instances.values():
+    for instance_id in fleet.booting:
+        instance = fleet.instances[instance_id]
         because = _overdue_because(instance, fleet.resumed_at, now, settings)
         if because:
             yield ev.TerminationRequested(now, instance.id, because, trouble=True)
@@ -72,7 +73,8 @@ def settled_commands(fleet: Fleet, now: datetime) -> Iterator[ev.CommandFinished
 
 def retired(fleet: Fleet, now: datetime) -> Iterator[ev.NodeRetired]:
     """Close the records of foreign machines that were told to end and fell silent."""
-    for node in fleet.nodes.values():
+    for node_id in sorted(fleet.lost):
+        node = fleet.nodes[node_id]
         told = node.phase is Phase.TERMINATING and not node.instance_id
         if told and node.contact is Contact.LOST:
             yield ev.NodeRetired(now, node.id, "told to terminate, and silent since")
@@ -83,11 +85,12 @@ def forgotten(fleet: Fleet, now: datetime, settings: Settings) -> Iterator[ev.Re
     limit = now - settings.retain_terminated
     instances = tuple(
         instance.id
-        for instance in fleet.instances.values()
-        if instance.ended_at is not None and instance.ended_at < limit
+        for instance_id in sorted(fleet.ended)
+        if (instance := fleet.instances[instance_id]).ended_at is not None
+        and instance.ended_at < limit
     )
     ended = set(instances)
-    nodes = tuple(node.id for node in fleet.nodes.values() if _is_over(node, ended, limit))
+    nodes = tuple(id_ for id_ in sorted(fleet.gone) if _is_over(fleet.nodes[id_], ended, limit))
     commands = tuple(
         command.id
         for command in fleet.commands.values()

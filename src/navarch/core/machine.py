@@ -17,10 +17,10 @@ from navarch.core.decide import decide
 from navarch.core.interpret import Learned, interpret
 from navarch.core.model import events as ev
 from navarch.core.model import messages as msg
-from navarch.core.model.actions import Action, Terminate
+from navarch.core.model.actions import Action, ListTypes, Terminate
 from navarch.core.model.command import Command, CommandState
 from navarch.core.model.fleet import Fleet
-from navarch.core.model.sightings import Sightings
+from navarch.core.model.sightings import Catalog, Recommendation, Sightings
 from navarch.core.owed import owed
 from navarch.core.strategies import Strategies
 
@@ -59,7 +59,7 @@ class Machine:
             self._fold(learned)
             facts += learned
             self._observe(message, now)
-            look = look or bool(learned) or isinstance(message, msg.Tick)
+            look = look or bool(learned) or isinstance(message, msg.Tick | msg.Recommended)
         if look:
             decided = decide(self.fleet, self.sightings, now, self.strategies)
             self._fold(decided)
@@ -109,11 +109,32 @@ class Machine:
             case msg.InventoryFailed():
                 self.sightings.asked[message.provider] = now
                 self.sightings.troubles[message.provider] = message.text
+            case msg.Recommended():
+                self.sightings.recommendations[message.pool] = Recommendation(
+                    now, message.target, message.reason, message.by, message.held
+                )
+            case msg.TypesListed():
+                self._observe_types(message, now)
             case msg.TerminateAnswered():
-                action = Terminate(message.provider, message.ref, message.instance_id)
-                self.sightings.tried[action.key] = now
+                self._observe_termination(message, now)
             case _:
                 pass
+
+    def _observe_termination(self, message: msg.TerminateAnswered, now: datetime) -> None:
+        """Remember a try for as long as somebody waits for that machine's end."""
+        instance = self.fleet.instances.get(message.instance_id)
+        is_ending = message.instance_id in self.fleet.ending
+        awaited = is_ending and instance is not None and instance.ref == message.ref
+        if awaited or f"{message.provider}/{message.ref}" in self.fleet.orphans:
+            action = Terminate(message.provider, message.ref, message.instance_id)
+            self.sightings.tried[action.key] = now
+
+    def _observe_types(self, message: msg.TypesListed, now: datetime) -> None:
+        """Keep a price list; one that could not be read leaves the older one, with its age."""
+        self.sightings.tried[ListTypes(message.provider).key] = now
+        if message.types is not None:
+            types = {sold.name: sold for sold in message.types}
+            self.sightings.catalogs[message.provider] = Catalog(now, types)
 
     def _answer(self, message: msg.Message, learned: Learned, now: datetime) -> msg.Answer:
         """Tell whoever asked how things stand after the whole step."""

@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from navarch.core.model.actions import Action, Launch, TakeInventory, Terminate
+from navarch.core.model.actions import Action, Launch, ListTypes, TakeInventory, Terminate
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.instance import Instance, InstanceState
-from navarch.core.model.node import Contact
 from navarch.core.model.sightings import Sightings
 from navarch.core.settings import Settings
 
@@ -25,10 +24,12 @@ def owed(fleet: Fleet, sightings: Sightings, now: datetime, settings: Settings) 
     performs them leaves out those that are under way, by their `key`. Cost: O(instances).
     """
     yield from _terminations(fleet, sightings, now, settings)
-    for instance in fleet.instances.values():
+    for instance_id in fleet.booting:
+        instance = fleet.instances[instance_id]
         if _owes_launch(instance):
             yield _launch(fleet, instance)
     yield from _inventories(fleet, sightings, now, settings)
+    yield from _price_lists(fleet, sightings, now, settings)
 
 
 def _owes_launch(instance: Instance) -> bool:
@@ -51,14 +52,16 @@ def _launch(fleet: Fleet, instance: Instance) -> Launch:
         labels=instance.labels,
         ssh_key_names=pool.spec.ssh_key_names if pool else (),
         user_data=pool.spec.user_data if pool else "",
+        spot=instance.spot,
     )
 
 
 def _terminations(
     fleet: Fleet, sightings: Sightings, now: datetime, settings: Settings
 ) -> Iterator[Terminate]:
-    for instance in fleet.instances.values():
-        if instance.state is not InstanceState.TERMINATING or not instance.ref:
+    for instance_id in fleet.ending:
+        instance = fleet.instances[instance_id]
+        if not instance.ref:
             continue
         accepted_at = instance.terminate_accepted_at
         if accepted_at is None or now - accepted_at >= settings.termination_retry:
@@ -90,26 +93,48 @@ def _inventories(
 
 
 def _providers(fleet: Fleet) -> list[str]:
-    """Providers that have, or may have, something of ours."""
-    of_pools = [pool.spec.provider for pool in fleet.pools.values() if not pool.retired]
-    of_instances = [i.provider for i in fleet.instances.values() if not i.ended]
-    return of_pools + of_instances
+    """Providers that have, or may have, something of ours. Cost: O(pools + instances)."""
+    wanted = [
+        source.provider
+        for pool in fleet.pools.values()
+        if not pool.retired
+        for source in pool.sources
+    ]
+    waiting = (fleet.instances[id_].provider for ids in fleet.members.values() for id_ in ids)
+    return [*wanted, *dict.fromkeys(waiting)]
 
 
 def _awaited(fleet: Fleet, sightings: Sightings) -> dict[str, None]:
     """Providers whose list somebody waits for."""
     awaited = dict.fromkeys(orphan.provider for orphan in fleet.orphans.values())
     awaited |= dict.fromkeys(provider for provider, _ in sightings.strays)
-    for instance in fleet.instances.values():
-        if not instance.ended and _waits_for_list(fleet, sightings, instance):
-            awaited[instance.provider] = None
+    for ids in (fleet.uncertain, fleet.ending, sightings.missing, fleet.lost):
+        for id_ in ids:
+            instance = fleet.instances.get(id_)
+            if instance is not None and not instance.ended:
+                awaited[instance.provider] = None
     return awaited
 
 
-def _waits_for_list(fleet: Fleet, sightings: Sightings, instance: Instance) -> bool:
-    if instance.uncertain_since is not None or instance.state is InstanceState.TERMINATING:
-        return True
-    if instance.id in sightings.missing:
-        return True
-    node = fleet.node_of(instance)
-    return node is not None and node.contact is Contact.LOST
+PRICELESS = frozenset({"priority", "round-robin"})
+"""Strategies that never look at a price list; any other, a plugin's too, may."""
+
+
+def _price_lists(
+    fleet: Fleet, sightings: Sightings, now: datetime, settings: Settings
+) -> Iterator[ListTypes]:
+    """Price lists that are too old for the pools that go by them."""
+    providers = dict.fromkeys(
+        source.provider
+        for pool in fleet.pools.values()
+        if not pool.asleep and pool.spec.strategy not in PRICELESS
+        for source in pool.sources
+    )
+    for provider in providers:
+        catalog = sightings.catalogs.get(provider)
+        if catalog is not None and now - catalog.at < settings.price_age_max:
+            continue
+        action = ListTypes(provider)
+        tried_at = sightings.tried.get(action.key)
+        if tried_at is None or now - tried_at >= settings.inventory_interval:
+            yield action

@@ -31,6 +31,8 @@ from navarch.core.settings import Settings
 
 def brakes(fleet: Fleet, now: datetime) -> Iterator[ev.RepairHalted | ev.RepairContinued]:
     """Halt repair of pools in which a majority is silent, and let it go on afterwards."""
+    if not fleet.lost and not any(pool.brake_because for pool in fleet.pools.values()):
+        return
     counts = _silence_by_pool(fleet)
     fleet_silent = sum(silent for silent, _ in counts.values())
     fleet_total = sum(total for _, total in counts.values())
@@ -94,7 +96,8 @@ def condemned(
 
 def _lost_by_pool(fleet: Fleet) -> dict[str, list[Node]]:
     lost: dict[str, list[Node]] = {}
-    for node in fleet.nodes.values():
+    for node_id in sorted(fleet.lost):
+        node = fleet.nodes[node_id]
         instance = fleet.instances.get(node.instance_id)
         silent = node.contact is Contact.LOST and node.phase is Phase.ACTIVE
         if silent and instance is not None and not instance.condemned:
@@ -132,7 +135,7 @@ def _room(fleet: Fleet, pool: Pool, now: datetime) -> int:
 
 def budget_at_once(fleet: Fleet, pool: Pool) -> int:
     """How many more nodes may be in replacement at one time. Cost: O(instances)."""
-    instances = [i for i in fleet.instances_of(pool.name) if not i.ended]
+    instances = list(fleet.instances_of(pool.name))
     disruption = pool.spec.disruption
     live = sum(i.live for i in instances)
     share = int(live * disruption.max_unavailable_percent / 100)
@@ -150,7 +153,10 @@ def budget_this_hour(pool: Pool, now: datetime) -> int:
 
 def replaced(fleet: Fleet, now: datetime) -> Iterator[ev.TerminationRequested]:
     """End condemned machines whose pool has what it wants without them, or has no room to buy."""
-    for pool in fleet.pools.values():
+    for pool_name in sorted({fleet.instances[id_].pool for id_ in fleet.condemned}):
+        pool = fleet.pools.get(pool_name)
+        if pool is None:
+            continue
         counted = capacity.count(fleet, pool)
         doomed = [i for i in fleet.instances_of(pool.name) if i.live and i.condemned]
         if not doomed or pool.asleep:

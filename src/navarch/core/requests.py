@@ -16,7 +16,7 @@ from navarch.core.model import ids
 from navarch.core.model import messages as msg
 from navarch.core.model.command import CommandType
 from navarch.core.model.fleet import Fleet
-from navarch.core.model.node import Intent, Node, Phase
+from navarch.core.model.node import Intent, Node
 from navarch.core.model.pool import Pool
 from navarch.core.settings import Settings
 
@@ -54,7 +54,7 @@ def _issue(
     node = fleet.nodes.get(request.node_id)
     if node is None:
         return msg.Refused(msg.Refusal.NOT_FOUND, f"node {request.node_id} is not registered")
-    if node.phase is not Phase.ACTIVE:
+    if node.over:
         return msg.Refused(
             msg.Refusal.FAILED_PRECONDITION,
             f"node {node.id} is {node.phase.value}: {node.because}",

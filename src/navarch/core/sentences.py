@@ -14,6 +14,20 @@ def sentence(event: ev.Event) -> str:
 
     Raises `TypeError` for an event that is not a fact of ours.
     """
+    if isinstance(event, ev.InstanceFact):
+        return _of_instance(event)
+    if isinstance(event, ev.NodeFact):
+        return _of_node(event)
+    if isinstance(event, ev.CommandFact):
+        return _of_command(event)
+    if isinstance(event, ev.PoolFact):
+        return _of_pool(event)
+    if isinstance(event, ev.FleetFact):
+        return _of_fleet(event)
+    raise TypeError(f"{type(event).__name__} is no fact")
+
+
+def _of_fleet(event: ev.FleetFact) -> str:
     match event:
         case ev.FleetFounded():
             return f"the fleet {event.tag} was founded"
@@ -22,68 +36,25 @@ def sentence(event: ev.Event) -> str:
             return f"the journal was taken up{by}; every silence is counted anew"
         case ev.RecordsForgotten():
             number = len(event.instances) + len(event.nodes) + len(event.commands)
-            return f"{number} ended records were let go: {event.because}"
-        case (
-            ev.PoolConfigured()
-            | ev.PoolRetired()
-            | ev.TargetChanged()
-            | ev.PoolPaused()
-            | ev.PoolUnpaused()
-            | ev.RepairHalted()
-            | ev.RepairContinued()
-        ):
-            return _of_pool(event)
-        case (
-            ev.LaunchRequested()
-            | ev.InstanceLaunched()
-            | ev.LaunchFailed()
-            | ev.LaunchUncertain()
-            | ev.LaunchCleared()
-            | ev.TerminationRequested()
-            | ev.TerminationAccepted()
-            | ev.InstanceTerminated()
-            | ev.InstanceVanished()
-            | ev.InstanceCondemned()
-        ):
-            return _of_instance(event)
+            return f"{_plural(number, 'ended record')} let go: {event.because}"
         case ev.OrphanCondemned():
             return (
                 f"machine {event.provider}/{event.ref} is nobody's, and will end: {event.because}"
             )
         case ev.OrphanRemoved():
             return f"machine {event.provider}/{event.ref} is gone: {event.because}"
-        case (
-            ev.NodeRegistered()
-            | ev.NodeLost()
-            | ev.NodeReturned()
-            | ev.NodeDismissed()
-            | ev.NodeRetired()
-            | ev.IntentChanged()
-            | ev.HealthReported()
-            | ev.HealthJudged()
-        ):
-            return _of_node(event)
-        case ev.CommandIssued() | ev.CommandDelivered() | ev.CommandFinished():
-            return _of_command(event)
         case _:
-            raise TypeError(f"{type(event).__name__} is no fact")
+            assert_never(event)
 
 
-def _of_pool(
-    event: ev.PoolConfigured
-    | ev.PoolRetired
-    | ev.TargetChanged
-    | ev.PoolPaused
-    | ev.PoolUnpaused
-    | ev.RepairHalted
-    | ev.RepairContinued,
-) -> str:
+def _of_pool(event: ev.PoolFact) -> str:
     match event:
         case ev.PoolConfigured():
             spec = event.spec
+            sellers = dict.fromkeys(source.provider for source in spec.sources) or [spec.provider]
             return (
                 f"pool {spec.name} is configured for {spec.min_nodes} to {spec.max_nodes} nodes "
-                f"of {spec.provider}"
+                f"of {', '.join(sellers)}"
             )
         case ev.PoolRetired():
             return f"pool {event.pool} is retired: {event.because}"
@@ -101,18 +72,7 @@ def _of_pool(
             assert_never(event)
 
 
-def _of_instance(
-    event: ev.LaunchRequested
-    | ev.InstanceLaunched
-    | ev.LaunchFailed
-    | ev.LaunchUncertain
-    | ev.LaunchCleared
-    | ev.TerminationRequested
-    | ev.TerminationAccepted
-    | ev.InstanceTerminated
-    | ev.InstanceVanished
-    | ev.InstanceCondemned,
-) -> str:
+def _of_instance(event: ev.InstanceFact) -> str:
     name = f"instance {event.instance_id}"
     match event:
         case ev.LaunchRequested():
@@ -135,20 +95,15 @@ def _of_instance(
             return f"{name} is gone by itself: {event.because}"
         case ev.InstanceCondemned():
             return f"{name} will be replaced: {event.because}"
+        case ev.ReleaseRequested():
+            return f"{name} is drained to be ended: {event.because}"
+        case ev.ReleaseRevoked():
+            return f"{name} is kept after all: {event.because}"
         case _:
             assert_never(event)
 
 
-def _of_node(
-    event: ev.NodeRegistered
-    | ev.NodeLost
-    | ev.NodeReturned
-    | ev.NodeDismissed
-    | ev.NodeRetired
-    | ev.IntentChanged
-    | ev.HealthReported
-    | ev.HealthJudged,
-) -> str:
+def _of_node(event: ev.NodeFact) -> str:
     name = f"node {event.node_id}"
     match event:
         case ev.NodeRegistered():
@@ -188,7 +143,7 @@ def _plural(number: int, word: str) -> str:
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
-def _of_command(event: ev.CommandIssued | ev.CommandDelivered | ev.CommandFinished) -> str:
+def _of_command(event: ev.CommandFact) -> str:
     name = f"command {event.command_id}"
     match event:
         case ev.CommandIssued():

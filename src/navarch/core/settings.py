@@ -47,6 +47,20 @@ class Settings(Struct, frozen=True):
     """The wait after the second launch in a row that gave no node; it doubles from there."""
     retry_max: timedelta = timedelta(minutes=5)
     """The longest wait between launches of a pool in trouble."""
+    stock_out_base: timedelta = timedelta(seconds=30)
+    """How long an offer is left alone after its first stock-out; it doubles from there.
+
+    Thirty seconds: the next offer is asked at once, and a cloud's capacity changes in minutes.
+    """
+    stock_out_max: timedelta = timedelta(minutes=15)
+    """The longest time for which an offer is left alone."""
+    provider_block: timedelta = timedelta(minutes=15)
+    """How long a provider is left alone that refuses our credentials or our quota: somebody has
+    to do something about it, and one try a quarter of an hour tells when they have."""
+    drain_timeout: timedelta = timedelta(minutes=15)
+    """How long a node that is too many may take to drain before it is ended all the same."""
+    price_age_max: timedelta = timedelta(minutes=10)
+    """How old a price list may get before it is read again, where prices matter."""
     clean_reports_to_heal: int = 3
     """Clean reports in a row that end a bad verdict.
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from msgspec import Struct
 
 from navarch.core.health import HealthPolicy, Unjudged
+from navarch.core.selection import BUILT_IN
+from navarch.core.selection.base import Ranker
 from navarch.core.settings import Settings
 
 
@@ -13,3 +17,5 @@ class Strategies(Struct, frozen=True):
 
     settings: Settings = Settings()
     policy: HealthPolicy = Unjudged()
+    rankers: Mapping[str, Ranker] = BUILT_IN
+    """What pools' strategies may name."""

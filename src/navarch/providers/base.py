@@ -116,6 +116,9 @@ class ProvisionRequest(Struct, frozen=True, kw_only=True):
     user_data: str = ""
     """The start-up script (cloud-init). It may carry a node's secret, so `repr` leaves it out."""
 
+    spot: bool = False
+    """Whether a machine is asked for that the provider may take away again."""
+
     token: str = ""
     """Idempotency key: asking twice with one token buys one machine. Empty: each call buys."""
 
@@ -125,7 +128,7 @@ class ProvisionRequest(Struct, frozen=True, kw_only=True):
             f"ProvisionRequest(name={self.name!r}, instance_type={self.instance_type!r}, "
             f"region={self.region!r}, zone={self.zone!r}, ssh_key_names={self.ssh_key_names!r}, "
             f"labels={dict(self.labels)!r}, user_data=<{len(self.user_data)} characters>, "
-            f"token={self.token!r})"
+            f"spot={self.spot!r}, token={self.token!r})"
         )
 
 
@@ -143,6 +146,9 @@ class InstanceType(Struct, frozen=True, kw_only=True):
 
     price_per_hour: float = 0.0
     """US dollars for one machine for one hour."""
+
+    spot_price_per_hour: float = 0.0
+    """The same for one that may be taken away; 0 when the provider sells none or does not say."""
 
     regions: tuple[str, ...] = ()
     """Where it is sold, whether or not there is one to sell now."""
@@ -244,6 +250,12 @@ class ProviderFacts(Struct, frozen=True, kw_only=True):
     Eight by default: enough to fill a pool in minutes, too few to be throttled by any cloud.
     """
 
+    calls_per_second: float = 10.0
+    """How many calls of any kind it bears, on average; above 0.
+
+    Ten by default: the big clouds allow more, and Lambda Cloud, which allows one, says so.
+    """
+
     honours_tokens: bool = False
     """Whether one token buys one machine, however often and however concurrently it is asked.
 
@@ -259,15 +271,21 @@ def facts_of(provider: Provider) -> ProviderFacts:
     default = ProviderFacts()
     list_lag: object = getattr(provider, "list_lag", default.list_lag)
     launches: object = getattr(provider, "launches_at_once", default.launches_at_once)
+    calls: object = getattr(provider, "calls_per_second", default.calls_per_second)
     honours_tokens: object = getattr(provider, "honours_tokens", default.honours_tokens)
     if not isinstance(list_lag, timedelta) or list_lag < timedelta():
         raise _misstated(provider, "list_lag", "a timedelta of zero or more", list_lag)
     if not isinstance(launches, int) or isinstance(launches, bool) or launches < 1:
         raise _misstated(provider, "launches_at_once", "an int of 1 or more", launches)
+    if not isinstance(calls, int | float) or isinstance(calls, bool) or not calls > 0:
+        raise _misstated(provider, "calls_per_second", "a number above 0", calls)
     if not isinstance(honours_tokens, bool):
         raise _misstated(provider, "honours_tokens", "True or False", honours_tokens)
     return ProviderFacts(
-        list_lag=list_lag, launches_at_once=launches, honours_tokens=honours_tokens
+        list_lag=list_lag,
+        launches_at_once=launches,
+        calls_per_second=float(calls),
+        honours_tokens=honours_tokens,
     )
 
 

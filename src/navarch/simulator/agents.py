@@ -33,11 +33,7 @@ LATENCY_MAX = timedelta(milliseconds=80)
 WELL = CheckResult("nvml", Health.HEALTHY)
 ILL = CheckResult("nvml", Health.UNHEALTHY, "GPU 3 is lost")
 
-DURATIONS: dict[str, timedelta] = {
-    CommandType.DRAIN: timedelta(seconds=45),
-    CommandType.RUN_DIAGNOSTIC: timedelta(seconds=90),
-}
-"""How long commands take; the others are done at once."""
+DIAGNOSTIC_TIME = timedelta(seconds=90)
 
 SICKNESS_MAX = timedelta(minutes=4)
 
@@ -77,6 +73,8 @@ class Agent:
         self._record: dict[str, msg.AckCommand] = {}
         self._wake_at: datetime | None = None
         self.ended = False
+        self.is_empty = False
+        """Whether nothing runs there any more, since it was drained."""
 
     @property
     def running(self) -> bool:
@@ -200,11 +198,18 @@ class Agent:
         self._record[order.id] = msg.AckCommand(
             self.node_id, order.id, CommandState.FAILED, "the agent was restarted while it ran"
         )
-        lasts = DURATIONS.get(order.type, timedelta())
+        if order.type == CommandType.UNCORDON:
+            self.is_empty = False
+        durations: dict[str, timedelta] = {
+            CommandType.DRAIN: self._plan.drain_time,
+            CommandType.RUN_DIAGNOSTIC: DIAGNOSTIC_TIME,
+        }
+        lasts = durations.get(order.type, timedelta())
         self._time.after(lasts, self._finish, self._incarnation, order)
 
     def _finish(self, incarnation: int, order: turns.Order) -> None:
         if incarnation == self._incarnation:
+            self.is_empty = self.is_empty or order.type == CommandType.DRAIN
             done = turns.CommandFinished(order.id, CommandState.SUCCEEDED, "done")
             self._record[order.id] = msg.AckCommand(
                 self.node_id, order.id, done.state, done.message

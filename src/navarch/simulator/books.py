@@ -12,8 +12,31 @@ from datetime import datetime
 from msgspec import Struct, field
 
 from navarch.core.model import events as ev
+from navarch.core.model.command import CommandType
+from navarch.core.model.node import Intent
 from navarch.core.model.pool import PoolSpec
 from navarch.core.model.report import Health
+
+WIDE = frozenset({"QuotaExceeded", "Unauthorized", "Throttled", "Unavailable"})
+"""Refusals that concern all that a provider sells."""
+
+
+def place_key(provider: str, region: str, zone: str, instance_type: str, *, spot: bool) -> str:
+    """Name what is sold; a provider as a whole goes by its bare name."""
+    key = f"{provider}/{region}/{zone}/{instance_type}"
+    return f"{key}/spot" if spot else key
+
+
+def place_of(fact: ev.LaunchRequested) -> str:
+    """Name what a launch asks for."""
+    return place_key(fact.provider, fact.region, fact.zone, fact.instance_type, spot=fact.spot)
+
+
+class Refusal(Struct, frozen=True):
+    """The newest time that something could not be bought."""
+
+    failure: str
+    at: datetime
 
 
 class Bought(Struct):
@@ -23,12 +46,18 @@ class Bought(Struct):
     pool: str
     provider: str
     requested_at: datetime
+    place: str = ""
+    """The key of what was asked for."""
     ref: str = ""
     launched_at: datetime | None = None
     registered: bool = False
     lost_at: datetime | None = None
     sick: bool = False
     condemned_at: datetime | None = None
+    releasing_since: datetime | None = None
+    intent: Intent = Intent.IN_SERVICE
+    uncordoned_by_hand: bool = False
+    """Whether an operator asked for work on it after its release had begun."""
     ending: bool = False
     ended_at: datetime | None = None
 
@@ -40,7 +69,8 @@ class Bought(Struct):
     @property
     def current(self) -> bool:
         """Whether it counts as a node of its pool, booting or not."""
-        return not self.ended and not self.ending and self.condemned_at is None
+        leaving = self.ended or self.ending or self.releasing_since is not None
+        return not leaving and self.condemned_at is None
 
     @property
     def serves(self) -> bool:
@@ -53,6 +83,9 @@ class Wanted(Struct):
 
     spec: PoolSpec
     target: int
+    target_changed_at: datetime | None = None
+    paused: bool = False
+    retired: bool = False
     brake_ended_at: datetime | None = None
     condemnations: list[datetime] = field(default_factory=list)
 
@@ -69,6 +102,8 @@ class Books:
         """Nodes that were not launched here: when they were told that they had ended."""
         self.commands_open: dict[str, str] = {}
         """Unfinished commands to their nodes."""
+        self.refusals: dict[str, Refusal] = {}
+        """By what was refused: a place, or a provider as a whole."""
         self.resumed_at: datetime | None = None
 
     def of_pool(self, pool: str) -> list[Bought]:
@@ -92,6 +127,11 @@ class Books:
                 self._configure(fact.spec)
             case ev.TargetChanged():
                 self.pools[fact.pool].target = fact.target
+                self.pools[fact.pool].target_changed_at = fact.at
+            case ev.PoolPaused() | ev.PoolUnpaused():
+                self.pools[fact.pool].paused = isinstance(fact, ev.PoolPaused)
+            case ev.PoolRetired():
+                self.pools[fact.pool].retired = True
             case ev.RepairContinued():
                 self.pools[fact.pool].brake_ended_at = fact.at
             case ev.OrphanCondemned():
@@ -101,12 +141,13 @@ class Books:
             case ev.NodeRetired():
                 self.guests_ended[fact.node_id] = fact.at
             case ev.CommandIssued():
-                self.commands_open[fact.command_id] = fact.node_id
+                self._write_about_command(fact)
             case ev.CommandFinished() if fact.state != "running":
                 self.commands_open.pop(fact.command_id, None)
             case ev.LaunchRequested():
+                place = place_of(fact)
                 self.instances[fact.instance_id] = Bought(
-                    fact.instance_id, fact.pool, fact.provider, fact.at
+                    fact.instance_id, fact.pool, fact.provider, fact.at, place
                 )
             case _:
                 self._write_about_instance(fact)
@@ -116,8 +157,17 @@ class Books:
         if known is None:
             self.pools[spec.name] = Wanted(spec, spec.min_nodes)
         else:
-            known.spec = spec
-            known.target = min(max(known.target, spec.min_nodes), spec.max_nodes)
+            target = known.target
+            if target == known.spec.min_nodes:
+                target = spec.min_nodes
+            known.spec, known.retired = spec, False
+            known.target = min(max(target, spec.min_nodes), spec.max_nodes)
+
+    def _write_about_command(self, fact: ev.CommandIssued) -> None:
+        self.commands_open[fact.command_id] = fact.node_id
+        one = self.instances.get(fact.node_id)
+        if one is not None and fact.type is CommandType.UNCORDON and one.releasing_since:
+            one.uncordoned_by_hand = True
 
     def _write_about_instance(self, fact: ev.Event) -> None:
         id_ = getattr(fact, "instance_id", "") or getattr(fact, "node_id", "")
@@ -127,10 +177,21 @@ class Books:
         match fact:
             case ev.InstanceLaunched():
                 one.ref, one.launched_at = fact.ref, fact.at
+                self._forgive(one)
             case ev.TerminationRequested():
                 one.ending = True
-            case ev.LaunchFailed() | ev.InstanceTerminated() | ev.InstanceVanished():
+            case ev.LaunchFailed():
                 one.ended_at = fact.at
+                what = one.provider if fact.failure in WIDE else one.place
+                self.refusals[what] = Refusal(fact.failure, fact.at)
+            case ev.InstanceTerminated() | ev.InstanceVanished():
+                one.ended_at = fact.at
+            case ev.ReleaseRequested():
+                one.releasing_since, one.uncordoned_by_hand = fact.at, False
+            case ev.ReleaseRevoked():
+                one.releasing_since = None
+            case ev.IntentChanged():
+                one.intent = fact.intent
             case ev.InstanceCondemned():
                 one.condemned_at = fact.at
                 self.pools[one.pool].condemnations.append(fact.at)
@@ -144,3 +205,10 @@ class Books:
                 one.sick = fact.health is Health.UNHEALTHY
             case _:
                 pass
+
+    def _forgive(self, one: Bought) -> None:
+        """What was sold is no longer held against its seller, if it was asked for afterwards."""
+        for what in (one.provider, one.place):
+            refusal = self.refusals.get(what)
+            if refusal is not None and refusal.at < one.requested_at:
+                del self.refusals[what]

@@ -14,7 +14,9 @@ a run is ...     when
                  fleet than the one that wrote it; a snapshot and its tail to another than both
 ``unsafe``       more was bought or given up than allowed, or something was destroyed or written
                  off without its witnesses, or an operator's command ran twice
-``opaque``       a fact has no reason, or deciding is not idempotent, or not pure
+``opaque``       a fact has no reason, or a launch does not say whom it passed over, or deciding is
+                 not idempotent, or not pure
+``hoarded``      something is remembered of what is over for longer than it should be
 ``unconverged``  the healed fleet does not become what was asked for
 ===============  ==================================================================================
 
@@ -25,7 +27,7 @@ promise) lives on as an orphan. Until it is removed it does not count against it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from navarch.core import fold
@@ -35,15 +37,18 @@ from navarch.core.model import events as ev
 from navarch.core.model import fleet as fleets
 from navarch.core.model import messages as msg
 from navarch.core.model.actions import Terminate
+from navarch.core.model.command import CommandType
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.node import Intent, Phase
 from navarch.core.settings import Settings
-from navarch.errors import InvariantBroken
 from navarch.providers.base import FLEET_LABEL, POOL_LABEL, Instance
 from navarch.providers.fake import Machine as TrueMachine
+from navarch.simulator import memory_rules, purchase_rules, scaling_rules
+from navarch.simulator.autoscaling import Scaler
 from navarch.simulator.books import Books, Bought
+from navarch.simulator.broken import Broken
 from navarch.simulator.clouds import Cloud
-from navarch.simulator.operators import Operators, Promise
+from navarch.simulator.operators import WISH, Operators, Promise
 from navarch.stores.memory import MemoryStore
 
 PURITY_EVERY = 16
@@ -54,16 +59,6 @@ HOUR = timedelta(hours=1)
 UNASKED = Promise(frozenset({Intent.IN_SERVICE}))
 
 
-class Broken(InvariantBroken):
-    """An invariant does not hold."""
-
-    def __init__(self, kind: str, text: str) -> None:
-        """Say which kind, from the table above, and what was seen."""
-        self.kind = kind
-        self.text = text
-        super().__init__(f"{kind}: {text}")
-
-
 class Checks:
     """Watches one run."""
 
@@ -72,9 +67,15 @@ class Checks:
         self.books = Books()
         self.operators: Operators | None = None
         """To be set before the first step."""
+        self.is_empty: Callable[[str], bool] = lambda _node_id: False
+        """Whether a node is drained in truth; to be set likewise."""
+        self.scalers: Mapping[str, Scaler] = {}
+        """The autoscalers by pool; to be set likewise."""
         self.clouds: dict[str, Cloud] = {}
         """By name; to be filled before the first step."""
         self._settings = settings
+        self._words: dict[str, scaling_rules.Word] = {}
+        self._asked: set[tuple[str, int]] = set()
         self._heard: dict[str, datetime] = {}
         self._lists: dict[str, msg.InventoryTaken] = {}
         self._stray_since: dict[tuple[str, str], datetime] = {}
@@ -125,7 +126,7 @@ class Checks:
         self._fold_journal(store)
         if fleets.encode(fleet) != fleets.encode(self._folded):
             raise Broken("lost", "snapshot and tail give another fleet than the whole journal")
-        for name in ("pools", "instances", "nodes", "commands", "pending", "orphans"):
+        for name in ("pools", "instances", "nodes", "commands", "pending", "orphans", "refusals"):
             if list(getattr(fleet, name)) != list(getattr(self._folded, name)):
                 raise Broken("lost", f"a snapshot does not keep the order of the {name}")
         self._promises_kept(fleet)
@@ -142,11 +143,13 @@ class Checks:
     ) -> None:
         """Check a step whose facts have just been journaled."""
         self._steps += 1
+        self._asked.clear()
         for message, answer in zip(messages, step.answers, strict=True):
             self._delivered(message, answer, now)
         for fact in step.facts:
             self._check(fact, now)
             self.books.write(fact)
+        scaling_rules.targets_within_limits(self.books)
         for message in messages:
             if isinstance(message, msg.InventoryTaken):
                 self._note_strays(message)
@@ -154,6 +157,7 @@ class Checks:
         if looked and self._steps % PURITY_EVERY == 0:
             self._decides_once(machine, now)
             self._promises_kept(machine.fleet)
+            self._memory_holds(machine, now)
 
     def ended(self, machine: Machine, store: MemoryStore) -> None:
         """Check the end of a run: its journal gives its fleet, and promises are kept."""
@@ -173,6 +177,10 @@ class Checks:
                     self._absent_since.pop(one.id, None)
                 elif one.provider == message.provider and one.ref and not one.ended:
                     self._absent_since.setdefault(one.id, message.begun_at)
+        elif isinstance(message, msg.Recommended):
+            self._words[message.pool] = scaling_rules.Word(message, now)
+        elif isinstance(message, msg.ScalePool) and not isinstance(answer, msg.Refused):
+            self._asked.add((message.pool, message.target))
         elif isinstance(
             message, msg.Heartbeat | msg.RegisterNode | msg.ReportHealth | msg.PollCommands
         ) and not isinstance(answer, msg.Refused):
@@ -198,9 +206,18 @@ class Checks:
     def _check(self, fact: ev.Event, now: datetime) -> None:
         if getattr(fact, "because", "-") == "":
             raise Broken("opaque", f"{ev.kind(fact)} has no reason")
+        scaling_rules.lets_sleep(self.books, fact)
         match fact:
             case ev.LaunchRequested():
                 self._may_buy(fact)
+                purchase_rules.may_buy(self.books, fact, self._settings)
+            case ev.TargetChanged() if (fact.pool, fact.target) not in self._asked:
+                word, scaler = self._words.get(fact.pool), self.scalers.get(fact.pool)
+                scaling_rules.may_retarget(self.books, fact, word, scaler)
+            case ev.ReleaseRequested():
+                scaling_rules.may_let_go(self.books, self.books.instances[fact.instance_id])
+            case ev.CommandIssued() if fact.reason != WISH and fact.type is CommandType.UNCORDON:
+                scaling_rules.keeps_intent(self.books, fact)
             case ev.NodeLost():
                 self._was_silent(fact.node_id, now)
             case ev.InstanceCondemned():
@@ -279,19 +296,17 @@ class Checks:
             raise Broken("unsafe", f"{one.id} is condemned as the brake ends, at {ended_at}")
 
     def _may_end(self, one: Bought, now: datetime) -> None:
-        """A machine may be ended for four reasons, and one of them must be there."""
+        """A machine may be ended for five reasons, and one of them must be there."""
         assert self.operators is not None
         if one.id in self.operators.condemned or self._is_overdue(one, now):
             return
-        if one.condemned_at is None:
-            self._is_surplus(one)
-        else:
+        if one.releasing_since is not None:
+            is_empty = self.is_empty(one.id)
+            scaling_rules.may_end_released(one, now, self._settings, is_empty=is_empty)
+        elif one.condemned_at is not None:
             self._is_replaced(one, one.condemned_at)
-
-    def _is_surplus(self, one: Bought) -> None:
-        current, wanted = self.books.current(one.pool), self.books.pools[one.pool]
-        if current <= wanted.target:
-            raise Broken("unsafe", f"{one.id} is ended: {current} nodes, {wanted.target} wanted")
+        else:
+            scaling_rules.may_end_unused(self.books, one)
 
     def _is_replaced(self, one: Bought, condemned_at: datetime) -> None:
         heard = self._heard.get(one.id)
@@ -385,6 +400,12 @@ class Checks:
         if fleets.encode(machine.fleet) != before:
             raise Broken("opaque", "deciding changed the fleet")
 
+    def _memory_holds(self, machine: Machine, now: datetime) -> None:
+        memory_rules.indexes_agree(machine.fleet)
+        memory_rules.remembers_little(machine, now, self._settings)
+        remembered = {key: (r.failure, r.at) for key, r in machine.fleet.refusals.items()}
+        purchase_rules.memory_agrees(self.books, remembered)
+
     def _promises_kept(self, fleet: Fleet) -> None:
         if self.operators is None:
             return
@@ -394,7 +415,8 @@ class Checks:
                 raise Broken("lost", f"{node.id} is {node.intent}, promised: {allowed}")
         for pool in fleet.pools.values():
             targets = self.operators.targets.get(pool.name)
-            if targets is not None and pool.target not in targets.allowed:
+            kept = self.operators.targets_hold and pool.name not in self.scalers
+            if targets is not None and kept and pool.target not in targets.allowed:
                 raise Broken("lost", f"target of {pool.name} is {pool.target}: {targets.allowed}")
             pauses = self.operators.pauses.get(pool.name)
             if pauses is not None and pool.paused not in pauses.allowed:
@@ -416,6 +438,9 @@ class Checks:
             if serving != pool.target or len(there) != pool.target:
                 text = f"pool {pool.name} wants {pool.target} of {len(there)}, {serving} serve"
                 return "unconverged", text
+            word = self._words.get(pool.name)
+            if word is not None and not scaling_rules.is_followed(self.books, word):
+                return "unconverged", f"pool {pool.name} wants {pool.target}: {word.said.reason}"
         if fleet.orphans or fleet.pending:
             return "unconverged", f"still open: {[*fleet.orphans, *fleet.pending]}"
         return self._strangers(fleet)

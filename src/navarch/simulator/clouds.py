@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from navarch.controlplane.effects import machine_of
 from navarch.core.model import messages as msg
-from navarch.core.model.actions import Launch, TakeInventory, Terminate
+from navarch.core.model.actions import Launch, ListTypes, TakeInventory, Terminate
 from navarch.errors import (
     NoCapacity,
     NotFound,
@@ -32,8 +32,9 @@ from navarch.providers.base import (
 )
 from navarch.providers.fake import Call, FakeCloud, Lost, Machine
 from navarch.simulator.dice import Dice
-from navarch.simulator.faults import NO_FAULTS, ZERO, CallFaults, CloudPlan
-from navarch.simulator.timeline import Timeline
+from navarch.simulator.faults import NO_FAULTS, CallFaults, CloudPlan
+from navarch.simulator.markets import ZERO, Trouble
+from navarch.simulator.timeline import EPOCH, Timeline
 
 Tell = Callable[[msg.Message], None]
 """Takes the outcome of one effect; whoever asked may be dead when it comes."""
@@ -79,9 +80,12 @@ class Cloud:
         )
         self.hidden: dict[str, None] = {}
         """Machines that a list has left out though they were there."""
+        self.spot: dict[str, None] = {}
+        """Machines that it may take away again."""
         self.healed = False
         self._time = time
         self._rolls = dice.stream("cloud", plan.name)
+        self._price_rolls = dice.stream("prices", plan.name)
         self._on_made = on_made
         self._may_hide = may_hide
         if plan.outage_at is not None:
@@ -119,6 +123,7 @@ class Cloud:
                 INSTANCE_LABEL: action.instance_id,
                 POOL_LABEL: action.pool,
             },
+            spot=action.spot,
             token=action.instance_id,
         )
         lateness = ZERO
@@ -162,13 +167,55 @@ class Cloud:
         taken = msg.InventoryTaken(action.provider, begun_at, self.plan.list_lag, machines)
         self._time.after(answer.after, tell, taken)
 
+    def list_types(self, action: ListTypes, tell: Tell) -> None:
+        """Show the price list, if there is one and it can be read."""
+        rolls, plan = self._price_rolls, self.plan
+        if plan.price_usd_per_hour is None:
+            self._time.after(plan.answer_time, tell, msg.TypesListed(action.provider, ()))
+            return
+        if not self.healed and rolls.chance(plan.list.refused + plan.list.request_lost):
+            self._time.after(plan.answer_time, tell, msg.TypesListed(action.provider, None))
+            return
+        price = round(plan.price_usd_per_hour * (0.8 + 0.4 * rolls.fraction()), 2)
+        types = tuple(
+            msg.Sold(
+                name=name,
+                price_usd_per_hour=price,
+                spot_price_usd_per_hour=round(price / 3, 2) if rolls.chance(0.5) else 0.0,
+                available=self._trouble("", "", "NoCapacity") is None,
+            )
+            for name in plan.types
+        )
+        self._time.after(plan.answer_time, tell, msg.TypesListed(action.provider, types))
+
+    def _trouble(self, region: str, zone: str, failure: str = "") -> Trouble | None:
+        """Find what keeps it from selling there now; `failure` looks for one kind only."""
+        since = self._time.now - EPOCH
+        for trouble in self.plan.troubles:
+            lasting = trouble.lasts is None or (
+                not self.healed and since < trouble.begins + trouble.lasts
+            )
+            is_now = lasting and since >= trouble.begins
+            is_here = trouble.place in ("", region, zone)
+            if is_now and is_here and failure in ("", trouble.failure.__name__):
+                return trouble
+        return None
+
     def _make(self, request: ProvisionRequest, lateness: timedelta, tell: Tell) -> None:
         now = self._time.now
-        self._plan_fault("launch", self.plan.launch)
+        trouble = self._trouble(request.region, request.zone)
+        if trouble is not None:
+            text = f"{self.name} has trouble at {trouble.place or 'all places'}"
+            self.truth.fail_next(trouble.failure(text))
+        else:
+            self._plan_fault("launch", self.plan.launch)
         before = len(self.truth.machines)
         answer = self.truth.launch(request, now)
         if len(self.truth.machines) > before:
-            self._on_made(self, next(reversed(self.truth.machines)))
+            ref = next(reversed(self.truth.machines))
+            if request.spot:
+                self.spot[ref] = None
+            self._on_made(self, ref)
         instance_id = request.name
         if isinstance(answer.result, Lost) or lateness + answer.after > CALL_TIMEOUT:
             lost = msg.LaunchLost(instance_id, "no answer")

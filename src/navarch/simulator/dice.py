@@ -40,6 +40,14 @@ class Stream:
         """Roll one of the options; there must be one."""
         return options[int(self._random.random() * len(options))]
 
+    def some(self, options: Sequence[T], count: int) -> tuple[T, ...]:
+        """Roll `count` different options, in a rolled order; all when there are fewer."""
+        left = list(options)
+        return tuple(
+            left.pop(int(self._random.random() * len(left)))
+            for _ in range(min(count, len(options)))
+        )
+
     def between(self, low: timedelta, high: timedelta) -> timedelta:
         """Roll a duration in whole milliseconds, from `low` up to `high`."""
         return low + int(self._random.random() * ((high - low) / MILLISECOND)) * MILLISECOND

@@ -13,17 +13,20 @@ from __future__ import annotations
 from datetime import timedelta
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from navarch.core.model.pool import Disruption, PoolSpec
 from navarch.core.settings import Settings
+from navarch.simulator.autoscaling import ScaledPool, draw_scaled
 from navarch.simulator.dice import Dice, Stream
-
-ZERO = timedelta()
-MINUTE = timedelta(minutes=1)
+from navarch.simulator.markets import MINUTE, STRATEGIES, ZERO, Trouble, draw_sources, draw_troubles
 
 
 def _seconds(count: float) -> timedelta:
     return timedelta(seconds=count)
+
+
+CLOUDS = ("alpha", "beta", "gamma", "delta")
 
 
 class CallFaults(Struct, frozen=True):
@@ -63,6 +66,15 @@ class CloudPlan(Struct, frozen=True):
     outage_at: timedelta | None = None
     """When it refuses everything for a while; None: never."""
     outage_for: timedelta = ZERO
+    troubles: tuple[Trouble, ...] = ()
+    """When and where it sells nothing."""
+    price_usd_per_hour: float | None = None
+    """What a machine costs, give or take a fifth; None: it has no price list."""
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The names of what it sells: the word that all use, and its own."""
+        return ("gpu", f"{self.name}-gpu")
 
     @property
     def list_lag(self) -> timedelta:
@@ -73,6 +85,8 @@ class CloudPlan(Struct, frozen=True):
 class AgentPlan(Struct, frozen=True):
     """How often something happens to an agent in its life; the shares are from 0 to 1."""
 
+    within: timedelta | None = None
+    """In which time after its beginning all of this happens; None: while faults happen."""
     stillborn: float = 0.0
     """The machine runs and its agent never speaks."""
     killed: float = 0.0
@@ -87,6 +101,10 @@ class AgentPlan(Struct, frozen=True):
     """Share of calls of which the request or the reply is lost."""
     calls_doubled: float = 0.0
     """Share of calls that arrive twice."""
+    preempted: float = 0.0
+    """Its machine was cheap, and is taken away."""
+    drain_time: timedelta = _seconds(45)
+    """How long the work on it takes to end when it is drained."""
 
 
 class Cut(Struct, frozen=True):
@@ -116,6 +134,14 @@ class Plan(Struct, frozen=True):
     """How many machines register that were not launched here."""
     faults_last: timedelta = 12 * MINUTE
     """After which time faults end; from then on the fleet must recover."""
+    scaled: tuple[ScaledPool, ...] = ()
+    """The pools that have an autoscaler."""
+    evaluation_interval: timedelta = _seconds(30)
+    """How often autoscalers are asked."""
+    later_pools: tuple[PoolSpec, ...] = ()
+    """Another configuration; empty: there is none."""
+    later_at: timedelta = ZERO
+    """When it is applied."""
     dropped_at: timedelta | None = None
     """When the last pool leaves the configuration, until faults end; None: never."""
     tick_interval: timedelta = _seconds(10)
@@ -136,13 +162,28 @@ def draw_plan(dice: Dice) -> Plan:
     def of(trait: str) -> Stream:
         return dice.stream("plan", trait)
 
-    names = ("alpha", "beta")[: of("clouds").integer(1, 2)]
+    names = CLOUDS[: of("clouds").pick((1, 2, 2, 3, 4))]
+    steady = of("steady").pick(names)
     lasts = of("faults_last").between(8 * MINUTE, 14 * MINUTE)
-    pools = _pools(of("pools"), names)
+    pools = tuple(
+        _sold(of(f"sources {pool.name}"), pool, names, steady)
+        for pool in _pools(of("pools"), steady)
+    )
+    scaled = draw_scaled(of("scaled"), pools, lasts)
     return Plan(
         settings=_settings(of("settings")),
         pools=pools,
-        clouds=tuple(_cloud(of(f"cloud {name}"), name, lasts) for name in names),
+        clouds=tuple(
+            replace(
+                _cloud(of(f"cloud {name}"), name, lasts),
+                troubles=draw_troubles(of(f"troubles {name}"), lasts, steady=name == steady),
+                price_usd_per_hour=of(f"price {name}").pick((None, 10.0, 20.0, 21.0)),
+            )
+            for name in names
+        ),
+        scaled=scaled,
+        later_pools=_later_pools(of("later_pools"), pools),
+        later_at=of("later_at").between(MINUTE, lasts),
         agents=_agents(of("agents")),
         cuts=_cuts(of("cuts"), lasts),
         requests=of("requests").pick((0, 3, 8)),
@@ -155,6 +196,32 @@ def draw_plan(dice: Dice) -> Plan:
         gather=_seconds(of("gather").pick((0, 0, 0.2, 2))),
         restart_max=_seconds(of("restart_max").pick((1, 20, 100))),
         snapshot_every=of("snapshot_every").pick((8, 25, 1000)),
+    )
+
+
+def _later_pools(rolls: Stream, pools: tuple[PoolSpec, ...]) -> tuple[PoolSpec, ...]:
+    """Draw the same pools with other limits inside the old ones; mostly there is no such thing."""
+    if not rolls.chance(0.25):
+        return ()
+    return tuple(
+        replace(
+            pool,
+            min_nodes=rolls.integer(0, pool.max_nodes),
+            strategy=rolls.pick(STRATEGIES),
+            sources=rolls.some(pool.sources, len(pool.sources)),
+        )
+        for pool in pools
+    )
+
+
+def _sold(rolls: Stream, pool: PoolSpec, clouds: tuple[str, ...], steady: str) -> PoolSpec:
+    return replace(
+        pool,
+        min_nodes=rolls.pick((pool.min_nodes, rolls.integer(0, pool.min_nodes))),
+        instance_type="gpu",
+        strategy=rolls.pick(STRATEGIES),
+        cooldown=rolls.pick((ZERO, MINUTE, 3 * MINUTE)),
+        sources=draw_sources(rolls, clouds, steady, most=len(clouds)),
     )
 
 
@@ -172,17 +239,21 @@ def _settings(rolls: Stream) -> Settings:
         command_timeout=rolls.between(3 * MINUTE, 8 * MINUTE),
         retain_terminated=rolls.pick((4 * MINUTE, 1440 * MINUTE)),
         retry_max=_seconds(rolls.pick((60, 300))),
+        drain_timeout=rolls.pick((2 * MINUTE, 5 * MINUTE)),
+        provider_block=rolls.pick((2 * MINUTE, 5 * MINUTE, 15 * MINUTE)),
+        stock_out_max=rolls.pick((2 * MINUTE, 15 * MINUTE)),
+        price_age_max=rolls.pick((MINUTE, 10 * MINUTE)),
     )
 
 
-def _pools(rolls: Stream, clouds: tuple[str, ...]) -> tuple[PoolSpec, ...]:
+def _pools(rolls: Stream, steady: str) -> tuple[PoolSpec, ...]:
     pools = []
     for name in ("train", "serve")[: rolls.pick((1, 1, 2))]:
         low = rolls.pick((1, 2, 3, 5, 5))
         pools.append(
             PoolSpec(
                 name,
-                rolls.pick(clouds),
+                steady,
                 min_nodes=low,
                 max_nodes=low + rolls.integer(0, 2),
                 auto_replace=rolls.chance(0.9),
@@ -236,6 +307,8 @@ def _agents(rolls: Stream) -> AgentPlan:
         sick=share(0.5),
         calls_lost=share(0.2),
         calls_doubled=share(0.2),
+        preempted=share(0.8),
+        drain_time=_seconds(rolls.pick((20, 45, 100))),
     )
 
 

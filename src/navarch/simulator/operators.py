@@ -23,6 +23,9 @@ from navarch.simulator.timeline import Timeline
 RETRY_AFTER = timedelta(seconds=7)
 """How soon somebody who got no answer asks again."""
 
+WISH = "a wish"
+"""The reason that they give for everything."""
+
 WISHES: dict[CommandType, frozenset[Intent]] = {
     CommandType.CORDON: frozenset({Intent.CORDONED}),
     CommandType.UNCORDON: frozenset({Intent.IN_SERVICE}),
@@ -63,6 +66,8 @@ class Operators:
         """Accepted commands to their nodes."""
         self.condemned: dict[str, None] = {}
         """Nodes that somebody asked to be terminated, answered or not."""
+        self.targets_hold = True
+        """Whether a target stays as promised: until another configuration may have moved it."""
         self.content = False
         """Whether they have stopped wishing."""
         self._server = server
@@ -106,14 +111,14 @@ class Operators:
         target = self._rolls.integer(pool.spec.min_nodes, pool.spec.max_nodes)
         promise = self.targets.setdefault(pool.name, Promise(frozenset({pool.target})))
         if promise.asking is None:
-            request = msg.ScalePool(pool.name, target, "a wish")
+            request = msg.ScalePool(pool.name, target, WISH)
             self._ask(request, promise, frozenset({target}))
 
     def _pause(self, fleet: Fleet) -> None:
         pool = self._rolls.pick(list(fleet.pools.values()))
         promise = self.pauses.setdefault(pool.name, Promise(frozenset({pool.paused})))
         if promise.asking is None:
-            request = msg.PausePool(pool.name, paused=not pool.paused, reason="a wish")
+            request = msg.PausePool(pool.name, paused=not pool.paused, reason=WISH)
             self._ask(request, promise, frozenset({not pool.paused}))
 
     def _command(self, fleet: Fleet) -> None:
@@ -127,7 +132,7 @@ class Operators:
             return
         if kind is CommandType.TERMINATE:
             self.condemned[node.id] = None
-        request = msg.IssueCommand(node.id, kind, reason="a wish")
+        request = msg.IssueCommand(node.id, kind, reason=WISH)
         self._ask(request, promise, WISHES.get(kind, promise.allowed))
 
     def forget(self, node_id: str) -> None:

@@ -18,13 +18,15 @@ from navarch.core.machine import Machine, Step
 from navarch.core.model import events as ev
 from navarch.core.model import fleet as fleets
 from navarch.core.model import messages as msg
-from navarch.core.model.actions import Action, Launch, TakeInventory, Terminate
+from navarch.core.model.actions import Action, Launch, ListTypes, TakeInventory, Terminate
 from navarch.core.model.pool import PoolSpec
 from navarch.core.strategies import Strategies
+from navarch.simulator.autoscaling import Scaler
 from navarch.simulator.clouds import Cloud
 from navarch.simulator.crashes import Boundary, Crash, Crashes
 from navarch.simulator.dice import Dice
-from navarch.simulator.faults import ZERO, Plan
+from navarch.simulator.faults import Plan
+from navarch.simulator.markets import ZERO
 from navarch.simulator.timeline import EPOCH, Timeline
 from navarch.stores.memory import MemoryStore
 
@@ -67,6 +69,8 @@ class Server:
         self.machine: Machine | None = None
         self.clouds: dict[str, Cloud] = {}
         """By name; to be filled before the start."""
+        self.scalers: dict[str, Scaler] = {}
+        """By pool; to be filled before the start."""
         self.pools = plan.pools
         """What the configuration says."""
         self._plan = plan
@@ -111,6 +115,8 @@ class Server:
         else:
             self.receive(msg.ConfigurePools(self.pools), _nobody)
             self._time.after(self._plan.tick_interval, self._tick, self._life)
+            if self.scalers:
+                self._time.after(self._plan.evaluation_interval, self._evaluate, self._life)
 
     def _die(self) -> None:
         """Break every connection, forget everything, and be started again later."""
@@ -147,6 +153,17 @@ class Server:
         self._ticked_at = now
         self.receive(msg.Tick(), _nobody)
         self._time.after(self._plan.tick_interval, self._tick, life)
+
+    def _evaluate(self, life: int) -> None:
+        """Ask every autoscaler, as the pool manager does."""
+        if life != self._life or self._stands_still(self._evaluate, life):
+            return
+        assert self.machine is not None
+        for scaler in self.scalers.values():
+            word = scaler.word(self.machine.fleet)
+            if word is not None:
+                self.receive(word, _nobody)
+        self._time.after(self._plan.evaluation_interval, self._evaluate, life)
 
     # --- its loop --------------------------------------------------------------------------
 
@@ -219,13 +236,19 @@ class Server:
                 cloud.terminate(action, tell)
             case TakeInventory():
                 cloud.take_inventory(action, tell)
+            case ListTypes():
+                cloud.list_types(action, tell)
             case _:
                 assert_never(action)
 
     def _told(self, life: int, key: str, outcome: msg.Message) -> None:
         if life == self._life:
+            self.receive(outcome, partial(self._heard, life, key))
+
+    def _heard(self, life: int, key: str, _answer: msg.Answer | None) -> None:
+        """An effect is under way until its outcome was looked at, or it would be begun twice."""
+        if life == self._life:
             del self._under_way[key]
-            self.receive(outcome, _nobody)
 
 
 def _nobody(_answer: msg.Answer | None) -> None:

@@ -36,7 +36,7 @@ POINTS_MAX = 60
 RECOVERY_BOUNDARIES = 6
 """How far behind a crash the second one may be, to fall into the recovery from the first."""
 
-KINDS = ("leaked", "doubled", "lost", "unconverged", "unsafe", "opaque")
+KINDS = ("leaked", "doubled", "lost", "unconverged", "unsafe", "opaque", "hoarded")
 """The kinds of failure of `navarch.simulator.checks`, in the order of the summary."""
 
 FAILURES_SHOWN = 5

@@ -19,11 +19,14 @@ from msgspec import Struct
 from navarch.core.model import events as ev
 from navarch.providers.base import ProvisionRequest
 from navarch.simulator.agents import Agent
-from navarch.simulator.checks import Broken, Checks
+from navarch.simulator.autoscaling import Scaler
+from navarch.simulator.broken import Broken
+from navarch.simulator.checks import Checks
 from navarch.simulator.clouds import Cloud
 from navarch.simulator.crashes import Boundary, Crashes
 from navarch.simulator.dice import Dice
-from navarch.simulator.faults import MINUTE, Cut, Plan, draw_plan
+from navarch.simulator.faults import Cut, Plan, draw_plan
+from navarch.simulator.markets import MINUTE
 from navarch.simulator.operators import Operators
 from navarch.simulator.server import Server, facts_of
 from navarch.simulator.timeline import EPOCH, Timeline
@@ -102,7 +105,11 @@ class World:
             )
             self.server.clouds[cloud.name] = self.checks.clouds[cloud.name] = cloud
             self._settle_strangers(cloud)
+        for scaled in self.plan.scaled:
+            self.server.scalers[scaled.pool] = Scaler(scaled, lambda: self.time.now)
+        self.checks.scalers = self.server.scalers
         self.checks.operators = self.operators
+        self.checks.is_empty = self._is_empty
 
     def run(self) -> Outcome:
         """Live through it. Raises `Failed` when an invariant does not hold."""
@@ -134,6 +141,8 @@ class World:
         for _ in range(plan.stalls):
             lasts = rolls.between(timedelta(seconds=1), STALL_MAX)
             self.time.after(rolls.between(MINUTE, plan.faults_last), self.server.stall, lasts)
+        if plan.later_pools:
+            self.time.after(plan.later_at, self._reconfigure)
         if plan.dropped_at is not None:
             self.time.after(plan.dropped_at, self.server.configure, plan.pools[:-1])
         for number in range(plan.guests):
@@ -151,6 +160,15 @@ class World:
         agent = self._agent(machine.instance.name, ref, lambda: cloud.alive(ref))
         boots_in = machine.running_at - self.time.now
         self.time.after(boots_in + rolls.between(timedelta(), timedelta(seconds=20)), agent.start)
+        if ref in cloud.spot and not self._healed and rolls.chance(self.plan.agents.preempted):
+            self.time.after(rolls.between(timedelta(), 6 * MINUTE), self._preempt, cloud, ref)
+
+    def _preempt(self, cloud: Cloud, ref: str) -> None:
+        if not self._healed:
+            cloud.vanish(ref)
+
+    def _is_empty(self, node_id: str) -> bool:
+        return any(agent.is_empty for agent in self.agents.values() if agent.node_id == node_id)
 
     def _agent(self, node_id: str, ref: str, is_alive: Callable[[], bool]) -> Agent:
         agent = Agent(
@@ -167,7 +185,7 @@ class World:
         if self._healed:
             agent.heal()
         else:
-            agent.draw_fate(self.plan.faults_last)
+            agent.draw_fate(self.plan.agents.within or self.plan.faults_last)
         return agent
 
     def _welcome(self, name: str) -> None:
@@ -210,6 +228,11 @@ class World:
         if ours:
             cloud.vanish(self._rolls.pick(ours).instance.id)
 
+    def _reconfigure(self) -> None:
+        """Apply another configuration; it may move any target, so no target is promised now."""
+        self.operators.targets_hold = False
+        self.server.configure(self.plan.later_pools)
+
     # --- recovery ----------------------------------------------------------------------------
 
     def _heal(self) -> None:
@@ -219,8 +242,11 @@ class World:
             cloud.heal()
         for agent in self.agents.values():
             agent.heal()
+        for scaler in self.server.scalers.values():
+            scaler.heal()
         self._revive()
-        if self.plan.dropped_at is not None:
+        if self.plan.dropped_at is not None or self.plan.later_pools:
+            self.operators.targets_hold = False
             self.server.configure(self.plan.pools)
         self.operators.stop_wishing(tuple(pool.name for pool in self.plan.pools))
         self.time.after(LOOK_EVERY, self._look)

@@ -161,7 +161,7 @@ def pool_info(pool: Pool, members: Iterable[tuple[Instance, Node | None]]) -> pb
     nodes = [node for node in live if node is not None]
     return pb.PoolInfo(
         name=spec.name,
-        providers=[spec.provider],
+        providers=list(dict.fromkeys(source.provider for source in pool.sources)),
         instance_type=spec.instance_type,
         region=spec.region,
         zones=spec.zones,

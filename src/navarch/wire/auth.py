@@ -99,6 +99,7 @@ class Access(Struct, frozen=True):
 _OWN_NODE = Access(Role.OPERATOR, node=True)
 _READ = Access(Role.VIEWER)
 _CHANGE = Access(Role.OPERATOR)
+_ADMINISTER = Access(Role.ADMIN)
 
 ACCESS: Final[Mapping[str, Access]] = MappingProxyType(
     {
@@ -123,6 +124,8 @@ ACCESS: Final[Mapping[str, Access]] = MappingProxyType(
         "ListEvents": _READ,
         "WatchEvents": _READ,
         "Explain": _READ,
+        # It may name plugins, which are code.
+        "ApplyConfig": _ADMINISTER,
     }
 )
 """Every method of the service, by the name on the wire."""

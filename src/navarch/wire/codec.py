@@ -43,7 +43,15 @@ from navarch.wire.limits import (
     invalid,
     tail,
 )
-from navarch.wire.queries import EventQuery, InstanceQuery, NodeQuery, Page, Subject, WatchQuery
+from navarch.wire.queries import (
+    Configuration,
+    EventQuery,
+    InstanceQuery,
+    NodeQuery,
+    Page,
+    Subject,
+    WatchQuery,
+)
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SECONDS_MIN: Final = -62_135_596_800
@@ -160,6 +168,16 @@ def pause_pool(request: pb.PausePoolRequest, limits: Limits = DEFAULT) -> messag
         pool=check_id("pool_name", request.pool_name),
         paused=request.paused,
         reason=check_text("reason", request.reason, limits),
+    )
+
+
+def apply_config(request: pb.ApplyConfigRequest, limits: Limits = DEFAULT) -> Configuration:
+    """Read a configuration to use from now on. Raises `WireError`, also when it is empty."""
+    if not request.text:
+        raise invalid("text", "is required: a whole configuration")
+    return Configuration(
+        text=check_text("text", request.text, limits, "config_bytes"),
+        source=check_text("source", request.source, limits) or "the configuration",
     )
 
 

@@ -39,6 +39,8 @@ class Limits(Struct, frozen=True):
     """Events, and likewise check results, of one health report."""
     heartbeats: int = 10_000
     """Heartbeats of one batch."""
+    config_bytes: int = 1024 * 1024
+    """UTF-8 bytes of a configuration: what is read of a file, too."""
     output_bytes: int = OUTPUT_BYTES_MAX
     """Bytes that are kept of a command's output. More is no error: the tail is kept."""
     page_size: int = 1_000
@@ -82,15 +84,15 @@ def check_count(field: str, values: Sized, limit: str, limits: Limits) -> None:
         raise LimitExceeded(limit, f"{field}: {len(values)} entries, at most {allowed} allowed")
 
 
-def check_text(field: str, text: str, limits: Limits) -> str:
-    """Return the text, if it is short enough.
+def check_text(field: str, text: str, limits: Limits, limit: str = "string_bytes") -> str:
+    """Return the text, if the named limit allows its length.
 
     Raises `LimitExceeded`.
     """
-    allowed = limits.string_bytes
+    allowed: int = getattr(limits, limit)
     # A character takes 1 to 4 bytes, so most texts need not be encoded to be measured.
     if len(text) * 4 > allowed and (size := len(text.encode())) > allowed:
-        raise LimitExceeded("string_bytes", f"{field}: {size} bytes, at most {allowed} allowed")
+        raise LimitExceeded(limit, f"{field}: {size} bytes, at most {allowed} allowed")
     return text
 
 

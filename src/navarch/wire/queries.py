@@ -1,7 +1,7 @@
-"""What a caller wants to read: filters, pages and stretches of the journal.
+"""What a caller wants to read, filters, pages and stretches of the journal, and what to configure.
 
-Reading teaches the fleet nothing, so these are no messages of the core. The codec makes them, and
-whoever holds the fleet answers them.
+Reading teaches the fleet nothing, so these are no messages of the core; nor is a configuration,
+before somebody has understood it. The codec makes them, and whoever holds the fleet answers them.
 """
 
 from __future__ import annotations
@@ -98,3 +98,11 @@ class Subject(Struct, frozen=True):
     kind: SubjectKind
     id: str
     """An id, or the name of a pool."""
+
+
+class Configuration(Struct, frozen=True):
+    """A configuration that shall be used from now on, not yet understood."""
+
+    text: str
+    source: str
+    """What it is called in messages; never empty."""

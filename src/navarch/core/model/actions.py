@@ -21,6 +21,7 @@ class Launch(Struct, frozen=True, tag="launch"):
     labels: dict[str, str] = field(default_factory=dict)
     ssh_key_names: tuple[str, ...] = ()
     user_data: str = ""
+    spot: bool = False
 
     @property
     def key(self) -> str:
@@ -53,4 +54,15 @@ class TakeInventory(Struct, frozen=True, tag="take_inventory"):
         return f"inventory {self.provider}"
 
 
-Action = Launch | Terminate | TakeInventory
+class ListTypes(Struct, frozen=True, tag="list_types"):
+    """Read the provider's price list."""
+
+    provider: str
+
+    @property
+    def key(self) -> str:
+        """One price list at a time of a provider."""
+        return f"types {self.provider}"
+
+
+Action = Launch | Terminate | TakeInventory | ListTypes

@@ -118,6 +118,7 @@ class LaunchRequested(Event, frozen=True, tag="launch_requested"):
     region: str = ""
     zone: str = ""
     labels: dict[str, str] = field(default_factory=dict)
+    spot: bool = False
 
 
 class InstanceLaunched(Event, frozen=True, tag="instance_launched"):
@@ -187,6 +188,20 @@ class InstanceVanished(Event, frozen=True, tag="instance_vanished"):
 
 class InstanceCondemned(Event, frozen=True, tag="instance_condemned"):
     """Repair will replace this machine: first buy, then end it."""
+
+    instance_id: str
+    because: str
+
+
+class ReleaseRequested(Event, frozen=True, tag="release_requested"):
+    """The machine is too many: it is drained, and ended when it is empty."""
+
+    instance_id: str
+    because: str
+
+
+class ReleaseRevoked(Event, frozen=True, tag="release_revoked"):
+    """The machine is wanted again before it was ended."""
 
     instance_id: str
     because: str
@@ -312,18 +327,19 @@ class CommandFinished(Event, frozen=True, tag="command_finished"):
     output: str = ""
 
 
-Fact = (
-    FleetFounded
-    | Resumed
-    | RecordsForgotten
-    | PoolConfigured
+PoolFact = (
+    PoolConfigured
     | PoolRetired
     | TargetChanged
     | PoolPaused
     | PoolUnpaused
     | RepairHalted
     | RepairContinued
-    | LaunchRequested
+)
+"""Facts about a pool."""
+
+InstanceFact = (
+    LaunchRequested
     | InstanceLaunched
     | LaunchFailed
     | LaunchUncertain
@@ -333,9 +349,13 @@ Fact = (
     | InstanceTerminated
     | InstanceVanished
     | InstanceCondemned
-    | OrphanCondemned
-    | OrphanRemoved
-    | NodeRegistered
+    | ReleaseRequested
+    | ReleaseRevoked
+)
+"""Facts about an instance."""
+
+NodeFact = (
+    NodeRegistered
     | NodeLost
     | NodeReturned
     | NodeDismissed
@@ -343,10 +363,16 @@ Fact = (
     | IntentChanged
     | HealthReported
     | HealthJudged
-    | CommandIssued
-    | CommandDelivered
-    | CommandFinished
 )
+"""Facts about a node."""
+
+CommandFact = CommandIssued | CommandDelivered | CommandFinished
+"""Facts about a command."""
+
+FleetFact = FleetFounded | Resumed | RecordsForgotten | OrphanCondemned | OrphanRemoved
+"""Facts about the fleet as a whole, and about machines that are nobody's."""
+
+Fact = FleetFact | PoolFact | InstanceFact | NodeFact | CommandFact
 """Every kind of fact there is."""
 
 _encoder = msgspec.json.Encoder(order="deterministic")

@@ -2,20 +2,26 @@
 
 Only `navarch.core.fold.apply` changes it. Everything in it can be written to a snapshot and read
 back equal, so that a restart need not replay all of history.
+
+Besides the records it keeps *indexes*: which records are in a state that somebody waits for. They
+follow from the records, are no part of snapshots, and make looking at a quiet fleet cheap.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 import msgspec
 from msgspec import Struct, field
 
 from navarch.core.model.command import Command
-from navarch.core.model.instance import Instance
-from navarch.core.model.node import Node
+from navarch.core.model.instance import Instance, InstanceState
+from navarch.core.model.node import Contact, Node
+from navarch.core.model.offer import Refusals
 from navarch.core.model.pool import Pool
+
+BOOTING = (InstanceState.PROVISIONING, InstanceState.PENDING_REGISTRATION)
 
 
 class Orphan(Struct, frozen=True, omit_defaults=True):
@@ -27,8 +33,8 @@ class Orphan(Struct, frozen=True, omit_defaults=True):
     because: str
 
 
-class Fleet(Struct, omit_defaults=True):
-    """All state there is."""
+class Snapshot(Struct, omit_defaults=True):
+    """The records of a fleet: all that a snapshot holds."""
 
     tag: str = ""
     """Part of every id; empty until the fleet is founded."""
@@ -46,25 +52,91 @@ class Fleet(Struct, omit_defaults=True):
     """Ids of unfinished commands by node, oldest first."""
     orphans: dict[str, Orphan] = field(default_factory=dict)
     """By ``provider/ref``."""
+    refusals: dict[str, Refusals] = field(default_factory=dict)
+    """What failed launches taught, by the key of an offer or the name of a provider."""
 
-    def copy(self) -> Fleet:
-        """A fleet that can change without this one noticing. Cost: O(everything), but shallow."""
-        return Fleet(
+
+Ids = dict[str, None]
+"""Ids in the order of their arrival."""
+
+
+class Fleet:
+    """All state there is."""
+
+    def __init__(self, records: Snapshot | None = None) -> None:
+        """Begin with these records, which are not copied; without them, empty."""
+        records = records or Snapshot()
+        self.tag = records.tag
+        self.serial = records.serial
+        self.command_serial = records.command_serial
+        self.resumed_at = records.resumed_at
+        self.pools = records.pools
+        self.instances = records.instances
+        self.nodes = records.nodes
+        self.commands = records.commands
+        self.pending = records.pending
+        self.orphans = records.orphans
+        self.refusals = records.refusals
+        self.members: dict[str, Ids] = {}
+        """Instances of each pool that have not ended."""
+        self.booting: Ids = {}
+        """Instances that have not registered yet."""
+        self.ending: Ids = {}
+        """Instances whose end was asked for."""
+        self.ended: Ids = {}
+        """Instances that have ended and are still kept."""
+        self.uncertain: Ids = {}
+        """Instances of which nobody knows whether the machine exists."""
+        self.condemned: Ids = {}
+        """Instances that repair replaces."""
+        self.releasing: Ids = {}
+        """Instances that are drained because they are too many."""
+        self.lost: Ids = {}
+        """Nodes that are lost."""
+        self.gone: Ids = {}
+        """Nodes that have ended and are still kept."""
+        self.unjudged: Ids = {}
+        """Nodes whose newest report has no verdict yet."""
+        for instance in self.instances.values():
+            self._index_instance(instance)
+        for node in self.nodes.values():
+            self._index_node(node)
+
+    def records(self) -> Snapshot:
+        """All records, not copied."""
+        return Snapshot(
             tag=self.tag,
             serial=self.serial,
             command_serial=self.command_serial,
             resumed_at=self.resumed_at,
-            pools=self.pools.copy(),
-            instances=self.instances.copy(),
-            nodes=self.nodes.copy(),
-            commands=self.commands.copy(),
-            pending=self.pending.copy(),
-            orphans=self.orphans.copy(),
+            pools=self.pools,
+            instances=self.instances,
+            nodes=self.nodes,
+            commands=self.commands,
+            pending=self.pending,
+            orphans=self.orphans,
+            refusals=self.refusals,
         )
 
+    def __eq__(self, other: object) -> bool:
+        """Whether both hold the same records."""
+        return isinstance(other, Fleet) and self.records() == other.records()
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
+
+    def copy(self) -> Fleet:
+        """A fleet that can change without this one noticing. Cost: O(everything), but shallow."""
+        twin = Fleet.__new__(Fleet)
+        for name, value in vars(self).items():
+            setattr(twin, name, value.copy() if isinstance(value, dict) else value)
+        twin.members = {pool: ids.copy() for pool, ids in self.members.items()}
+        return twin
+
+    # --- looking -------------------------------------------------------------------------
+
     def instances_of(self, pool: str) -> Iterator[Instance]:
-        """The pool's instances, ended ones included, oldest first. Cost: O(instances)."""
-        return (instance for instance in self.instances.values() if instance.pool == pool)
+        """The pool's instances that have not ended, oldest first. Cost: O(those)."""
+        return (self.instances[id_] for id_ in self.members.get(pool, ()))
 
     def node_of(self, instance: Instance) -> Node | None:
         """The node that runs on an instance; None before it has registered."""
@@ -74,14 +146,67 @@ class Fleet(Struct, omit_defaults=True):
         """The node's unfinished commands, oldest first."""
         return tuple(self.commands[id_] for id_ in self.pending.get(node_id, ()))
 
+    # --- changing, for `navarch.core.fold` only ----------------------------------------
+
+    def put_instance(self, instance: Instance) -> None:
+        """Keep a new or changed instance."""
+        self.instances[instance.id] = instance
+        self._index_instance(instance)
+
+    def put_node(self, node: Node) -> None:
+        """Keep a new or changed node."""
+        self.nodes[node.id] = node
+        self._index_node(node)
+
+    def drop(self, instances: Iterable[str], nodes: Iterable[str]) -> None:
+        """Forget records that have ended."""
+        for id_ in instances:
+            self.instances.pop(id_, None)
+            for index in self._of_instances():
+                index.pop(id_, None)
+        for id_ in nodes:
+            self.nodes.pop(id_, None)
+            self.pending.pop(id_, None)
+            self.lost.pop(id_, None)
+            self.gone.pop(id_, None)
+            self.unjudged.pop(id_, None)
+
+    def _of_instances(self) -> Iterator[Ids]:
+        """Every index that holds ids of instances."""
+        yield from (self.booting, self.ending, self.ended, self.uncertain)
+        yield from (self.condemned, self.releasing)
+        yield from self.members.values()
+
+    def _index_instance(self, instance: Instance) -> None:
+        id_, state = instance.id, instance.state
+        _mark(self.members.setdefault(instance.pool, {}), id_, here=not instance.ended)
+        _mark(self.booting, id_, here=state in BOOTING)
+        _mark(self.ending, id_, here=state is InstanceState.TERMINATING)
+        _mark(self.ended, id_, here=instance.ended)
+        _mark(self.uncertain, id_, here=instance.uncertain_since is not None)
+        _mark(self.condemned, id_, here=instance.condemned and not instance.ended)
+        _mark(self.releasing, id_, here=instance.releasing and instance.live)
+
+    def _index_node(self, node: Node) -> None:
+        _mark(self.lost, node.id, here=node.contact is Contact.LOST)
+        _mark(self.gone, node.id, here=node.ended_at is not None)
+        _mark(self.unjudged, node.id, here=not node.report_judged)
+
+
+def _mark(index: Ids, id_: str, *, here: bool) -> None:
+    if here:
+        index[id_] = None
+    else:
+        index.pop(id_, None)
+
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(Fleet)
+_decoder = msgspec.json.Decoder(Snapshot)
 
 
 def encode(fleet: Fleet) -> bytes:
     """Write the fleet as a snapshot, keeping the order of age. Cost: O(everything)."""
-    return _encoder.encode(fleet)
+    return _encoder.encode(fleet.records())
 
 
 def decode(raw: bytes) -> Fleet:
@@ -89,4 +214,4 @@ def decode(raw: bytes) -> Fleet:
 
     Raises `msgspec.DecodeError` when the bytes are no snapshot of a fleet.
     """
-    return _decoder.decode(raw)
+    return Fleet(_decoder.decode(raw))

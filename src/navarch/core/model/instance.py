@@ -57,6 +57,7 @@ class Instance(Struct, frozen=True, omit_defaults=True):
     region: str = ""
     zone: str = ""
     labels: dict[str, str] = field(default_factory=dict)
+    spot: bool = False
     ref: str = ""
     """The provider's own id; empty until learned."""
     public_ip: str = ""
@@ -72,6 +73,8 @@ class Instance(Struct, frozen=True, omit_defaults=True):
     condemned_at: datetime | None = None
     """When repair decided to replace it; None while it is wanted."""
     condemned_because: str = ""
+    releasing_since: datetime | None = None
+    """Since when it is drained because it is too many; None while it is wanted."""
 
     @property
     def live(self) -> bool:
@@ -82,6 +85,11 @@ class Instance(Struct, frozen=True, omit_defaults=True):
     def ended(self) -> bool:
         """Whether nothing more will happen to it."""
         return self.state in ENDED
+
+    @property
+    def releasing(self) -> bool:
+        """Whether it is drained to be ended, and may still be called back."""
+        return self.releasing_since is not None
 
     @property
     def condemned(self) -> bool:

@@ -117,6 +117,18 @@ class ConfigurePools(Struct, frozen=True):
     pools: tuple[PoolSpec, ...]
 
 
+class Recommended(Struct, frozen=True):
+    """An autoscaler, asked outside of the core, proposes a number of nodes."""
+
+    pool: str
+    target: int
+    reason: str
+    by: str
+    """The autoscaler's name."""
+    held: bool = False
+    """Whether it proposes no change because it cannot know, or may not change yet."""
+
+
 class Tick(Struct, frozen=True):
     """Time has passed."""
 
@@ -187,6 +199,27 @@ class InventoryTaken(Struct, frozen=True):
     machines: tuple[Machine, ...] = ()
 
 
+class Sold(Struct, frozen=True):
+    """One line of a provider's price list."""
+
+    name: str
+    price_usd_per_hour: float = 0.0
+    """0 when the provider does not say."""
+    spot_price_usd_per_hour: float = 0.0
+    """0 when the provider does not say."""
+    regions: tuple[str, ...] = ()
+    """Where it is sold; empty: anywhere."""
+    available: bool = True
+    """Whether there is one to sell now."""
+
+
+class TypesListed(Struct, frozen=True):
+    """A provider's price list; None when it has none, or it could not be read."""
+
+    provider: str
+    types: tuple[Sold, ...] | None
+
+
 class InventoryFailed(Struct, frozen=True):
     """A provider could not be asked."""
 
@@ -206,6 +239,7 @@ Message = (
     | Found
     | Resume
     | ConfigurePools
+    | Recommended
     | Tick
     | Launched
     | LaunchRefused
@@ -213,6 +247,7 @@ Message = (
     | TerminateAnswered
     | InventoryTaken
     | InventoryFailed
+    | TypesListed
 )
 
 

@@ -6,7 +6,7 @@ registration un-drains; so the word that operators see is derived, never stored:
 =========  =====================================  ==========================================
 axis       values                                 who moves it
 =========  =====================================  ==========================================
-phase      active, terminating, terminated        the life of its instance
+phase      active, leaving, terminating, ...      the life of its instance
 health     unknown, healthy, degraded, unhealthy  verdicts over what the agent reported
 intent     in_service, cordoned, draining, ...    operators, and nobody else
 contact    connected, lost                        our own clock, by silence
@@ -28,6 +28,8 @@ class Phase(StrEnum):
     """Where the node is in its life."""
 
     ACTIVE = "active"
+    LEAVING = "leaving"
+    """It is drained because its pool shrinks; it may be called back."""
     TERMINATING = "terminating"
     TERMINATED = "terminated"
 
@@ -96,6 +98,8 @@ class Node(Struct, frozen=True, omit_defaults=True):
     """When it was declared lost; None while connected."""
     lost_because: str = ""
     """Why it was; empty while connected."""
+    drained_at: datetime | None = None
+    """When its agent last said that nothing runs there any more; None when something may."""
     ended_at: datetime | None = None
     """When its phase became terminated; None before."""
     report: HealthReport | None = None
@@ -108,10 +112,12 @@ class Node(Struct, frozen=True, omit_defaults=True):
     @property
     def status(self) -> NodeStatus:
         """The operator's word: the gravest axis speaks."""
-        if self.phase is not Phase.ACTIVE:
+        if self.over:
             return NodeStatus.TERMINATED
         if self.health is Health.UNHEALTHY or self.contact is Contact.LOST:
             return NodeStatus.UNHEALTHY
+        if self.phase is Phase.LEAVING:
+            return NodeStatus.DRAINING
         match self.intent:
             case Intent.DRAINING:
                 return NodeStatus.DRAINING
@@ -119,6 +125,16 @@ class Node(Struct, frozen=True, omit_defaults=True):
                 return NodeStatus.CORDONED
             case Intent.IN_SERVICE:
                 return NodeStatus.ACTIVE
+
+    @property
+    def connected(self) -> bool:
+        """Whether it is heard."""
+        return self.contact is Contact.CONNECTED
+
+    @property
+    def over(self) -> bool:
+        """Whether its end was asked for, or has come."""
+        return self.phase in (Phase.TERMINATING, Phase.TERMINATED)
 
     @property
     def serving(self) -> bool:

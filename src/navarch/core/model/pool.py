@@ -36,6 +36,24 @@ class Disruption(Struct, frozen=True):
     """
 
 
+class Source(Struct, frozen=True, omit_defaults=True):
+    """One seller that a pool may buy from."""
+
+    provider: str
+    priority: int = 0
+    """The lowest is asked first, where the strategy goes by priority."""
+    weight: int = 1
+    """Its share where the strategy takes turns, at least 1."""
+    regions: tuple[str, ...] = ()
+    """Where to buy; empty: the pool's region."""
+    zones: tuple[str, ...] = ()
+    """Which parts of them; empty: the pool's zones."""
+    instance_type: str = ""
+    """Its own name of the type; empty: the pool's."""
+    spot: bool = False
+    """Whether machines that may be taken away are bought."""
+
+
 class PoolSpec(Struct, frozen=True, omit_defaults=True):
     """What the configuration says about a pool."""
 
@@ -44,6 +62,14 @@ class PoolSpec(Struct, frozen=True, omit_defaults=True):
     instance_type: str = ""
     region: str = ""
     zones: tuple[str, ...] = ()
+    sources: tuple[Source, ...] = ()
+    """All sellers; empty: `provider` alone."""
+    strategy: str = "priority"
+    """How offers are ranked, by a ranker's name."""
+    cooldown: timedelta = timedelta(minutes=5)
+    """How long an autoscaler lets a change of the target settle."""
+    autoscaling: str = ""
+    """What scales the pool, for people; empty: nothing does, and the minimum is held."""
     min_nodes: int = 0
     max_nodes: int = 1
     labels: dict[str, str] = field(default_factory=dict)
@@ -61,6 +87,10 @@ class Pool(Struct, frozen=True, omit_defaults=True):
     target: int
     """Nodes wanted, always between the limits."""
     target_because: str
+    target_changed_at: datetime | None = None
+    """When the target last changed; None: never since it was configured."""
+    bought: dict[str, int] = field(default_factory=dict)
+    """Launches asked for so far, by provider: whose turn it is survives restarts."""
     paused: bool = False
     """Whether an operator has stopped buying, repairing and scaling."""
     paused_because: str = ""
@@ -77,6 +107,11 @@ class Pool(Struct, frozen=True, omit_defaults=True):
     """What the last one said."""
     replacements: tuple[datetime, ...] = ()
     """When nodes were condemned within the last hour, oldest first."""
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Everyone it may buy from, at least one."""
+        return self.spec.sources or (Source(self.spec.provider),)
 
     @property
     def name(self) -> str:

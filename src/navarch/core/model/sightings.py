@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from msgspec import Struct, field
 
 from navarch.core.model.gpu import NodeSample
-from navarch.core.model.messages import Machine
+from navarch.core.model.messages import Machine, Sold
 
 
 class Inventory(Struct, frozen=True):
@@ -22,6 +22,24 @@ class Inventory(Struct, frozen=True):
     list_lag: timedelta
     machines: dict[str, Machine]
     """By the provider's own id."""
+
+
+class Recommendation(Struct, frozen=True):
+    """The newest word of a pool's autoscaler."""
+
+    at: datetime
+    target: int
+    reason: str
+    by: str
+    held: bool = False
+
+
+class Catalog(Struct, frozen=True):
+    """The newest price list of one provider."""
+
+    at: datetime
+    types: dict[str, Sold]
+    """By the provider's own name of the type; empty when it has no list."""
 
 
 class Sightings(Struct):
@@ -41,6 +59,10 @@ class Sightings(Struct):
     """What the newest failed inventory of a provider said; absent when it worked."""
     asked: dict[str, datetime] = field(default_factory=dict)
     """When each provider's newest inventory, good or failed, came in."""
+    recommendations: dict[str, Recommendation] = field(default_factory=dict)
+    """The newest one of each pool."""
+    catalogs: dict[str, Catalog] = field(default_factory=dict)
+    """The newest price list of each provider that was asked for one."""
     tried: dict[str, datetime] = field(default_factory=dict)
     """When an effect, by its key, was last tried in vain."""
 

@@ -21,7 +21,7 @@ from connectrpc.protocol import ProtocolType
 from connectrpc.server import ConnectASGIApplication, ConnectWSGIApplication, DEFAULT_READ_MAX_BYTES, Endpoint, EndpointSync
 from pyqwest import Client, SyncClient
 
-from .navarch_pb2 import AckCommandRequest, AckCommandResponse, ExplainRequest, ExplainResponse, GetInstanceRequest, GetInstanceResponse, GetNodeCommandsRequest, GetNodeCommandsResponse, GetNodeRequest, GetNodeResponse, GetPoolRequest, GetPoolResponse, HeartbeatBatchRequest, HeartbeatBatchResponse, HeartbeatRequest, HeartbeatResponse, IssueCommandRequest, IssueCommandResponse, ListEventsRequest, ListEventsResponse, ListInstancesRequest, ListInstancesResponse, ListNodesRequest, ListNodesResponse, ListPoolsRequest, ListPoolsResponse, PausePoolRequest, PausePoolResponse, RegisterNodeRequest, RegisterNodeResponse, ReportHealthRequest, ReportHealthResponse, ScalePoolRequest, ScalePoolResponse, WatchEventsRequest, WatchEventsResponse
+from .navarch_pb2 import AckCommandRequest, AckCommandResponse, ApplyConfigRequest, ApplyConfigResponse, ExplainRequest, ExplainResponse, GetInstanceRequest, GetInstanceResponse, GetNodeCommandsRequest, GetNodeCommandsResponse, GetNodeRequest, GetNodeResponse, GetPoolRequest, GetPoolResponse, HeartbeatBatchRequest, HeartbeatBatchResponse, HeartbeatRequest, HeartbeatResponse, IssueCommandRequest, IssueCommandResponse, ListEventsRequest, ListEventsResponse, ListInstancesRequest, ListInstancesResponse, ListNodesRequest, ListNodesResponse, ListPoolsRequest, ListPoolsResponse, PausePoolRequest, PausePoolResponse, RegisterNodeRequest, RegisterNodeResponse, ReportHealthRequest, ReportHealthResponse, ScalePoolRequest, ScalePoolResponse, WatchEventsRequest, WatchEventsResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
@@ -160,6 +160,13 @@ class ControlPlaneService(Protocol):
     async def explain(self, request: ExplainRequest, ctx: RequestContext[ExplainRequest, ExplainResponse], /) -> ExplainResponse:
         """
         Why a node, an instance or a pool is as it is.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def apply_config(self, request: ApplyConfigRequest, ctx: RequestContext[ApplyConfigRequest, ApplyConfigResponse], /) -> ApplyConfigResponse:
+        """
+        Takes a whole configuration in the place of the present one, as far as pools, their autoscalers and metrics go. A
+        text with a mistake, or one that changes what only a restart can, is refused and changes nothing.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -396,6 +403,17 @@ class ControlPlaneServiceASGIApplication(ConnectASGIApplication[ControlPlaneServ
                         stream_type=StreamType.UNARY,
                     ),
                     function=svc.explain,
+                ),
+                "/navarch.ControlPlaneService/ApplyConfig": Endpoint.unary(
+                    method=MethodInfo(
+                        name="ApplyConfig",
+                        service_name="navarch.ControlPlaneService",
+                        input=ApplyConfigRequest,
+                        output=ApplyConfigResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.apply_config,
                 ),
             },
             interceptors=interceptors,
@@ -900,6 +918,30 @@ class ControlPlaneServiceClient(ConnectClient):
             headers=headers,
             timeout_ms=timeout_ms,
         )
+    async def apply_config(
+        self,
+        request: ApplyConfigRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> ApplyConfigResponse:
+        """
+        Takes a whole configuration in the place of the present one, as far as pools, their autoscalers and metrics go. A
+        text with a mistake, or one that changes what only a restart can, is refused and changes nothing.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ApplyConfig",
+                service_name="navarch.ControlPlaneService",
+                input=ApplyConfigRequest,
+                output=ApplyConfigResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
 
 class ControlPlaneServiceSync(Protocol):
     """
@@ -1024,6 +1066,13 @@ class ControlPlaneServiceSync(Protocol):
     def explain(self, request: ExplainRequest, ctx: RequestContext[ExplainRequest, ExplainResponse], /) -> ExplainResponse:
         """
         Why a node, an instance or a pool is as it is.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def apply_config(self, request: ApplyConfigRequest, ctx: RequestContext[ApplyConfigRequest, ApplyConfigResponse], /) -> ApplyConfigResponse:
+        """
+        Takes a whole configuration in the place of the present one, as far as pools, their autoscalers and metrics go. A
+        text with a mistake, or one that changes what only a restart can, is refused and changes nothing.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -1258,6 +1307,17 @@ class ControlPlaneServiceWSGIApplication(ConnectWSGIApplication):
                         stream_type=StreamType.UNARY,
                     ),
                     function=service.explain,
+                ),
+                "/navarch.ControlPlaneService/ApplyConfig": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="ApplyConfig",
+                        service_name="navarch.ControlPlaneService",
+                        input=ApplyConfigRequest,
+                        output=ApplyConfigResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.apply_config,
                 ),
             },
             interceptors=interceptors,
@@ -1756,6 +1816,30 @@ class ControlPlaneServiceClientSync(ConnectClientSync):
                 service_name="navarch.ControlPlaneService",
                 input=ExplainRequest,
                 output=ExplainResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def apply_config(
+        self,
+        request: ApplyConfigRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> ApplyConfigResponse:
+        """
+        Takes a whole configuration in the place of the present one, as far as pools, their autoscalers and metrics go. A
+        text with a mistake, or one that changes what only a restart can, is refused and changes nothing.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ApplyConfig",
+                service_name="navarch.ControlPlaneService",
+                input=ApplyConfigRequest,
+                output=ApplyConfigResponse,
                 idempotency_level=IdempotencyLevel.UNKNOWN,
                 stream_type=StreamType.UNARY,
             ),

@@ -1,0 +1,161 @@
+"""What can be wrong between keys that are right one by one.
+
+Each function yields what it finds, with the place of a key that was written: one of two keys that
+contradict each other may be a default, which has no line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from navarch.config import metrics, reading
+from navarch.config.autoscaling import (
+    Autoscaling,
+    Composite,
+    Predictive,
+    Reactive,
+    Scheduled,
+    Window,
+)
+from navarch.config.metrics import Metrics
+from navarch.config.reading import Reader
+from navarch.config.schema import USER_DATA_MAX, Document, Pool, Token
+from navarch.errors import ConfigError
+
+Faults = Iterator[ConfigError]
+
+
+def found(written: Document, reader: Reader) -> Faults:
+    """Find all of them in a file whose keys are right one by one."""
+    for name, pool in written.pools.items():
+        key = f"pools.{name}"
+        yield from _limits(pool, key, reader)
+        yield from _sellers(pool, tuple(written.providers), key, reader)
+        yield from _boot_script(pool, key, reader)
+        if pool.autoscaling is not None:
+            yield from _autoscaling(pool.autoscaling, f"{key}.autoscaling", reader)
+        yield from _metrics(pool.metrics, f"{key}.metrics", reader)
+    yield from _metrics(written.server.metrics, "server.metrics", reader)
+    yield from _tokens(written.server.auth.tokens, reader)
+
+
+def _limits(limited: Pool | Window, key: str, reader: Reader) -> Faults:
+    if limited.min_nodes > limited.max_nodes:
+        low, high = (reader.readings[f"{key}.{end}_nodes"].shown for end in ("min", "max"))
+        message = f"{low} is above max_nodes, expected at most {high}"
+        yield reader.fault(message, key=f"{key}.min_nodes")
+
+
+def _sellers(pool: Pool, known: Sequence[str], key: str, reader: Reader) -> Faults:
+    if (pool.provider is None) == (not pool.providers):
+        got = "both" if pool.providers else "neither"
+        message = f"expected either provider or providers, got {got}"
+        yield reader.fault(message, key=key, line=reader.readings[f"{key}.max_nodes"].line)
+        return
+    names = {f"{key}.provider": pool.provider} if pool.provider is not None else {}
+    names |= {f"{key}.providers[{i}].name": each.name for i, each in enumerate(pool.providers)}
+    for place, name in names.items():
+        if name not in known:
+            have = ", ".join(known) or "none is configured"
+            near = reading.nearest(name, known)
+            message = f"no such provider, expected one under providers: {have}{near}"
+            yield reader.fault(message, key=place)
+
+
+def _boot_script(pool: Pool, key: str, reader: Reader) -> Faults:
+    if not pool.setup_commands:
+        return
+    place = f"{key}.setup_commands[0]"
+    if pool.user_data:
+        message = "expected either user_data or setup_commands, got both"
+        yield reader.fault(message, key=place)
+    elif len(pool.boot_script()) > USER_DATA_MAX:
+        size = len(pool.boot_script())
+        message = f"expected at most {USER_DATA_MAX:,} characters in all, got {size:,}"
+        yield reader.fault(message, key=place)
+
+
+# --- autoscalers -----------------------------------------------------------------------------
+
+
+def _autoscaling(written: Autoscaling, key: str, reader: Reader) -> Faults:
+    match written:
+        case Reactive():
+            yield from _thresholds(written, key, reader)
+        case Scheduled():
+            for index, window in enumerate(written.schedule):
+                yield from _window(window, f"{key}.schedule[{index}]", reader)
+            yield from _autoscaling(written.autoscaler, f"{key}.autoscaler", reader)
+        case Predictive():
+            if written.fallback is not None:
+                yield from _autoscaling(written.fallback, f"{key}.fallback", reader)
+        case Composite():
+            if not written.autoscalers:
+                yield reader.fault("expected at least one", key=f"{key}.autoscalers")
+            for index, each in enumerate(written.autoscalers):
+                yield from _autoscaling(each, f"{key}.autoscalers[{index}]", reader)
+        case _:
+            pass
+
+
+def _thresholds(written: Reactive, key: str, reader: Reader) -> Faults:
+    if written.scale_down_at < written.scale_up_at:
+        return
+    down, up = reader.readings[f"{key}.scale_down_at"], reader.readings[f"{key}.scale_up_at"]
+    message = f"{down.shown} is not below scale_up_at, expected less than {up.shown}"
+    yield reader.fault(message, key=down.key, line=down.line or up.line)
+
+
+def _window(window: Window, key: str, reader: Reader) -> Faults:
+    yield from _limits(window, key, reader)
+    start, end = reader.readings[f"{key}.start_hour"], reader.readings[f"{key}.end_hour"]
+    if window.start_hour == window.end_hour:
+        message = f"{end.shown} is start_hour too: an empty window; write 0 and 24 for a whole day"
+        yield reader.fault(message, key=end.key, line=end.line or start.line)
+
+
+# --- callers and sources ---------------------------------------------------------------------
+
+
+def _metrics(sources: Sequence[Metrics], key: str, reader: Reader) -> Faults:
+    names: set[str] = set()
+    for index, source in enumerate(sources):
+        name = metrics.name_of(source)
+        if name in names:
+            message = f"another source is called {name} already; give it a name of its own"
+            line = reader.readings[f"{key}[{index}].type"].line
+            yield reader.fault(message, key=f"{key}[{index}].name", line=line)
+        names.add(name)
+        if isinstance(source, metrics.PrometheusMetrics | metrics.KubernetesMetrics):
+            yield from _credentials(source, f"{key}[{index}]", reader)
+
+
+def _credentials(
+    source: metrics.PrometheusMetrics | metrics.KubernetesMetrics, key: str, reader: Reader
+) -> Faults:
+    written = source.credentials
+    line = reader.readings[f"{key}.type"].line
+    kinds = (written.token_env, written.token_file, written.username)
+    here = f"{key}.credentials"
+    if sum(kind is not None for kind in kinds) > 1:
+        message = "expected one of token_env, token_file and username, got several"
+        yield reader.fault(message, key=here, line=line)
+    if (written.username is None) != (written.password_env is None):
+        message = "username and password_env belong together: give both or none"
+        yield reader.fault(message, key=here, line=line)
+    if source.url is None and written != metrics.Credentials():
+        message = "without a url they are those of the cluster we run in: give a url, or none"
+        yield reader.fault(message, key=here, line=line)
+
+
+def _tokens(tokens: Sequence[Token], reader: Reader) -> Faults:
+    names: set[str] = set()
+    for index, token in enumerate(tokens):
+        key = f"server.auth.tokens[{index}]"
+        if token.name in names:
+            yield reader.fault("another token has this name already", key=f"{key}.name")
+        names.add(token.name)
+        if (token.token_env is None) == (token.token_file is None):
+            both = "both" if token.token_env else "neither"
+            message = f"expected either token_env or token_file, got {both}"
+            yield reader.fault(message, key=key, line=reader.readings[f"{key}.name"].line)

@@ -1,0 +1,84 @@
+"""Offers: one kind of machine from one seller in one place, and what buying it taught.
+
+A pool's sources multiply into offers: provider × region × zone × type. Each failed launch is
+remembered for the offer it concerns, or for its provider when the provider is what refused. A
+success clears its own memory and nobody else's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from msgspec import Struct
+
+from navarch.core.model.pool import Pool, Source
+
+
+class Offer(Struct, frozen=True, omit_defaults=True):
+    """Something that can be bought."""
+
+    provider: str
+    region: str = ""
+    zone: str = ""
+    instance_type: str = ""
+    priority: int = 0
+    weight: int = 1
+    spot: bool = False
+
+    @property
+    def key(self) -> str:
+        """What it is remembered under."""
+        return offer_key(self.provider, self.region, self.zone, self.instance_type, spot=self.spot)
+
+    def __str__(self) -> str:
+        """Name it for people: the seller and the place."""
+        place = self.zone or self.region
+        spot = " (spot)" if self.spot else ""
+        return f"{self.provider}/{place}{spot}" if place else f"{self.provider}{spot}"
+
+
+class Refusals(Struct, frozen=True, omit_defaults=True):
+    """What failed launches taught about an offer, or about a provider as a whole."""
+
+    count: int
+    """Rounds of launches that were refused in a row."""
+    at: datetime
+    """When the last one was."""
+    failure: str
+    """Its kind, as a class name of the provider's errors."""
+    because: str
+
+
+PROVIDER_WIDE = frozenset({"QuotaExceeded", "Unauthorized", "Throttled", "Unavailable"})
+"""Failures that say something about the seller, not about what is sold."""
+
+
+def offer_key(provider: str, region: str, zone: str, instance_type: str, *, spot: bool) -> str:
+    """Name an offer; a provider as a whole is remembered under its bare name."""
+    return f"{provider}/{region}/{zone}/{instance_type}{'/spot' if spot else ''}"
+
+
+def offers(pool: Pool) -> Iterator[Offer]:
+    """All that a pool may buy, in the order of its configuration."""
+    for source in pool.sources:
+        regions = source.regions or (pool.spec.region,)
+        for region in regions:
+            for zone in _zones(pool, source, region, alone=len(regions) == 1):
+                yield Offer(
+                    provider=source.provider,
+                    region=region,
+                    zone=zone,
+                    instance_type=source.instance_type or pool.spec.instance_type,
+                    priority=source.priority,
+                    weight=source.weight,
+                    spot=source.spot,
+                )
+
+
+def _zones(pool: Pool, source: Source, region: str, *, alone: bool) -> tuple[str, ...]:
+    """The zones of a region: all that are named when it is the only one, else by their prefix."""
+    zones = source.zones or pool.spec.zones
+    if not alone:
+        zones = tuple(zone for zone in zones if zone.startswith(region))
+    return zones or ("",)

@@ -1,0 +1,88 @@
+"""Markets: from whom pools may buy, and when and where each cloud sells nothing.
+
+Most troubles end by themselves: shelves fill up, somebody raises the quota, a key is renewed. Some
+never do. One cloud, the *steady* one, is always among the sources of a pool and has no trouble
+that stays, so that every pool can be filled once the faults have ended.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from msgspec import Struct
+
+from navarch.core.model.pool import Source
+from navarch.errors import NoCapacity, ProviderError, QuotaExceeded, Throttled, Unauthorized
+from navarch.simulator.dice import Stream
+
+ZERO = timedelta()
+SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
+
+REGIONS = ("r1", "r2")
+ZONES = ("r1-a", "r1-b", "r2-a")
+PLACES = ("", *REGIONS, *ZONES)
+
+STRATEGIES = ("priority", "priority", "cost", "availability", "round-robin")
+
+
+class Trouble(Struct, frozen=True):
+    """A time in which a cloud refuses launches, for one reason."""
+
+    failure: type[ProviderError]
+    begins: timedelta
+    lasts: timedelta | None = None
+    """None: for ever, even when all other faults have ended."""
+    place: str = ""
+    """The region or zone where it does; empty: everywhere."""
+
+
+def draw_sources(
+    rolls: Stream, clouds: tuple[str, ...], steady: str, *, most: int
+) -> tuple[Source, ...]:
+    """Draw the sellers of a pool; the steady one is among them. Empty: it buys of one alone."""
+    if rolls.chance(0.4):
+        return ()
+    others = rolls.some([name for name in clouds if name != steady], rolls.integer(0, most - 1))
+    return tuple(_source(rolls, name) for name in rolls.some((steady, *others), most))
+
+
+def _source(rolls: Stream, cloud: str) -> Source:
+    regions: tuple[str, ...] = rolls.pick(((), REGIONS[:1], REGIONS, REGIONS))
+    zones = tuple(zone for zone in ZONES if zone.startswith(regions)) if regions else ()
+    return Source(
+        cloud,
+        priority=rolls.integer(0, 2),
+        weight=rolls.integer(1, 3),
+        regions=regions,
+        zones=zones if rolls.chance(0.6) else (),
+        instance_type=f"{cloud}-gpu" if rolls.chance(0.5) else "",
+        spot=rolls.chance(0.2),
+    )
+
+
+def draw_troubles(rolls: Stream, lasts: timedelta, *, steady: bool) -> tuple[Trouble, ...]:
+    """Draw when a cloud will not sell."""
+    troubles = [
+        Trouble(
+            NoCapacity,
+            rolls.between(ZERO, lasts),
+            rolls.between(30 * SECOND, 6 * MINUTE),
+            rolls.pick(PLACES),
+        )
+        for _ in range(rolls.pick((0, 0, 1, 3)))
+    ]
+    passing: tuple[tuple[type[ProviderError], float, timedelta], ...] = (
+        (QuotaExceeded, 0.15, 5 * MINUTE),
+        (Unauthorized, 0.15, 5 * MINUTE),
+        (Throttled, 0.2, 40 * SECOND),
+    )
+    for failure, chance, longest in passing:
+        if rolls.chance(chance):
+            begins = rolls.between(ZERO, lasts)
+            troubles.append(Trouble(failure, begins, rolls.between(10 * SECOND, longest)))
+    stays = rolls.chance(0.4)
+    if stays and not steady:
+        lasting: tuple[type[ProviderError], ...] = (NoCapacity, QuotaExceeded, Unauthorized)
+        troubles.append(Trouble(rolls.pick(lasting), rolls.between(ZERO, lasts)))
+    return tuple(troubles)

@@ -1,0 +1,121 @@
+"""Rules of purchase: what must hold of each launch that is asked for.
+
+An offer is bought that the pool's configuration has, that did not refuse a moment ago, and the
+reason says which one it is and whom it was preferred to. Offers are multiplied out once more here,
+for the code under test is not to be believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+
+from navarch.core.model import events as ev
+from navarch.core.model.pool import PoolSpec, Source
+from navarch.core.settings import Settings
+from navarch.simulator.books import Books, Refusal, place_key, place_of
+from navarch.simulator.broken import Broken
+
+SPREAD_MAX = 1.2
+"""What a wait may be longer than its limit by, so that not all ask again at once."""
+
+
+class Place(Struct, frozen=True):
+    """One offer of a pool."""
+
+    provider: str
+    region: str
+    zone: str
+    instance_type: str
+    priority: int
+    spot: bool
+
+    @property
+    def key(self) -> str:
+        """What the books remember it under."""
+        return place_key(self.provider, self.region, self.zone, self.instance_type, spot=self.spot)
+
+    @property
+    def name(self) -> str:
+        """What reasons call it."""
+        return f"{self.provider}/{self.zone or self.region}".removesuffix("/")
+
+
+def places(spec: PoolSpec) -> Iterator[Place]:
+    """Multiply the sources of a pool out."""
+    for source in spec.sources or (Source(spec.provider),):
+        regions = source.regions or (spec.region,)
+        for region in regions:
+            zones = source.zones or spec.zones
+            if len(regions) > 1:
+                zones = tuple(zone for zone in zones if zone.startswith(region))
+            for zone in zones or ("",):
+                kind = source.instance_type or spec.instance_type
+                yield Place(source.provider, region, zone, kind, source.priority, source.spot)
+
+
+def may_buy(books: Books, fact: ev.LaunchRequested, settings: Settings) -> None:
+    """Check which offer a machine is bought from."""
+    spec = books.pools[fact.pool].spec
+    key = place_of(fact)
+    chosen = next((each for each in places(spec) if each.key == key), None)
+    if chosen is None:
+        raise Broken("unsafe", f"{fact.instance_id} is bought at {key}, which is not on offer")
+    refusal = _newest_refusal(books, chosen)
+    if refusal is not None and fact.at - refusal.at < _patience(refusal, settings):
+        text = f"{chosen.name} is asked for {fact.instance_id}, and said {refusal.failure} just now"
+        raise Broken("unsafe", text)
+    if chosen.name not in fact.because:
+        raise Broken("opaque", f"the reason of {fact.instance_id} does not name {chosen.name}")
+    if spec.strategy == "priority":
+        _named_better(books, fact, chosen, settings)
+    _called_back_first(books, fact)
+
+
+def _named_better(
+    books: Books, fact: ev.LaunchRequested, chosen: Place, settings: Settings
+) -> None:
+    """A better offer is passed over only if it refused lately, and not without a word."""
+    passed_over = fact.because.partition("; not ")[2]
+    for better in places(books.pools[fact.pool].spec):
+        if better.priority >= chosen.priority:
+            continue
+        refusal = _newest_refusal(books, better)
+        if refusal is None or fact.at - refusal.at > _longest(settings):
+            raise Broken("unsafe", f"{better.name} would sell, and {chosen.name} was asked")
+        if better.name not in passed_over:
+            raise Broken("opaque", f"{fact.instance_id} says nothing of {better.name}")
+
+
+def _called_back_first(books: Books, fact: ev.LaunchRequested) -> None:
+    """Whoever is being released, and can still be kept, is kept before anything is bought."""
+    for one in books.of_pool(fact.pool):
+        if one.releasing_since is not None and not one.ending:
+            raise Broken("unsafe", f"{fact.instance_id} is bought while {one.id} is let go")
+
+
+def _newest_refusal(books: Books, place: Place) -> Refusal | None:
+    known = (books.refusals.get(key) for key in (place.provider, place.key))
+    return max((each for each in known if each), key=lambda each: each.at, default=None)
+
+
+def _patience(refusal: Refusal, settings: Settings) -> timedelta:
+    """For how long it must not be asked again, at the very least."""
+    if refusal.failure in ("QuotaExceeded", "Unauthorized", "InvalidRequest"):
+        return settings.provider_block
+    if refusal.failure == "NoCapacity":
+        return min(settings.stock_out_base, settings.stock_out_max)
+    return min(settings.retry_base, settings.retry_max)
+
+
+def _longest(settings: Settings) -> timedelta:
+    return SPREAD_MAX * max(settings.provider_block, settings.stock_out_max, settings.retry_max)
+
+
+def memory_agrees(books: Books, remembered: dict[str, tuple[str, datetime]]) -> None:
+    """Check that what is remembered of refusals, by key, is what the facts have said."""
+    expected = {key: (each.failure, each.at) for key, each in books.refusals.items()}
+    if remembered != expected:
+        raise Broken("lost", f"refusals remembered: {remembered}, and told: {expected}")

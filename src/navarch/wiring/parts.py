@@ -1,0 +1,141 @@
+"""Stores, providers and rankers, made from what the plan says."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from navarch.core.selection import BUILT_IN
+from navarch.errors import ConfigError, PluginError
+from navarch.wiring import plugins
+
+if TYPE_CHECKING:
+    from navarch.config.schema import Provider as ProviderConfig
+    from navarch.controlplane.clock import Clock
+    from navarch.core.model.pool import PoolSpec
+    from navarch.core.selection.base import Ranker
+    from navarch.providers.base import Provider, ProvisionRequest
+    from navarch.providers.local_process import AgentCommand
+    from navarch.stores.base import Store
+    from navarch.wiring.plans import Plan
+
+
+def open_store(where: str) -> Store:
+    """Make the store that a plan names; nothing is opened yet."""
+    from navarch.controlplane.control_plane import holder
+
+    if where == "memory":
+        from navarch.stores.memory import MemoryStore
+
+        return MemoryStore(holder=holder())
+    from navarch.stores.sqlite import SqliteStore
+
+    return SqliteStore(where, holder=holder())
+
+
+def make_provider(
+    name: str, config: ProviderConfig, plan: Plan, clock: Clock, secret: bytes, url: str
+) -> Provider:
+    """Make a provider from its configuration."""
+    from navarch.config import schema
+
+    match config:
+        case schema.FakeProvider():
+            from navarch.providers.fake import FakeCloud, FakeProvider
+
+            cloud = FakeCloud(
+                name=name,
+                gpu_count=config.gpu_count,
+                gpu_type=config.gpu_type,
+                stock=dict(config.stock),
+            )
+            return FakeProvider(name=name, cloud=cloud, now=clock.now, sleep=clock.sleep)
+        case schema.ProcessProvider():
+            from navarch.providers.process import ProcessProvider
+
+            return ProcessProvider(
+                plan.data / "instances" / name,
+                _agent_command(name, config, secret, url),
+                now=clock.now,
+                name=name,
+                gpu_count=config.gpu_count,
+                gpu_type=config.gpu_type,
+            )
+
+
+def _agent_command(
+    provider: str, config: ProviderConfig, secret: bytes, url: str
+) -> Callable[[ProvisionRequest, Path], AgentCommand]:
+    """How an instance of the process provider is started: an agent of our own version."""
+    from navarch.providers.local_process import AgentCommand
+    from navarch.wire.auth import mint_node_token
+
+    def command(request: ProvisionRequest, folder: Path) -> AgentCommand:
+        argv = [sys.executable, "-m", "navarch", "agent", "--server", url]
+        argv += ["--node-id", request.name, "--state-dir", str(folder / "state")]
+        argv += ["--provider", provider, "--region", request.region, "--zone", request.zone]
+        argv += ["--instance-type", request.instance_type]
+        argv += ["--gpu-count", str(config.gpu_count), "--gpu-type", config.gpu_type]
+        for key, value in request.labels.items():
+            argv += ["--label", f"{key}={value}"]
+        inherited = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
+        token = mint_node_token(secret, request.name)
+        return AgentCommand(argv=tuple(argv), env={**inherited, "NAVARCH_NODE_TOKEN": token})
+
+    return command
+
+
+def fleet_secret(data: Path) -> bytes:
+    """Read the secret behind the nodes' tokens; make one where there is none.
+
+    Raises `ConfigError` when the file cannot be read or written, or others may read it.
+    """
+    path = data / "node-tokens.key"
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            _make_secret(path)
+        text = path.read_text(encoding="ascii").strip()
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise ConfigError(f"the secret of the nodes' tokens: {reason}", file=str(path)) from error
+    if mode & 0o077:
+        raise ConfigError("may be read by others: chmod 600 it", file=str(path))
+    if not text:
+        raise ConfigError("is empty: delete it to have a new one made", file=str(path))
+    return text.encode()
+
+
+def _make_secret(path: Path) -> None:
+    """Write a new secret, whole or not at all."""
+    draft = path.with_suffix(f".{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(secrets.token_hex(32))
+        file.flush()
+        os.fsync(file.fileno())
+    draft.rename(path)
+
+
+RANKERS = plugins.Kind("ranker", "navarch.rankers", ("rank", "because"))
+
+
+def foreign_rankers(pools: Iterable[PoolSpec]) -> list[Ranker]:
+    """Load the rankers that pools name as their strategy and that are not built in.
+
+    Raises `PluginError` that says which one does not fit, and how.
+    """
+    names = dict.fromkeys(pool.strategy for pool in pools if pool.strategy not in BUILT_IN)
+    rankers: list[Ranker] = []
+    for name in names:
+        ranker: Ranker = plugins.make(RANKERS, name)
+        if ranker.name != name:
+            raise PluginError(f"ranker {name} calls itself {ranker.name}: expected the same name")
+        rankers.append(ranker)
+    return rankers

@@ -1,0 +1,149 @@
+"""What a control plane process is built from, said once for each command.
+
+A plan is values only: nothing is opened or bound when it is made. A configuration becomes one in
+`planned`; `up` without a configuration has one of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from navarch.core.model.pool import Disruption, PoolSpec
+from navarch.core.settings import Settings
+from navarch.errors import ConfigError
+
+if TYPE_CHECKING:
+    from navarch.config.schema import Config, Server
+    from navarch.config.schema import Provider as ProviderConfig
+    from navarch.wire.auth import StaticToken
+
+log = logging.getLogger(__name__)
+
+LOCAL_POOL: Final = "local"
+"""What the pool of `up` is called."""
+LOCAL_SURGE: Final = 2
+"""How many machines above the wanted number `up` may have, so that it can buy before it ends."""
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """Everything that a control plane process is built from."""
+
+    host: str
+    port: int
+    data: Path
+    store: str
+    """``memory``, or the path of a SQLite file."""
+    settings: Settings
+    providers: dict[str, ProviderConfig]
+    pools: tuple[PoolSpec, ...]
+    tokens: tuple[StaticToken, ...] = ()
+    local: bool = False
+    """Whether the machines end with us, and come back with us: `up`."""
+    config: Config | None = None
+    """What the pools come from, and whatever scales them; None: `up` without a configuration."""
+    autoscale_interval: timedelta = timedelta(seconds=30)
+
+
+def local_settings(heartbeat_interval: timedelta) -> Settings:
+    """Patience for machines that are processes: they boot in a second, and lists are free."""
+    return Settings(
+        heartbeat_interval=heartbeat_interval,
+        health_check_interval=heartbeat_interval * 5,
+        provisioning_timeout=timedelta(seconds=60),
+        registration_timeout=timedelta(seconds=60),
+        termination_retry=timedelta(seconds=10),
+        inventory_interval=timedelta(seconds=10),
+        inventory_interval_urgent=timedelta(seconds=1),
+        witness_gap=timedelta(seconds=2),
+        effect_retry=timedelta(seconds=2),
+        retry_base=timedelta(seconds=1),
+        retry_max=timedelta(seconds=30),
+    )
+
+
+def local(nodes: int, port: int, data: Path, heartbeat_interval: timedelta) -> Plan:
+    """Plan a fleet of processes on this machine; agents speak each `heartbeat_interval`."""
+    from navarch.config.schema import ProcessProvider as ProcessConfig
+
+    pool = PoolSpec(
+        name=LOCAL_POOL,
+        provider="process",
+        instance_type="local-8x",
+        region="local",
+        zones=("local-a", "local-b"),
+        min_nodes=nodes,
+        max_nodes=nodes + max(LOCAL_SURGE, nodes),
+        disruption=Disruption(max_replacements_per_hour=60),
+    )
+    return Plan(
+        host="127.0.0.1",
+        port=port,
+        data=data.absolute(),
+        store=str(data.absolute() / "navarch.db"),
+        settings=local_settings(heartbeat_interval),
+        providers={"process": ProcessConfig()},
+        pools=(pool,),
+        local=True,
+    )
+
+
+def planned(config: Config) -> Plan:
+    """Say a configuration in the terms of a plan.
+
+    Raises `ConfigError` when a token cannot be had.
+    """
+    server = config.server
+    store = config.store
+    tokens = _tokens(server)
+    return Plan(
+        host=_host(server, has_tokens=bool(tokens)),
+        port=server.address.port,
+        data=server.data,
+        store="memory" if store.path is None else str(store.path),
+        settings=server.settings(),
+        providers=dict(config.providers),
+        pools=tuple(config.pools.values()),
+        tokens=tokens,
+        config=config,
+        autoscale_interval=server.autoscale_interval,
+    )
+
+
+def _host(server: Server, *, has_tokens: bool) -> str:
+    """Where to listen: without tokens, only where nobody else can reach.
+
+    Raises `ConfigError` when another address was asked for by name.
+    """
+    from navarch.wire.listener import is_loopback
+
+    host = server.address.host
+    if has_tokens or is_loopback(host):
+        return host
+    if not host:
+        log.warning("no tokens are configured: listening on loopback only, everybody is admin")
+        return "127.0.0.1"
+    raise ConfigError(
+        f"{host} can be reached by others, and no tokens are configured: name some under "
+        "server.auth.tokens, set NAVARCH_AUTH_TOKEN, or listen on 127.0.0.1",
+        key="server.address",
+    )
+
+
+def _tokens(server: Server) -> tuple[StaticToken, ...]:
+    from navarch.config.credentials import token_text
+    from navarch.wire.auth import Role, StaticToken
+
+    tokens = [
+        StaticToken(token.name, Role[token.role.upper()], token_text(token))
+        for token in server.auth.tokens
+    ]
+    alone = os.environ.get("NAVARCH_AUTH_TOKEN", "").strip()
+    if alone and not tokens:
+        tokens.append(StaticToken("NAVARCH_AUTH_TOKEN", Role.ADMIN, alone))
+    return tuple(tokens)

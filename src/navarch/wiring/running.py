@@ -1,0 +1,256 @@
+"""The commands `up`, `server` and `agent`: from a plan to a process that ends in order.
+
+SIGTERM and SIGINT end each of them. SIGHUP has `server` read its file again; `up` belongs to a
+terminal, and for it SIGHUP means that the terminal is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec.structs import replace
+
+from navarch.errors import NavarchError
+from navarch.wiring import logs, parts, plans
+from navarch.wiring.plans import Plan
+
+if TYPE_CHECKING:
+    from navarch.config.schema import Config
+    from navarch.controlplane.clock import Clock
+    from navarch.controlplane.control_plane import ControlPlane
+    from navarch.providers.process import ProcessProvider
+    from navarch.wiring.scaling import ScalingParts
+
+log = logging.getLogger(__name__)
+
+POWER_OFF_MAX: Final = timedelta(seconds=5)
+"""How long the agents of `up` may take to end when it does."""
+
+
+def run_up(
+    *, nodes: int, port: int, data: Path, config: Path | None, heartbeat_interval: timedelta
+) -> int:
+    """Run a whole fleet on this machine until a signal says stop; return the exit code.
+
+    A `config` takes the place of the local pool. Raises `NavarchError` when it cannot begin.
+    """
+    local = plans.local(nodes, port, data, heartbeat_interval)
+    if config is not None:
+        written = plans.planned(_load(config))
+        local = replace(
+            local,
+            providers=written.providers,
+            pools=written.pools,
+            config=written.config,
+            autoscale_interval=written.autoscale_interval,
+        )
+    return _run(local)
+
+
+def run_server(config: Path) -> int:
+    """Run the control plane until a signal says stop; return the exit code.
+
+    Raises `NavarchError` when it cannot begin.
+    """
+    return _run(plans.planned(_load(config)))
+
+
+def run_agent(  # noqa: PLR0913 - one for each option of the command
+    *,
+    server: str,
+    node_id: str,
+    state_dir: Path,
+    token: str | None,
+    provider: str,
+    region: str,
+    zone: str,
+    instance_type: str,
+    labels: Mapping[str, str],
+    sensors: str,
+    gpu_count: int,
+    gpu_type: str,
+) -> int:
+    """Run the agent of a node until a signal says stop; return the exit code.
+
+    Raises `ConfigError` when it cannot begin.
+    """
+    from navarch.agent.daemon import run_agent as run
+    from navarch.agent.settings import AgentSettings
+    from navarch.controlplane.clock import RealClock
+
+    logs.to_stderr()
+    settings = AgentSettings(
+        servers=(server,),
+        node_id=node_id,
+        state_dir=state_dir,
+        token=token,
+        provider=provider,
+        region=region,
+        zone=zone,
+        instance_type=instance_type,
+        labels=dict(labels),
+        sensors=sensors,
+        gpu_count=gpu_count,
+        gpu_type=gpu_type,
+    )
+    run(settings, now=RealClock().now)
+    return 0
+
+
+def _load(path: Path) -> Config:
+    from navarch.config.load import load
+
+    return load(path)
+
+
+def _run(plan: Plan) -> int:
+    import uvloop
+
+    logs.to_stderr()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(plan))
+
+
+async def _serve(plan: Plan) -> int:
+    """Serve until a signal, or until the control plane has failed."""
+    from navarch.controlplane.clock import RealClock
+    from navarch.wire import listener
+    from navarch.wiring.scaling import ScalingParts
+
+    clock = RealClock()
+    listening = listener.bind(plan.host, plan.port)  # first, so that nothing begins in vain
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(listening.close)
+        control_plane = _control_plane(plan, clock, _url(listening))
+        parts_of_scaling = ScalingParts(control_plane, clock)
+        scaling = parts_of_scaling.make(plan.config) if plan.config else None
+        await control_plane.start()
+        machines = _local_machines(control_plane) if plan.local else []
+        for provider in machines:  # only now: before, they may belong to somebody else
+            stack.push_async_callback(provider.power_off, deadline=POWER_OFF_MAX)
+        stack.push_async_callback(control_plane.stop)
+        stack.push_async_callback(parts_of_scaling.close)
+        for provider in machines:
+            await provider.power_on()
+        await control_plane.configure_pools(plan.pools)
+        if scaling is not None:
+            await parts_of_scaling.place(scaling)
+        _take_configurations(plan, control_plane, parts_of_scaling)
+        server = listener.EmbeddedServer(listener.config(control_plane.asgi_app))
+        listening.listen()  # whoever reads the greeting may call at once, and is answered soon
+        serving = asyncio.create_task(server.serve(sockets=[listening]))
+        _greet(plan, _url(listening), control_plane)
+        try:
+            await _until_told(control_plane, serving, hangup_ends=plan.local)
+        finally:
+            server.should_exit = True
+            await serving
+    return 0
+
+
+def _take_configurations(plan: Plan, control_plane: ControlPlane, scaling: ScalingParts) -> None:
+    """Take other configurations from now on: from administrators, and by SIGHUP."""
+    if plan.config is None:
+        return
+    from navarch.wiring.reload import Reload
+
+    reload = Reload(control_plane, scaling, plan.config, local=plan.local)
+    control_plane.set_configure(reload.from_wire)
+    if plan.local:
+        return
+    loop = asyncio.get_running_loop()
+    reading: set[asyncio.Task[None]] = set()
+
+    def done(task: asyncio.Task[None]) -> None:
+        reading.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("reading the configuration again broke", exc_info=task.exception())
+
+    def read_again() -> None:
+        task = loop.create_task(reload.from_file(), name="reload")
+        reading.add(task)  # the loop itself holds its tasks only weakly
+        task.add_done_callback(done)
+
+    loop.add_signal_handler(signal.SIGHUP, read_again)
+
+
+def _control_plane(plan: Plan, clock: Clock, url: str) -> ControlPlane:
+    from navarch.controlplane.control_plane import ControlPlane, ServerConfig
+    from navarch.wire.auth import Authenticator
+
+    secret = parts.fleet_secret(plan.data)
+    settings = plan.settings
+    config = ServerConfig(
+        health_check_interval_seconds=int(settings.health_check_interval.total_seconds()),
+        heartbeat_interval_seconds=int(settings.heartbeat_interval.total_seconds()),
+        enabled_health_checks=settings.enabled_health_checks,
+        clock=clock,
+        evaluation_interval=plan.autoscale_interval,
+        settings=settings,
+    )
+    authenticator = Authenticator(plan.tokens, secret)
+    control_plane = ControlPlane(config, parts.open_store(plan.store), authenticator=authenticator)
+    for name, written in plan.providers.items():
+        control_plane.register_provider(
+            parts.make_provider(name, written, plan, clock, secret, url), name
+        )
+    for ranker in parts.foreign_rankers(plan.pools):
+        control_plane.register_ranker(ranker)
+    return control_plane
+
+
+def _local_machines(control_plane: ControlPlane) -> list[ProcessProvider]:
+    from navarch.providers.process import ProcessProvider
+
+    providers = control_plane.providers.values()
+    return [provider for provider in providers if isinstance(provider, ProcessProvider)]
+
+
+def _url(listening: socket.socket) -> str:
+    """Where agents on this machine reach us."""
+    host, port = listening.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - read, not bound
+        host = "localhost"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def _until_told(
+    control_plane: ControlPlane, serving: asyncio.Task[None], *, hangup_ends: bool
+) -> None:
+    """Wait for a signal. Raises what the control plane or the listener ended with."""
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    ends = [signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if hangup_ends else [])]
+    for number in ends:
+        loop.add_signal_handler(number, told.set)
+    waiting = asyncio.create_task(told.wait())
+    failing = asyncio.create_task(control_plane.wait_failed())
+    tasks: set[asyncio.Task[Any]] = {waiting, failing, serving}
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in (waiting, failing):
+        task.cancel()
+    for task in done:
+        task.result()
+    if waiting not in done:
+        raise NavarchError("the listener has ended by itself: see the log")
+    log.info("stopping")
+
+
+def _greet(plan: Plan, url: str, control_plane: ControlPlane) -> None:
+    """Tell a person where everything is."""
+    if not plan.local:
+        log.info("serving on %s, fleet %s", url, control_plane.runtime.machine.fleet.tag)
+        return
+    wanted = ", ".join(f"{pool.name} ({pool.min_nodes} nodes)" for pool in plan.pools)
+    print(f"Navarch is up at {url}")  # noqa: T201 - this is what the command is for
+    print(f"  fleet   {control_plane.runtime.machine.fleet.tag} in {plan.data}")  # noqa: T201
+    print(f"  pools   {wanted}")  # noqa: T201
+    print("  next    navarch list    (Ctrl-C here ends everything)", flush=True)  # noqa: T201

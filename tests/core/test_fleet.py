@@ -1,0 +1,126 @@
+"""The fleet: its indexes follow every fact, and a snapshot brings the same fleet back."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from factories import (
+    POOL,
+    a_fleet,
+    a_stranger,
+    at,
+    check,
+    condemned,
+    ending,
+    fold_all,
+    indexes,
+    issued,
+    launched,
+    lost,
+    name,
+    refused,
+    releasing,
+    requested,
+    running,
+)
+from navarch.core.model import events as ev
+from navarch.core.model import fleet as fleets
+from navarch.core.model.command import CommandType
+from navarch.core.model.fleet import Fleet
+from navarch.core.model.report import Health
+
+LIFE: list[tuple[ev.Fact, set[str]]] = [
+    (requested(1), {"members", "booting"}),
+    (ev.LaunchUncertain(at(), name(1), "timeout"), {"members", "booting", "uncertain"}),
+    (launched(1), {"members", "booting"}),
+    (running(1)[2], {"members"}),
+    (lost(1, at(minutes=2)), {"members", "lost"}),
+    (condemned(1, at(minutes=3)), {"members", "lost", "condemned"}),
+    (ev.NodeReturned(at(minutes=4), name(1), "it speaks"), {"members"}),
+    (ev.HealthReported(at(minutes=5), name(1), (check(),)), {"members", "unjudged"}),
+    (ev.HealthJudged(at(minutes=5), name(1), Health.HEALTHY, "fine"), {"members"}),
+    (releasing(1, at(minutes=6)), {"members", "releasing"}),
+    (ev.ReleaseRevoked(at(minutes=7), name(1), "wanted"), {"members"}),
+    (releasing(1, at(minutes=8)), {"members", "releasing"}),
+    (ending(1, at(minutes=9)), {"members", "ending"}),
+    (ev.InstanceTerminated(at(minutes=10), name(1), "gone"), {"ended", "gone"}),
+    (ev.RecordsForgotten(at(hours=9), "old", (name(1),), (name(1),)), set()),
+]
+"""The life of a machine, and which indexes name it after each fact."""
+
+
+def test_the_indexes_follow_a_life() -> None:
+    fleet = a_fleet(0)
+    for fact, expected in LIFE:
+        fold_all(fact, fleet=fleet)
+        assert {index for index, ids in indexes(fleet).items() if ids} == expected, fact
+        assert indexes(Fleet(fleet.records())) == indexes(fleet), fact
+
+
+def test_every_index_has_its_part_in_that_life() -> None:
+    assert set().union(*(named for _, named in LIFE)) == set(indexes(Fleet()))
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        (requested(1), ev.LaunchUncertain(at(), name(1), "timeout"), refused(1)),
+        (running(1), releasing(1), ev.InstanceVanished(at(minutes=1), name(1), "gone")),
+        (running(1), condemned(1, at()), ev.InstanceVanished(at(minutes=1), name(1), "gone")),
+        (requested(1), ending(1, at()), ev.InstanceTerminated(at(), name(1), "never was")),
+    ],
+)
+def test_what_has_ended_is_waited_for_no_more_and_forgotten_wholly(
+    facts: tuple[ev.Fact, ...],
+) -> None:
+    fleet = a_fleet(0, *facts)
+    assert {index for index, ids in indexes(fleet).items() if ids} <= {"ended", "gone"}
+    fold_all(ev.RecordsForgotten(at(hours=48), "old", (name(1),), (name(1),)), fleet=fleet)
+    assert not any(indexes(fleet).values())
+
+
+def test_the_machines_of_a_pool_are_those_that_have_not_ended_oldest_first() -> None:
+    other = [requested(4, pool="serving")]
+    gone = ev.InstanceTerminated(at(), name(2), "gone")
+    fleet = a_fleet(3, ending(2, at()), gone, requested(5), other, ending(1, at()))
+    ids = [instance.id for instance in fleet.instances_of(POOL)]
+    assert ids == [name(1), name(3), name(5)]
+    assert [instance.id for instance in fleet.instances_of("serving")] == ["serving-k3f9-0004"]
+    assert list(fleet.instances_of("nowhere")) == []
+
+
+def test_a_snapshot_holds_the_records_and_brings_the_indexes_back() -> None:
+    fleet = a_fleet(3, requested(4), lost(1, at()), ending(2, at()), refused(4), a_stranger())
+    again = fleets.decode(fleets.encode(fleet))
+    assert again == fleet
+    assert indexes(again) == indexes(fleet)
+    assert [i.id for i in again.instances_of(POOL)] == [i.id for i in fleet.instances_of(POOL)]
+    assert set(msgspec.json.decode(fleets.encode(fleet))) <= set(fleets.Snapshot.__struct_fields__)
+
+
+def test_a_snapshot_of_nothing_is_nothing() -> None:
+    assert fleets.encode(Fleet()) == b"{}"
+    assert fleets.decode(b"{}") == Fleet()
+
+
+@pytest.mark.parametrize("raw", [b"", b"[]", b'{"pools": 7}', b'{"serial": "x"}'])
+def test_what_is_no_snapshot_is_refused(raw: bytes) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        fleets.decode(raw)
+
+
+def test_a_copy_does_not_notice_what_happens_to_its_original() -> None:
+    fleet = a_fleet(3, issued(1, CommandType.CORDON))
+    copy = fleet.copy()
+    before = fleets.encode(copy), indexes(copy)
+    assert (copy, indexes(copy)) == (fleet, indexes(fleet))
+    fold_all(ending(1, at()), lost(2, at()), releasing(3), requested(4), fleet=fleet)
+    fold_all(issued(2, CommandType.REBOOT), fleet=fleet)
+    assert (fleets.encode(copy), indexes(copy)) == before
+
+
+def test_a_fleet_is_compared_by_its_records() -> None:
+    assert a_fleet(2) == a_fleet(2)
+    assert a_fleet(2) != a_fleet(3)
+    assert Fleet() != "a fleet"

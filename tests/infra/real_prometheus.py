@@ -1,0 +1,69 @@
+"""A real Prometheus on this machine that scrapes one address every second.
+
+Needs the program ``prometheus``, from Debian's package of that name. It lives in one folder, on a
+port that was free, and is ended by process id.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import urllib.request
+from pathlib import Path
+from urllib.error import URLError
+from urllib.parse import urlencode
+
+from infra.real_parts import free_ports, require, wait_for
+
+CONFIGURATION = """
+global: {{scrape_interval: 500ms, scrape_timeout: 400ms}}
+scrape_configs: [{{job_name: fleet, static_configs: [{{targets: ["{target}"]}}]}}]
+"""
+
+
+class RealPrometheus:
+    """A running Prometheus."""
+
+    def __init__(self, folder: Path, target: str) -> None:
+        """Start it; returns when it has scraped `target`, a host and port, once."""
+        require(["prometheus"], "prometheus")
+        [port] = free_ports(1)
+        self.url = f"http://127.0.0.1:{port}"
+        (folder / "prometheus.yml").write_text(CONFIGURATION.format(target=target))
+        with (folder / "prometheus.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [
+                    "prometheus",
+                    f"--config.file={folder / 'prometheus.yml'}",
+                    f"--storage.tsdb.path={folder / 'tsdb'}",
+                    f"--web.listen-address=127.0.0.1:{port}",
+                ],
+                stdout=log,
+                stderr=log,
+            )
+        wait_for(lambda: self.is_up() == 1, f"the first scrape, see {folder}")
+
+    def is_up(self) -> float | None:
+        """What it says of its target: 1 up, 0 down, None nothing yet."""
+        query = urlencode({"query": 'up{job="fleet"}'})
+        try:
+            url = f"{self.url}/api/v1/query?{query}"
+            with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - our own address
+                result = json.load(answer)["data"]["result"]
+        except (URLError, ConnectionError):
+            return None
+        return float(result[0]["value"][1]) if result else None
+
+    def freeze(self) -> None:
+        """Let it stand still: connections open, and nothing is answered."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.wait()
