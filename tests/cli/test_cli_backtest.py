@@ -58,7 +58,9 @@ def test_others_stand_beside_it_and_loads_below_one_another(folder: Path, run: R
         "--interval",
         "30m",
         "--compare",
-        "reactive,predictive,steps",
+        "reactive,predictive",
+        "--compare",
+        "steps",
     ]
     code, stdout, stderr = tried(run, *words)
     assert (code, stderr) == (0, "")

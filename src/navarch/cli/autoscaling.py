@@ -57,9 +57,10 @@ def autoscale() -> None:
 )
 @click.option(
     "--compare",
-    default="",
+    multiple=True,
     metavar="NAME,…",
-    help="Others beside it: reactive, queue or predictive with their defaults, or those of pools.",
+    help="Others beside it: reactive, queue or predictive with their defaults, or those of pools; "
+    "may be repeated.",
 )
 @click.option("--html", type=FILE, help="Write a page with charts, of the first load.")
 @output_option
@@ -75,7 +76,7 @@ def backtest(  # noqa: PLR0913 - click hands over one argument an option
     jobs_per_node: float | None,
     boot: timedelta,
     interval: timedelta | None,
-    compare: str,
+    compare: tuple[str, ...],
     html: Path | None,
 ) -> None:
     """Replay a load through a pool's autoscaler: what it costs, and how often it is late."""
@@ -85,7 +86,7 @@ def backtest(  # noqa: PLR0913 - click hands over one argument an option
 
     config = loading.load(file)
     limits = _conditions(config, pool, boot, interval, jobs_per_node)
-    others = [name for name in compare.split(",") if name]
+    others = [name for names in compare for name in names.split(",") if name]
     rivals = _rivals(config, pool, others, limits)
     results = {name: _replayed(load, rivals, limits) for name, load in _loads(trace, seeds, unit)}
     if html is not None:

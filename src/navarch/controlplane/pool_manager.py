@@ -163,6 +163,8 @@ class PoolManager:
         now = self._clock.now()
         by = scaled.autoscaler.name
         self.traces.append(Trace(now, name, by, state, recommendation, now - began_at, faults))
+        if faults:
+            log.warning("pool %s, scaled by %s: %s", name, by, faults)
         target, reason = recommendation.target_nodes, recommendation.reason
         await self._runtime().ask(Recommended(name, target, reason, by, recommendation.held))
         return recommendation
