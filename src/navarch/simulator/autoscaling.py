@@ -125,11 +125,13 @@ class Scaler:
     def may_lower(self, word: Recommended, wanted: int) -> bool:
         """Whether a proposal stood on readings that allow a lower target.
 
-        What a schedule allows at most is a wish, and needs no reading.
+        Somebody must have read a fresh number, and nobody may hold for want of one. Not everybody
+        needs a reading: one that counts sick nodes looks at none, and wants more. What a schedule
+        allows at most is a wish, and needs no reading either.
         """
         metrics = next(metrics for said, metrics in self._words if said is word)
-        needed = _needed(self.plan.autoscaler)
-        if all(metrics.quality(name) is Quality.OK for name in needed):
+        fresh = [metrics.quality(name) is Quality.OK for name in _needed(self.plan.autoscaler)]
+        if all(fresh) or (any(fresh) and " holds " not in word.reason):
             return True
         return wanted in _ceilings(self.plan.autoscaler)
 
@@ -181,7 +183,7 @@ def _ceilings(autoscaler: object) -> frozenset[int]:
 
 
 def _needed(autoscaler: object) -> frozenset[str]:
-    """The readings without which an autoscaler may lower nothing."""
+    """The readings of which an autoscaler needs one to lower anything."""
     match autoscaler:
         case QueueBasedAutoscaler():
             return frozenset({QUEUE_DEPTH})

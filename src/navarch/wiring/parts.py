@@ -98,6 +98,10 @@ def fleet_secret(data: Path) -> bytes:
     path = data / "node-tokens.key"
     try:
         data.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = "it is a file" if data.is_file() else error.strerror
+        raise ConfigError(f"cannot be the data folder: {reason}", file=str(data)) from error
+    try:
         if not path.exists():
             _make_secret(path)
         text = path.read_text(encoding="ascii").strip()
