@@ -272,9 +272,9 @@ def test_a_launch_that_comes_back_late_does_not_revive_an_ending_machine() -> No
     assert instance.because == "too many"
 
 
-def test_the_end_of_a_machine_without_a_ref_has_to_be_looked_up() -> None:
+def test_the_end_of_a_machine_whose_launch_is_under_way_waits_for_its_outcome() -> None:
     fleet = a_fleet(0, requested(1), ending(1, at(minutes=1)))
-    assert fleet.instances[name(1)].uncertain_since == at(minutes=1)
+    assert fleet.instances[name(1)].uncertain_since is None
 
 
 def test_the_end_of_a_machine_with_a_ref_is_no_riddle() -> None:

@@ -121,8 +121,13 @@ def test_a_launch_under_way_is_not_looked_up() -> None:
 
 @pytest.mark.parametrize("seconds,expected", [(89, []), (90, ["instance_terminated"])])
 def test_an_ending_machine_that_never_existed_has_ended(seconds: int, expected: list[str]) -> None:
-    fleet = a_fleet(0, requested(1), ending(1, at(minutes=1)))
+    fleet = a_fleet(0, requested(1), ending(1, at()), uncertain(1, at(minutes=1)))
     assert kinds(taught(fleet, a_list(at(seconds=seconds), lag=LAG))) == expected
+
+
+def test_an_ending_machine_whose_launch_may_be_under_way_is_waited_for() -> None:
+    fleet = a_fleet(0, requested(1), ending(1, at(minutes=1)))
+    assert taught(fleet, a_list(at(hours=1), lag=LAG)) == []
 
 
 def test_a_node_whose_launch_was_lost_vanishes_only_when_it_is_silent() -> None:

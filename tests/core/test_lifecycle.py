@@ -32,6 +32,21 @@ def overdue(fleet: Fleet, now: datetime) -> list[ev.TerminationRequested]:
     return list(lifecycle.overdue(fleet, now, SETTINGS))
 
 
+def test_an_end_whose_launch_never_had_an_outcome_is_looked_up() -> None:
+    fleet = a_fleet(0, requested(1), ending(1, at(minutes=1)))
+    late = at(minutes=1) + SETTINGS.provisioning_timeout
+    assert list(lifecycle.unanswered(fleet, late, SETTINGS)) == []
+    (fact,) = lifecycle.unanswered(fleet, late + timedelta(seconds=1), SETTINGS)
+    assert fact.instance_id == name(1)
+    fold_all(fact, fleet=fleet)
+    assert list(lifecycle.unanswered(fleet, late + timedelta(hours=1), SETTINGS)) == []
+
+
+def test_an_end_whose_machine_is_known_needs_no_look() -> None:
+    fleet = a_fleet(1, ending(1, at(minutes=1)))
+    assert list(lifecycle.unanswered(fleet, at(hours=5), SETTINGS)) == []
+
+
 def forgotten(fleet: Fleet, now: datetime) -> list[ev.RecordsForgotten]:
     return list(lifecycle.forgotten(fleet, now, SETTINGS))
 

@@ -90,7 +90,11 @@ def test_late_answers_teach_nothing(message: msg.Message) -> None:
 def test_a_launch_that_worked_after_its_end_was_requested_gives_the_ref_to_end_it_by() -> None:
     fleet = a_fleet(0, requested(1), ending(1, at()))
     assert kinds(taught(fleet, answer(1))) == ["instance_launched"]
-    assert taught(a_fleet(0, requested(1), ending(1, at())), REFUSED) == ()
+
+
+def test_a_launch_that_was_refused_after_its_end_was_requested_has_ended() -> None:
+    fleet = a_fleet(0, requested(1), ending(1, at()))
+    assert kinds(taught(fleet, REFUSED)) == ["instance_terminated"]
 
 
 def test_a_node_that_speaks_was_launched_whatever_the_provider_says() -> None:

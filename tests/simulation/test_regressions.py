@@ -203,7 +203,7 @@ RELAPSES: dict[Relapse, tuple[int, tuple[int, ...], str]] = {
     time_passes_while_we_are_away: (15, (), "unsafe"),
     the_budget_is_free_once_the_end_has_begun: (93, (), "unsafe"),
     a_snapshot_is_sorted: (0, (34, 37), "lost"),
-    a_wish_that_is_not_met_is_taken_back: (233, (), "unsafe"),
+    a_wish_that_is_not_met_is_taken_back: (237, (), "unsafe"),
     an_older_drain_empties_a_node: (258, (), "unsafe"),
     calling_back_uncordons: (21, (), "lost"),
     an_older_success_forgives: (4, (), "lost"),

@@ -32,6 +32,7 @@ STAGES: tuple[Stage, ...] = (
     lambda fleet, seen, now, how: liveness.lost(fleet, seen, now, how.settings),
     lambda fleet, _seen, now, how: health.judge(fleet, now, how.policy, how.settings),
     lambda fleet, _seen, now, how: lifecycle.overdue(fleet, now, how.settings),
+    lambda fleet, _seen, now, how: lifecycle.unanswered(fleet, now, how.settings),
     lambda fleet, _seen, now, _how: lifecycle.retired(fleet, now),
     lambda fleet, _seen, now, _how: lifecycle.settled_commands(fleet, now),
     lambda fleet, seen, now, how: inventory.condemned_orphans(fleet, seen, now, how.settings),

@@ -219,15 +219,11 @@ def _terminating(fleet: Fleet, before: Instance, event: ev.TerminationRequested)
     node = fleet.nodes.get(before.id)
     if node is not None:
         fleet.put_node(replace(node, phase=Phase.TERMINATING, because=event.because))
-    uncertain_since = before.uncertain_since
-    if not before.ref and uncertain_since is None:
-        uncertain_since = event.at  # its launch may be under way: look it up before calling it gone
     return replace(
         before,
         state=InstanceState.TERMINATING,
         because=event.because,
         terminating_since=event.at,
-        uncertain_since=uncertain_since,
     )
 
 

@@ -331,7 +331,11 @@ def _launch_answered(
             ]
         case msg.LaunchRefused():
             because = f"{instance.provider}: {message.text}"
-            return [ev.LaunchFailed(now, instance.id, message.failure, because)] if waiting else ()
+            if waiting:
+                return [ev.LaunchFailed(now, instance.id, message.failure, because)]
+            if instance.state is InstanceState.TERMINATING:
+                return [ev.InstanceTerminated(now, instance.id, f"never launched: {because}")]
+            return ()
         case msg.LaunchLost():
             if instance.uncertain_since is not None:
                 return ()

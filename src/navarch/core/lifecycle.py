@@ -5,6 +5,7 @@ waiting for            at most                      then
 =====================  ===========================  ==========================================
 a launch's outcome     `provisioning_timeout`       its end is requested; it is looked up
 a registration         `registration_timeout`       its end is requested
+an outcome, to end     `provisioning_timeout`       it is looked up
 an end                 `termination_retry`          it is asked for again (`owed`), for ever
 a command's result     `command_timeout`            the command expires
 to be forgotten        `retain_terminated`          the record goes, its facts stay
@@ -48,6 +49,21 @@ def _overdue_because(
             return ""
     waited = now - max(since, resumed_at or since)
     return f"{text} within {limit}" if waited > limit else ""
+
+
+def unanswered(fleet: Fleet, now: datetime, settings: Settings) -> Iterator[ev.LaunchUncertain]:
+    """Look up machines that are to end, whose launch never had an outcome.
+
+    As long as the launch may be under way, its absence from a list says nothing.
+    """
+    for instance_id in fleet.ending:
+        instance = fleet.instances[instance_id]
+        if instance.ref or instance.uncertain_since is not None:
+            continue
+        since = instance.terminating_since or instance.requested_at
+        if now - since > settings.provisioning_timeout:
+            because = f"its launch had no outcome within {settings.provisioning_timeout}"
+            yield ev.LaunchUncertain(now, instance.id, f"{because}: looking it up")
 
 
 def settled_commands(fleet: Fleet, now: datetime) -> Iterator[ev.CommandFinished]:
