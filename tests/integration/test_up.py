@@ -37,7 +37,8 @@ def test_a_killed_agent_is_lost_and_then_replaced_under_a_new_id(start_up: Start
     def is_replaced() -> bool:
         nonlocal most
         most = max(most, fleet.machines())
-        return len(fleet.serving()) == 3 and victim not in fleet.serving()
+        serving = fleet.serving()  # one reading: between two of them it may be lost
+        return len(serving) == 3 and victim not in serving
 
     until(is_replaced, "a replacement is active")
     kinds = [fact["kind"] for fact in fleet.facts(subject=victim)]
@@ -139,7 +140,7 @@ def test_an_operator_ends_a_node_and_the_pool_buys_another(start_up: Start) -> N
 
     assert fleet.run("terminate", first, "--reason", "moved").returncode == 0
 
-    until(lambda: len(fleet.serving()) == 1 and first not in fleet.serving(), "another one")
+    until(lambda: len(fleet.serving().keys() - {first}) == 1, "another one")
     until(lambda: first not in fleet.agents(), "the process of the first has ended")
     told = fleet.run("explain", "instance", first).stdout
     assert "terminate by an operator: moved" in told
