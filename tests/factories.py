@@ -7,16 +7,19 @@ Functions in the past tense return facts about machine n; `a_fleet` folds them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import ClassVar
 
 from msgspec.structs import replace
 
 from navarch.core import fold, inventory
+from navarch.core.judging import Counts, Match, Verdict, verdict_of
 from navarch.core.model import events as ev
 from navarch.core.model import ids
 from navarch.core.model import messages as msg
 from navarch.core.model.command import CommandState, CommandType
+from navarch.core.model.finding import Finding, Remedy
 from navarch.core.model.fleet import Fleet, Snapshot
 from navarch.core.model.gpu import GPU, GPUSample, NodeSample
 from navarch.core.model.instance import Instance, InstanceState
@@ -86,6 +89,22 @@ def xid(code: int, *, gpu_index: int = 0, **changes: object) -> HealthEvent:
     return replace(event, **changes)
 
 
+def thermal(*, gpu_index: int = 0, **changes: object) -> HealthEvent:
+    """Return what an agent says about a GPU that is too hot: a condition."""
+    return replace(HealthEvent("thermal", gpu_index, metrics={"temperature": 97}), **changes)
+
+
+def a_finding(
+    remedy: Remedy = Remedy.REPLACE, when: datetime = START, code: int = 79, **changes: object
+) -> Finding:
+    """Return the finding that an XID has made a GPU unfit, and what would put it right."""
+    event = xid(code)
+    finding = Finding(
+        f"xid-{code}", Health.UNHEALTHY, remedy, when, when, event, number=1, lasting=True
+    )
+    return replace(finding, **changes)
+
+
 def a_sample(utilization_percent: float) -> NodeSample:
     """Return a reading of a node with one GPU that is so busy."""
     return NodeSample(gpus=(GPUSample(0, utilization_percent=utilization_percent),))
@@ -94,6 +113,85 @@ def a_sample(utilization_percent: float) -> NodeSample:
 def check(status: Health = Health.HEALTHY, **changes: object) -> CheckResult:
     """Return the result of the check ``nvml``."""
     return replace(CheckResult("nvml", status), **changes)
+
+
+# --- a policy --------------------------------------------------------------------------------
+
+
+class ByXid:
+    """A policy that knows some XIDs by their number, and heat; of others it makes no death.
+
+    ====  =========  ===========  =======  =======================================
+    xid   status     remedy       lasting
+    ====  =========  ===========  =======  =======================================
+    13    healthy    restart_app  no       the application's own
+    48    degraded   observe      no
+    63    degraded   observe      yes
+    79    unhealthy  replace      yes
+    95    unhealthy  reset_gpu    yes
+    119   unhealthy  reboot       yes
+    110   unhealthy  inspect      yes
+    154   by its metric ``action``: none settles all, others are unhealthy and settle too
+    ====  =========  ===========  =======  =======================================
+
+    Heat is unhealthy, needs another machine, and ends with clean reports.
+    """
+
+    KNOWN: ClassVar[dict[str, tuple[Health, Remedy, bool]]] = {
+        "13": (Health.HEALTHY, Remedy.RESTART_APP, False),
+        "31": (Health.HEALTHY, Remedy.RESTART_APP, False),
+        "48": (Health.DEGRADED, Remedy.OBSERVE, False),
+        "63": (Health.DEGRADED, Remedy.OBSERVE, True),
+        "79": (Health.UNHEALTHY, Remedy.REPLACE, True),
+        "95": (Health.UNHEALTHY, Remedy.RESET_GPU, True),
+        "119": (Health.UNHEALTHY, Remedy.REBOOT, True),
+        "110": (Health.UNHEALTHY, Remedy.INSPECT, True),
+    }
+
+    def __init__(self, name: str = "by xid", **lenient: Health) -> None:
+        """Give other verdicts where ``xid79=Health.HEALTHY`` says so; then the digest differs."""
+        self.name = name
+        self.digest = " ".join([name, *(f"{each}:{lenient[each]}" for each in sorted(lenient))])
+        self._lenient = lenient
+
+    def evaluate(self, events: Sequence[HealthEvent], counts: Counts | None = None) -> Verdict:
+        """Let the worst event speak; counts are not asked for."""
+        return verdict_of([self._match(event) for event in events])
+
+    def _match(self, event: HealthEvent) -> Match:
+        code = str(event.metrics.get("xid_code", ""))
+        if event.event_type == "thermal":
+            status, remedy, lasting = Health.UNHEALTHY, Remedy.REPLACE, False
+        elif code == "154":
+            return self._recovery(event)
+        else:
+            unknown = (Health.DEGRADED, Remedy.OBSERVE, False)
+            status, remedy, lasting = self.KNOWN.get(code, unknown)
+        status = self._lenient.get(f"{event.event_type}{code}", status)
+        return Match(
+            event,
+            f"{event.event_type}-{code}".rstrip("-"),
+            status,
+            remedy,
+            lasting=lasting and status is not Health.HEALTHY,
+        )
+
+    def _recovery(self, event: HealthEvent) -> Match:
+        action = str(event.metrics.get("action", "none"))
+        if action == "none":
+            return Match(event, "xid-154-none", Health.HEALTHY, Remedy.NONE, settles=True)
+        remedy = Remedy(action)
+        rule = f"xid-154-{action}"
+        return Match(event, rule, Health.UNHEALTHY, remedy, lasting=True, settles=True)
+
+
+BY_XID = ByXid()
+
+
+def recovery(action: str = "none", *, gpu_index: int = 0, **changes: object) -> HealthEvent:
+    """Return the driver's word on what a GPU needs: XID 154 with a remedy, or ``none``."""
+    event = xid(154, gpu_index=gpu_index)
+    return replace(event, metrics={"xid_code": "154", "action": action}, **changes)
 
 
 # --- facts about machine n -------------------------------------------------------------------
@@ -154,9 +252,30 @@ def lost(n: int, when: datetime) -> ev.NodeLost:
     return ev.NodeLost(when, name(n), "silent for 91 s")
 
 
-def condemned(n: int, when: datetime) -> ev.InstanceCondemned:
+def sick(n: int, when: datetime, *findings: Finding, reports: int = 2) -> ev.HealthJudged:
+    """Return that node n is unhealthy by these findings, confirmed by so many reports."""
+    found = findings or (a_finding(when=when),)
+    return ev.HealthJudged(
+        when, name(n), Health.UNHEALTHY, "it is sick", found, 0, reports, BY_XID.digest
+    )
+
+
+def well(n: int, when: datetime) -> ev.HealthJudged:
+    """Return that node n is healthy again."""
+    return ev.HealthJudged(
+        when, name(n), Health.HEALTHY, "it is well", clean_reports=3, policy=BY_XID.digest
+    )
+
+
+def condemned(n: int, when: datetime, cause: str = "") -> ev.InstanceCondemned:
     """Return that machine n is to be replaced."""
-    return ev.InstanceCondemned(when, name(n), "silent for 91 s")
+    because = "it is sick" if cause == "sickness" else "silent for 91 s"
+    return ev.InstanceCondemned(when, name(n), because, cause)
+
+
+def mending(n: int, when: datetime, rung: Remedy = Remedy.REBOOT) -> ev.RepairStarted:
+    """Return that node n is drained to be repaired where it is."""
+    return ev.RepairStarted(when, name(n), rung, "it is sick")
 
 
 def ending(n: int, when: datetime) -> ev.TerminationRequested:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from navarch.controlplane.pool_manager import PoolManager
     from navarch.core.model.offer import Offer
     from navarch.core.model.pool import Disruption, PoolSpec
+    from navarch.core.model.report import CheckResult, Health, HealthEvent
     from navarch.core.scaling.base import (
         Autoscaler,
         PoolMetrics,
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     from navarch.metrics.merged import MergedMetricsSource
     from navarch.metrics.prometheus import PrometheusMetricsSource
     from navarch.metrics.slurm import SlurmMetricsSource
+    from navarch.notifiers.base import Notifier
+    from navarch.policy import HealthPolicy, Verdict
     from navarch.providers.base import (
         Instance,
         InstanceStatus,
@@ -62,12 +65,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Autoscaler",
+    "CheckResult",
     "Clock",
     "CompositeAutoscaler",
     "ConfigError",
     "ControlPlane",
     "Disruption",
     "FakeClock",
+    "Health",
+    "HealthEvent",
+    "HealthPolicy",
     "History",
     "Instance",
     "InstanceManager",
@@ -83,6 +90,7 @@ __all__ = [
     "MetricsSource",
     "NavarchError",
     "NodeHealthObserver",
+    "Notifier",
     "Offer",
     "PartialScaleUp",
     "PluginError",
@@ -113,6 +121,7 @@ __all__ = [
     "Settings",
     "SlurmMetricsSource",
     "StoreMetricsSource",
+    "Verdict",
     "WireError",
     "__version__",
 ]
@@ -140,6 +149,11 @@ _HOMES = {
     ),
     "navarch.controlplane.pool_manager": ("PoolManager",),
     "navarch.core.model.offer": ("Offer",),
+    "navarch.core.model.report": (
+        "CheckResult",
+        "Health",
+        "HealthEvent",
+    ),
     "navarch.core.model.pool": (
         "Disruption",
         "PoolSpec",
@@ -179,6 +193,11 @@ _HOMES = {
     "navarch.metrics.merged": ("MergedMetricsSource",),
     "navarch.metrics.prometheus": ("PrometheusMetricsSource",),
     "navarch.metrics.slurm": ("SlurmMetricsSource",),
+    "navarch.notifiers.base": ("Notifier",),
+    "navarch.policy": (
+        "HealthPolicy",
+        "Verdict",
+    ),
     "navarch.providers.base": (
         "Instance",
         "InstanceStatus",

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from navarch.agent.sensors.base import WATCH_SYSTEMS
 from navarch.agent.sensors.injected import (
+    EVENT_KINDS,
     EVENTS_MAX,
     FILE_BYTES_MAX,
     Clear,
     Fault,
+    Happening,
     InjectedSensor,
     Silence,
     Temperature,
@@ -35,7 +38,7 @@ def result(sensor: InjectedSensor, name: str) -> CheckResult:
 
 def test_without_faults_all_is_well(tmp_path: Path) -> None:
     sensor = a_sensor(tmp_path)
-    assert [result.status for result in sensor.check()] == [Health.HEALTHY] * 3
+    assert [result.status for result in sensor.check()] == [Health.HEALTHY] * 2
     assert sensor.events() == ()
     assert sensor.silent_until() is None
     assert max(gpu.temperature_celsius for gpu in sensor.sample().gpus) < 70
@@ -47,7 +50,7 @@ def test_readings_depend_on_node_and_time_only(tmp_path: Path) -> None:
     assert later.sample() != a_sensor(tmp_path).sample()
 
 
-def test_an_xid_is_one_event_and_a_bad_check_until_cleared(tmp_path: Path) -> None:
+def test_an_xid_is_one_event_and_is_not_judged_here(tmp_path: Path) -> None:
     sensor = a_sensor(tmp_path)
     inject(tmp_path, Xid(79, gpu=3, message="GPU has fallen off the bus"), now=NOW)
     assert sensor.events() == (
@@ -58,13 +61,17 @@ def test_an_xid_is_one_event_and_a_bad_check_until_cleared(tmp_path: Path) -> No
             system="DCGM_HEALTH_WATCH_DRIVER",
             metrics={"xid_code": "79"},
             message="injected: GPU has fallen off the bus",
-            at=NOW,
+            timestamp=NOW,
         ),
     )
     assert sensor.events() == ()
-    assert result(sensor, "xid").status is Health.DEGRADED
+    xid = result(sensor, "xid")
+    assert (xid.status, xid.message) == (
+        Health.HEALTHY,
+        "injected: 1 XID injected, the newest 79 on GPU 3; judged by the control plane's policy",
+    )
     inject(tmp_path, Clear(), now=NOW)
-    assert result(sensor, "xid").status is Health.HEALTHY
+    assert result(sensor, "xid").message == "injected: no XID was injected"
 
 
 def test_the_same_xid_injected_twice_is_two_events(tmp_path: Path) -> None:
@@ -143,6 +150,11 @@ def test_faults_outlive_the_agent(tmp_path: Path) -> None:
         ),
         (
             b"""{"sensors": "injected", "events": [
+                {"serial": 1, "kind": "xid", "gpu": 0, "at": "2026-01-31T12:00:00Z"}]}""",
+            "have a value",
+        ),
+        (
+            b"""{"sensors": "injected", "events": [
                 {"serial": 1, "kind": "xid", "gpu": 0, "value": 79, "at": "2026-01-31T12:00:00Z"},
                 {"serial": 2, "kind": "xid", "gpu": 99, "value": 7, "at": "2026-01-31T12:00:00Z"}]}
             """,
@@ -185,6 +197,11 @@ def test_real_sensors_refuse_faults(tmp_path: Path) -> None:
         (Xid(79_000), "impossible"),
         (Temperature(500), "impossible"),
         (Utilization(101), "impossible"),
+        (Happening("xid"), "'xid' cannot be injected, expected one of driver_error, "),
+        (Happening("nonsense"), "'nonsense' cannot be injected"),
+        (Happening("power", gpu=8), "there is no GPU 8"),
+        (Happening("power", metrics={"No Name": 1}), "impossible"),
+        (Happening("power", metrics={f"m{n}": n for n in range(17)}), "impossible"),
     ],
 )
 def test_an_impossible_fault_is_refused_and_changes_nothing(
@@ -205,6 +222,33 @@ def test_faults_are_bounded(tmp_path: Path) -> None:
         inject(tmp_path, Temperature(99), now=NOW)
     assert len(sensor.events()) == EVENTS_MAX // 64 * 64
     inject(tmp_path, Clear(), now=NOW)
+
+
+def test_an_event_of_another_type_happens_once_and_is_not_judged(tmp_path: Path) -> None:
+    sensor = a_sensor(tmp_path)
+    inject(tmp_path, Happening("ecc_dbe", 2, {"ecc_dbe_count": 4}), now=NOW)
+    assert sensor.events() == (
+        HealthEvent(
+            "ecc_dbe",
+            gpu_index=2,
+            gpu_uuid=sensor.gpus()[2].uuid,
+            system="DCGM_HEALTH_WATCH_MEM",
+            metrics={"ecc_dbe_count": 4},
+            message="injected: ecc_dbe ecc_dbe_count=4",
+            timestamp=NOW,
+        ),
+    )
+    assert sensor.events() == ()
+    assert {each.status for each in sensor.check()} == {Health.HEALTHY}
+
+
+@pytest.mark.parametrize("kind", EVENT_KINDS)
+def test_every_type_of_event_can_be_injected(tmp_path: Path, kind: str) -> None:
+    sensor = a_sensor(tmp_path)
+    inject(tmp_path, Happening(kind, metrics={"words": "a b", "rate": 0.5}), now=NOW)
+    (event,) = sensor.events()
+    assert (event.event_type, event.gpu_index, event.gpu_uuid) == (kind, -1, "")
+    assert event.system in WATCH_SYSTEMS | {""}
 
 
 @pytest.mark.parametrize("count", [-1, 65])

@@ -144,6 +144,7 @@ def fleet(server: ConnectServer) -> ConnectServer:
         "PausePool": {"pool": {**pool(), "paused": True, "because": "paused: maintenance"}},
         "IssueCommand": {"commandId": "cmd-k3f9-000012", "issuedAt": "2026-01-31T12:00:00Z"},
         "ListEvents": {"events": facts()[::-1], "lastSeq": "9"},
+        "ClearHealth": {"node": {**sick_node(), "healthStatus": "HEALTH_STATUS_UNKNOWN"}},
         "Explain": {"lines": ["n1 is LOST", "  because it is silent\u001b[0m since 12:00:00"]},
     }
     for method, answer in answers.items():
@@ -167,6 +168,8 @@ SHOWN = {
     "events-wide": ["events", "-o", "wide"],
     "explain": ["explain", "node", "n1"],
     "cordon": ["cordon", "n1"],
+    "clear": ["clear", "training-k3f9-0002", "--reason", "the riser was reseated"],
+    "reset": ["reset", "n1", "--gpu", "3"],
 }
 
 
@@ -178,6 +181,12 @@ def test_people_see_what_the_golden_files_say(case: str, fleet: ConnectServer, r
     stdout = re.sub(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\dZ", "YYYY-MM-DD hh:mm:ssZ", stdout)
     assert stdout == golden(stdout, f"cli/{case}.txt")
     assert "\x1b" not in stdout
+
+
+def asked(kind: str, **parameters: str) -> tuple[str, Json]:
+    """Say how a command to an agent is asked for."""
+    request = {"nodeId": "n1", "commandType": f"NODE_COMMAND_TYPE_{kind.upper()}", "reason": ""}
+    return "IssueCommand", {**request, "parameters": parameters}
 
 
 ASKED: dict[str, tuple[list[str], str, Json]] = {
@@ -214,6 +223,15 @@ ASKED: dict[str, tuple[list[str], str, Json]] = {
         "Explain",
         {"kind": "SUBJECT_KIND_POOL", "id": "t"},
     ),
+    "clear": (
+        ["clear", "n1", "--reason", "reseated"],
+        "ClearHealth",
+        {"nodeId": "n1", "reason": "reseated"},
+    ),
+    "reset": (["reset", "n1", "--gpu", "all"], *asked("gpu_reset", gpu="all")),
+    "reboot": (["reboot", "n1"], *asked("reboot")),
+    "diagnose": (["diagnose", "n1"], *asked("run_diagnostic")),
+    "diagnose-level": (["diagnose", "n1", "--level", "3"], *asked("run_diagnostic", level="3")),
     **{
         name: (
             [name, "n1", "--reason", "why"],
@@ -234,10 +252,10 @@ def test_the_server_is_asked_for_what_was_meant(case: str, fleet: ConnectServer,
     arguments, method, request = ASKED[case]
     code, _, stderr = run(*arguments)
     assert (code, stderr) == (0, "")
-    (asked_method, asked) = fleet.requests[0]
+    (asked_method, sent) = fleet.requests[0]
     paging = {"pageSize", "pageToken"}
     assert asked_method == method
-    assert {key: asked[key] for key in asked if key not in paging} == request
+    assert {key: sent[key] for key in sent if key not in paging} == request
 
 
 @pytest.mark.parametrize(
@@ -251,6 +269,8 @@ def test_the_server_is_asked_for_what_was_meant(case: str, fleet: ConnectServer,
         (["pool", "get", "t"], "GetPool"),
         (["pool", "resume", "t"], "PausePool"),
         (["drain", "n1"], "IssueCommand"),
+        (["reboot", "n1"], "IssueCommand"),
+        (["clear", "n1"], "ClearHealth"),
         (["explain", "node", "n1"], "Explain"),
     ],
 )

@@ -49,6 +49,17 @@ def test_an_xid_reaches_the_sensor(labels: dict[str, str], run: Run, tmp_path: P
             injected.Utilization(percent=80),
             {"kind": "Utilization", "percent": 80.0},
         ),
+        (
+            ["--event", "ecc_dbe", "--metric", "ecc_dbe_count=4", "--gpu", "2"],
+            injected.Happening("ecc_dbe", gpu=2, metrics={"ecc_dbe_count": 4}),
+            {
+                "kind": "Happening",
+                "event": "ecc_dbe",
+                "gpu": 2,
+                "metrics": {"ecc_dbe_count": 4},
+                "message": "",
+            },
+        ),
         (["--clear"], injected.Clear(), {"kind": "Clear"}),
     ],
 )
@@ -74,6 +85,33 @@ def test_each_fault_is_written_as_the_sensor_itself_would(
         for event in content["events"]:
             event.pop("at")
     assert written == expected
+
+
+def test_what_looks_like_a_number_is_one(labels: dict[str, str], run: Run, tmp_path: Path) -> None:
+    gpus = sensor(tmp_path)
+    words = ["a=1", "b=0.5", "c=0x10", "d=nan", "e=two words"]
+    metrics = [part for word in words for part in ("--metric", word)]
+    outcome = run("inject", "n1", "--event", "pcie", *metrics)
+    told = "event pcie, gpu -1, a 1, b 0.5, c 0x10, d nan, e two words"
+    assert outcome == (0, f"n1: injected happening: {told}\n", "")
+    (event,) = gpus.events()
+    assert event.metrics == {"a": 1, "b": 0.5, "c": "0x10", "d": "nan", "e": "two words"}
+
+
+@pytest.mark.parametrize(
+    "arguments, problem",
+    [
+        (["--event", "nonsense"], "'nonsense' cannot be injected, expected one of driver_error"),
+        (["--xid", "79", "--metric", "a=1"], "--metric goes with --event only"),
+    ],
+)
+def test_an_event_that_makes_no_sense_is_refused(
+    labels: dict[str, str], run: Run, tmp_path: Path, arguments: list[str], problem: str
+) -> None:
+    sensor(tmp_path)
+    outcome = run("inject", "n1", *arguments)
+    assert outcome.code != 0
+    assert problem in outcome.stderr
 
 
 def test_silence_lasts_as_long_as_was_said(

@@ -111,7 +111,12 @@ def test_without_options_the_server_is_the_local_one(
         (["events", "--limit", "5000"], "at most 1000, or say --since to read more"),
         (["inject", "n1"], "say exactly one of --xid"),
         (["inject", "n1", "--xid", "79", "--clear"], "say exactly one of --xid"),
-        (["inject", "n1", "--gpu", "1", "--clear"], "--gpu goes with --xid and --temperature"),
+        (["inject", "n1", "--gpu", "1", "--clear"], "--gpu goes with --xid"),
+        (["reset", "n1"], "Missing option '--gpu'"),
+        (["reset", "n1", "--gpu", "64"], "'64' is no GPU: expected an index from 0 to 63, or all"),
+        (["diagnose", "n1", "--level", "5"], "5 is not in the range 1<=x<=4"),
+        (["policy", "explain", "gpu"], "'gpu' is not a valid integer range"),
+        (["policy", "test", "policy.yaml"], "Missing argument 'CASES'"),
         (["server"], "Missing option '--config'"),
         (["up", "--nodes", "-1"], "-1 is not in the range 0<=x<=1000"),
         (["up", "--port", "65536"], "65536 is not in the range 0<=x<=65535"),
@@ -194,7 +199,11 @@ def test_a_configuration_is_checked_and_explained(
     monkeypatch.setenv("TRAINING_MIN", "2")
     monkeypatch.chdir(GOLDEN / "config")
     checked = run("config", "check", "whole.yaml")
-    assert checked == (0, "whole.yaml: no mistakes; 3 pools, 2 providers\n", "")
+    warning = (
+        "navarch: warning: whole.yaml:69: pools.batch.health.dry_run: repair only says what it"
+        " would do: sick and lost nodes stay as they are\n"
+    )
+    assert checked == (0, "whole.yaml: no mistakes; 3 pools, 2 providers\n", warning)
     explained = run("config", "explain", "whole.yaml")
     assert explained == (0, golden(explained.stdout, "cli/config-explain.txt"), "")
     values = json.loads(run("config", "explain", "whole.yaml", "-o", "json").stdout)["values"]

@@ -32,9 +32,22 @@ from navarch.config.metrics import (
     SlurmMetrics,
     StoreMetrics,
 )
-from navarch.config.schema import Config, FakeProvider, ProcessProvider, Server, Token
+from navarch.config.notifier import (
+    CustomNotifier,
+    Kubernetes,
+    KubernetesNotifier,
+    NoopNotifier,
+    Notifier,
+    Plugin,
+    Slurm,
+    SlurmNotifier,
+    Webhook,
+    WebhookNotifier,
+)
+from navarch.config.schema import Config, FakeProvider, ProcessProvider, Server, Tls, Token
 from navarch.config.shapes import Leaf
 from navarch.config.values import Address, Store
+from navarch.core.model.finding import Remedy
 from navarch.core.model.pool import Disruption, PoolSpec, Source
 from navarch.core.settings import Settings
 from navarch.errors import ConfigError
@@ -65,14 +78,37 @@ def test_the_server_is_read_with_absolute_paths() -> None:
         Token(name="grafana", role="viewer", token_file=folder / "secrets/grafana"),
     )
     assert whole().store == Store(path=folder / "journal.db")
-    assert server.settings() == Settings(
-        heartbeat_interval=timedelta(seconds=10), health_check_interval=timedelta(minutes=5)
+    assert server.auth.tls == Tls(
+        cert_file=folder / "tls/server.pem",
+        key_file=folder / "tls/server.key",
+        client_ca_file=folder / "tls/ca.pem",
+    )
+    assert server.health_policy == folder / "policies/strict.yaml"
+
+
+def test_repair_and_drains_are_said_in_the_words_of_the_core() -> None:
+    assert whole().server.settings() == Settings(
+        heartbeat_interval=timedelta(seconds=10),
+        health_check_interval=timedelta(minutes=5),
+        probation=timedelta(minutes=5),
+        probation_max=timedelta(minutes=30),
+        reset_timeout=timedelta(minutes=2),
+        reboot_timeout=timedelta(minutes=15),
+        relapse_window=timedelta(hours=12),
+        attempts_max=2,
+        clean_reports_to_heal=4,
+        workload_manager=True,
+        drain_timeout=timedelta(minutes=30),
+        drain_overrun="wait",
+        drain_poll=timedelta(seconds=15),
     )
 
 
 def test_providers_are_told_apart_by_type() -> None:
     assert whole().providers == {
-        "here": ProcessProvider(gpu_count=4, gpu_type="NVIDIA A100 80GB"),
+        "here": ProcessProvider(
+            gpu_count=4, gpu_type="NVIDIA A100 80GB", allow=("gpu_reset", "reboot")
+        ),
         "fake": FakeProvider(stock={"h100-8x": 3}),
     }
 
@@ -90,13 +126,20 @@ def test_pools_are_said_in_the_words_of_the_core_with_the_defaults_applied() -> 
         ssh_key_names=("ops",),
         user_data="echo ready > /dev/console",
         auto_replace=True,
+        unhealthy_after=3,
+        ladder=(Remedy.REBOOT, Remedy.REPLACE),
+        replace_in_place=True,
         disruption=Disruption(
-            max_unavailable=2, max_unavailable_percent=12.5, max_replacements_per_hour=1
+            max_unavailable=2,
+            max_unavailable_percent=12.5,
+            max_unavailable_per_zone=1,
+            max_replacements_per_hour=1,
         ),
     )
     batch = whole().pools["batch"]
     assert batch.user_data == "cost $5 and $HOME, not 2"
-    assert batch.auto_replace is False
+    assert (batch.auto_replace, batch.dry_run, batch.unhealthy_after) == (False, True, 3)
+    assert batch.ladder == (Remedy.RESET_GPU, Remedy.REBOOT)
     assert batch.labels == {"owner": "platform", "tier": "spare"}
 
 
@@ -190,6 +233,82 @@ def test_metrics_are_read_in_order_with_absolute_paths() -> None:
     }
 
 
+def test_a_webhook_is_read_with_its_secrets_only_in_the_values() -> None:
+    folder = GOLDEN / "config"
+    found = load.examine(folder / "whole.yaml", ENVIRON)
+    assert found.config is not None
+    assert found.config.server.notifier == WebhookNotifier(
+        webhook=Webhook(
+            cordon_url="https://scheduler.example/cordon",
+            uncordon_url="https://scheduler.example/uncordon",
+            drain_url="https://scheduler.example/drain",
+            drain_status_url="https://scheduler.example/drained?of=navarch",
+            timeout=timedelta(seconds=20),
+            headers={"Authorization": "Bearer 2", "X-Team": "ml"},
+            secret_file=folder / "secrets/webhook",
+            ca_file=folder / "tls/ca.pem",
+            retries=3,
+        ),
+        drain_timeout=timedelta(minutes=30),
+        on_drain_timeout="wait",
+        poll_interval=timedelta(seconds=15),
+    )
+    shown = repr(found.config) + repr(found.readings)
+    assert "Authorization" in shown
+    assert [word for word in ("Bearer", "scheduler.example") if word in shown] == []
+
+
+NOTIFIERS: dict[str, Notifier] = {
+    "slurm": SlurmNotifier(
+        slurm=Slurm(
+            scontrol="/opt/slurm/bin/scontrol",
+            squeue="/opt/slurm/bin/squeue",
+            prefix=("ssh", "login", "--"),
+            prefix_is_shell=True,
+            timeout=timedelta(seconds=40),
+        )
+    ),
+    "kubernetes": KubernetesNotifier(
+        kubernetes=Kubernetes(
+            url="https://kubernetes.example",
+            credentials=Credentials(
+                token_file=GOLDEN / "config/notifiers/secrets/kubernetes",
+                ca_file=GOLDEN / "config/notifiers/tls/ca.pem",
+            ),
+            timeout=timedelta(seconds=10),
+        ),
+        on_drain_timeout="wait",
+    ),
+    "webhook": WebhookNotifier(
+        webhook=Webhook(drain_url="https://scheduler/drain", secret_env="SECRET")
+    ),
+    "custom": CustomNotifier(
+        custom=Plugin(use="tickets.notifier:Tickets", config={"queue": "ops", "key": "hunter2"}),
+        poll_interval=timedelta(minutes=1),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NOTIFIERS)
+def test_other_notifiers_are_read_from_the_block_of_their_type(name: str) -> None:
+    config = load.load(GOLDEN / "config" / "notifiers" / f"{name}.yaml", {})
+    assert config.server.notifier == NOTIFIERS[name]
+    assert config.server.settings().workload_manager
+    assert "hunter2" not in repr(config)
+
+
+def test_drains_wait_for_the_word_of_a_notifier_that_tells_nobody_too() -> None:
+    server = from_text("server: {notifier: {type: noop, drain_timeout: 1m}}").server
+    assert server.notifier == NoopNotifier(drain_timeout=timedelta(minutes=1))
+    assert server.settings() == Settings(workload_manager=True, drain_timeout=timedelta(minutes=1))
+
+
+@pytest.mark.parametrize("block", ["slurm", "kubernetes"])
+def test_the_block_of_a_notifier_may_be_absent_where_it_has_defaults(block: str) -> None:
+    server = from_text(f"server: {{notifier: {{type: {block}}}}}").server
+    assert server == from_text(f"server: {{notifier: {{type: {block}, {block}: {{}}}}}}").server
+
+
 def test_what_is_not_said_has_its_default() -> None:
     config = from_text("{}")
     assert config.server == Server(data=Path("/etc/.navarch"))
@@ -224,8 +343,10 @@ def test_a_bom_and_windows_lines_are_fine(tmp_path: Path) -> None:
     assert load.load(path, {}).server.heartbeat_interval == timedelta(seconds=5)
 
 
-def test_the_golden_file_uses_every_key_there_is() -> None:
-    written = (GOLDEN / "config" / "whole.yaml").read_text()
+def test_the_golden_files_use_every_key_there_is() -> None:
+    folder = GOLDEN / "config"
+    files = [folder / "whole.yaml", *sorted((folder / "notifiers").glob("*.yaml"))]
+    written = "".join(file.read_text() for file in files)
     keys = {key for block in blocks().values() for key in block.slots}
     assert [key for key in sorted(keys) if f"{key}:" not in written] == []
 

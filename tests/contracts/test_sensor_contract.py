@@ -27,7 +27,8 @@ def sensor(request: pytest.FixtureRequest, tmp_path: Path) -> Sensor:
 
 def test_gpus_are_numbered_from_zero_and_distinct(sensor: Sensor) -> None:
     gpus = sensor.gpus()
-    assert [gpu.index for gpu in gpus] == list(range(len(gpus)))
+    indexes = [gpu.index for gpu in gpus]
+    assert indexes == sorted(set(indexes))  # one that is lost leaves an honest gap
     assert len({gpu.uuid for gpu in gpus}) == len(gpus)
     assert sensor.gpus() == gpus
 
@@ -63,10 +64,10 @@ def test_events_are_given_once_with_the_words_and_times_of_the_wire(sensor: Sens
     for event in events:
         assert event.event_type in EVENT_TYPES
         assert event.system in WATCH_SYSTEMS | {""}
-        assert event.at is not None
-        assert event.at.utcoffset() == timedelta(0)
-        assert -1 <= event.gpu_index < len(sensor.gpus())
-        assert all(float(number) == float(number) for number in event.metrics.values())
+        assert event.timestamp is not None
+        assert event.timestamp.utcoffset() == timedelta(0)
+        assert event.gpu_index in {-1, *(gpu.index for gpu in sensor.gpus())}
+        assert all(str(number) != "nan" for number in event.metrics.values())
 
 
 def test_a_sensor_that_makes_things_up_says_so_everywhere(sensor: Sensor) -> None:

@@ -11,7 +11,7 @@ import pytest
 from navarch.controlplane.clock import FakeClock
 from navarch.controlplane.effects import Effects, Pace, machine_of
 from navarch.core.model import messages as msg
-from navarch.core.model.actions import Action, Launch, ListTypes, TakeInventory, Terminate
+from navarch.core.model.actions import Launch, ListTypes, Purchase, TakeInventory, Terminate
 from navarch.errors import NoCapacity, OutcomeUnknown, PluginError, ProviderError, Throttled
 from navarch.providers.base import Instance, Instances, InstanceType, Provider, ProvisionRequest
 from navarch.providers.fake import FakeProvider
@@ -28,7 +28,7 @@ class Bench:
         self.outcomes: list[msg.Message] = []
         self.effects = Effects({"fake": provider}, self.outcomes.append, self.clock)
 
-    def perform(self, *actions: Action) -> Sequence[msg.Message]:
+    def perform(self, *actions: Purchase) -> Sequence[msg.Message]:
         """Perform, wait until all have come to something, and return all outcomes."""
 
         async def story() -> None:
@@ -152,7 +152,7 @@ def test_a_price_list_says_what_is_sold() -> None:
         ListTypes("gone"),
     ],
 )
-def test_a_provider_that_is_not_configured_is_an_answer(action: Action) -> None:
+def test_a_provider_that_is_not_configured_is_an_answer(action: Purchase) -> None:
     [outcome] = Bench(FakeProvider()).perform(action)
     assert isinstance(
         outcome, msg.LaunchRefused | msg.TerminateAnswered | msg.InventoryFailed | msg.TypesListed

@@ -204,13 +204,18 @@ def test_a_node_that_serves_is_drained_first_and_the_facts_say_why() -> None:
         (requested(1),),
         (requested(1), launched(1)),
         (running(1), lost(1, at(minutes=2))),
-        (running(1), judged(1, Health.UNHEALTHY)),
     ],
 )
 def test_what_serves_nobody_is_ended_at_once(facts: tuple[ev.Fact, ...]) -> None:
     because = "1 nodes, 0 wanted: a test wants so many"
     fleet = a_fleet(0, *facts)
     assert surplus(fleet) == [ev.TerminationRequested(LATER, name(1), because)]
+
+
+def test_a_sick_node_that_speaks_is_drained_like_any_other() -> None:
+    """It may run jobs, whatever is wrong with one of its GPUs."""
+    facts = surplus(a_fleet(1, judged(1, Health.UNHEALTHY), target=0))
+    assert [ev.kind(fact) for fact in facts] == ["release_requested", "command_issued"]
 
 
 def test_every_command_of_a_look_has_its_own_id() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import groupby
 from pathlib import Path
 from typing import get_args
 
@@ -14,7 +15,10 @@ from navarch.core import fold
 from navarch.core.model import events as ev
 from navarch.core.model import fleet as fleets
 from navarch.core.model.fleet import Fleet
-from navarch.core.model.pool import PoolSpec, Source
+from navarch.core.model.ladder import Told
+from navarch.core.model.node import Intent, Phase
+from navarch.core.model.pool import Disruption, PoolSpec, Source
+from navarch.core.model.report import Health
 
 KINDS: dict[str, type[ev.Event]] = {
     type_.__struct_config__.tag: type_ for type_ in get_args(ev.Fact)
@@ -75,6 +79,8 @@ def test_every_field_of_a_configured_pool_has_a_sample_in_the_golden_journal(
     assert {name for spec in specs for name in spec} == set(PoolSpec.__struct_fields__)
     sources = [source for spec in specs for source in spec.get("sources", ())]
     assert {name for source in sources for name in source} == set(Source.__struct_fields__)
+    limits = [spec["disruption"] for spec in specs if "disruption" in spec]
+    assert {name for limit in limits for name in limit} == set(Disruption.__struct_fields__)
 
 
 def test_every_fact_of_the_golden_journal_moves_the_fleet(golden: list[bytes]) -> None:
@@ -85,10 +91,20 @@ def test_every_fact_of_the_golden_journal_moves_the_fleet(golden: list[bytes]) -
         assert fleets.encode(fleet) != before, line
 
 
-def test_the_golden_journal_tells_the_same_story_for_ever(golden: list[bytes]) -> None:
+BEFORE_HEALTH = 49
+"""How many lines the golden journal had before nodes were judged by policies and repaired."""
+
+
+def folded(lines: list[bytes]) -> Fleet:
+    """Return the fleet that these lines of a journal make."""
     fleet = Fleet()
-    for line in golden:
+    for line in lines:
         fold.apply(fleet, ev.decode(line))
+    return fleet
+
+
+def test_the_golden_journal_tells_the_same_story_for_ever(golden: list[bytes]) -> None:
+    fleet = folded(golden[:BEFORE_HEALTH])
     assert (fleet.tag, fleet.serial, fleet.command_serial) == ("k3f9", 4, 2)
     assert {pool.name: (pool.target, pool.retired) for pool in fleet.pools.values()} == {
         "training": (2, False),
@@ -111,6 +127,42 @@ def test_the_golden_journal_tells_the_same_story_for_ever(golden: list[bytes]) -
         "spare": {"lambda": 1},
     }
     assert fleet.instances["training-k3f9-0004"].spot
+
+
+def test_the_golden_journal_tells_what_was_done_about_a_sick_node(golden: list[bytes]) -> None:
+    fleet = folded(golden)
+    assert (fleet.policy, fleet.policy_name, fleet.event_serial) == ("5f0c9a", "site", 3)
+    assert fleet.rule_failures == {"site-rule": 1}
+    assert fleet.lemons == {}  # what was set aside by an operator is trusted again
+    mended, handed_over = (fleet.nodes[f"mended-k3f9-000{n}"] for n in (5, 6))
+    assert (mended.health, mended.findings, mended.condemned) == (Health.UNKNOWN, (), False)
+    assert (mended.phase, mended.intent, mended.told) == (
+        Phase.ACTIVE,
+        Intent.IN_SERVICE,
+        Told.OPEN,
+    )
+    assert mended.unhealthy_at == (at(hours=45, minutes=6), at(hours=45, minutes=42))
+    assert mended.tallies == {}  # nor is it counted any more
+    assert handed_over.handed_over.startswith("its rule asks for a person")
+    pool = fleet.pools["mended"]
+    assert (pool.brake_because, len(pool.replacements)) == ("", 2)
+
+
+def test_a_repair_of_the_golden_journal_goes_through_its_stages(golden: list[bytes]) -> None:
+    stages: list[str] = []
+    fleet = Fleet()
+    for line in golden:
+        fold.apply(fleet, ev.decode(line))
+        node = fleet.nodes.get("mended-k3f9-0005")
+        if node is not None:
+            stages.append(node.repair.stage.value if node.repair else "none")
+    assert [stage for stage, _ in groupby(stages)] == [
+        "none",
+        "draining",
+        "acting",
+        "probation",
+        "none",
+    ]
 
 
 # --- bytes -----------------------------------------------------------------------------------

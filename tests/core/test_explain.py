@@ -221,15 +221,18 @@ LOST = lost(1, at(minutes=2))
     [
         (
             [ev.PoolPaused(at(), POOL, "maintenance")],
-            "not replaced: pool training is paused: maintenance",
+            "not repaired yet (replace): pool training is paused: maintenance",
         ),
         (
             [ev.RepairHalted(at(), POOL, "2 of 3 are silent")],
-            "not replaced: repair of pool training is halted: 2 of 3 are silent",
+            ("not repaired yet (replace): repair of pool training is halted: 2 of 3 are silent"),
         ),
         (
-            [ev.RepairContinued(at(minutes=4), POOL, "1 of 3 is silent")],
-            "not replaced yet: repair of pool training was halted until a moment ago",
+            [
+                ev.RepairHalted(at(minutes=3), POOL, "2 of 3 are silent"),
+                ev.RepairHalfOpened(at(minutes=4), POOL, "1 of 3 is silent"),
+            ],
+            ("not repaired yet (replace): repair of pool training was halted until a moment ago"),
         ),
         (
             [ev.PoolConfigured(at(), a_spec(auto_replace=False))],
@@ -238,13 +241,16 @@ LOST = lost(1, at(minutes=2))
         (
             [ev.Resumed(at(minutes=4), "0.1.0")],
             (
-                "not replaced yet: silent for less than 0:02:00, restarts of ours and a grace "
-                "counted in"
+                "not repaired yet (replace): silent for less than 0:02:00, restarts of ours and a "
+                "grace counted in"
             ),
         ),
         (
             [ev.PoolConfigured(at(), a_spec(disruption=Disruption(0)))],
-            "budget of pool training: 0 more may be replaced now, 6 more within the hour",
+            (
+                "not repaired yet (replace): as many nodes of pool training as may be are under "
+                "repair"
+            ),
         ),
     ],
 )
@@ -256,10 +262,10 @@ def test_a_lost_node_says_why_it_is_not_replaced(facts: list[ev.Fact], expected:
 @pytest.mark.parametrize(
     "lists,expected",
     [
-        ([], "not replaced yet: no list of fake has been read since it counts as silent"),
+        ([], "not repaired yet (replace): no list of fake has been read since it counts as silent"),
         (
             [a_list(NOW)],
-            "not replaced yet: fake does not list it: waiting for that to be settled",
+            "not repaired yet (replace): fake does not list it: waiting for that to be settled",
         ),
     ],
 )

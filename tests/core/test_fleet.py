@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from factories import (
     POOL,
@@ -20,6 +23,7 @@ from factories import (
     lost,
     name,
     refused,
+    registered,
     releasing,
     requested,
     running,
@@ -27,8 +31,18 @@ from factories import (
 from navarch.core.model import events as ev
 from navarch.core.model import fleet as fleets
 from navarch.core.model.command import CommandType
+from navarch.core.model.finding import Remedy
 from navarch.core.model.fleet import Fleet
+from navarch.core.model.ladder import Lemon, Outcome, Told
 from navarch.core.model.report import Health
+
+LEMON = "GPU-0"
+
+
+def registered_with_a_lemon(when: datetime) -> ev.NodeRegistered:
+    """Return that machine 1 has a GPU that made two others sick."""
+    return replace(registered(1), at=when)
+
 
 LIFE: list[tuple[ev.Fact, set[str]]] = [
     (requested(1), {"members", "booting"}),
@@ -36,13 +50,32 @@ LIFE: list[tuple[ev.Fact, set[str]]] = [
     (launched(1), {"members", "booting"}),
     (running(1)[2], {"members"}),
     (lost(1, at(minutes=2)), {"members", "lost"}),
-    (condemned(1, at(minutes=3)), {"members", "lost", "condemned"}),
+    (condemned(1, at(minutes=3)), {"members", "lost", "condemned", "untold"}),
     (ev.NodeReturned(at(minutes=4), name(1), "it speaks"), {"members"}),
     (ev.HealthReported(at(minutes=5), name(1), (check(),)), {"members", "unjudged"}),
     (ev.HealthJudged(at(minutes=5), name(1), Health.HEALTHY, "fine"), {"members"}),
-    (releasing(1, at(minutes=6)), {"members", "releasing"}),
+    (ev.HealthJudged(at(minutes=6), name(1), Health.UNHEALTHY, "sick"), {"members", "ailing"}),
+    (
+        ev.RepairStarted(at(minutes=6), name(1), Remedy.REBOOT, "sick"),
+        {"members", "ailing", "repairing", "untold"},
+    ),
+    (
+        ev.WorkloadTold(at(minutes=6), name(1), Told.DRAINING, "it has agreed"),
+        {"members", "ailing", "repairing", "emptying"},
+    ),
+    (
+        ev.NodeEmptied(at(minutes=6), name(1), "it is idle"),
+        {"members", "ailing", "repairing"},
+    ),
+    (
+        ev.RepairEnded(at(minutes=6), name(1), Outcome.SUCCEEDED, "clean"),
+        {"members", "untold"},
+    ),
+    (ev.WorkloadTold(at(minutes=6), name(1), Told.OPEN, "it has agreed"), {"members"}),
+    (releasing(1, at(minutes=6)), {"members", "releasing", "untold"}),
     (ev.ReleaseRevoked(at(minutes=7), name(1), "wanted"), {"members"}),
-    (releasing(1, at(minutes=8)), {"members", "releasing"}),
+    (registered_with_a_lemon(at(minutes=8)), {"members", "distrusted"}),
+    (releasing(1, at(minutes=8)), {"members", "releasing", "distrusted", "untold"}),
     (ending(1, at(minutes=9)), {"members", "ending"}),
     (ev.InstanceTerminated(at(minutes=10), name(1), "gone"), {"ended", "gone"}),
     (ev.RecordsForgotten(at(hours=9), "old", (name(1),), (name(1),)), set()),
@@ -52,7 +85,10 @@ LIFE: list[tuple[ev.Fact, set[str]]] = [
 
 def test_the_indexes_follow_a_life() -> None:
     fleet = a_fleet(0)
+    twice = Lemon(2, at(), "it made two machines sick")
     for fact, expected in LIFE:
+        if "distrusted" in expected:
+            fleet.lemons[LEMON] = twice
         fold_all(fact, fleet=fleet)
         assert {index for index, ids in indexes(fleet).items() if ids} == expected, fact
         assert indexes(Fleet(fleet.records())) == indexes(fleet), fact

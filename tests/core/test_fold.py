@@ -333,7 +333,7 @@ def test_the_four_axes_of_a_node_do_not_move_each_other() -> None:
     moves: list[tuple[ev.Fact, set[str]]] = [
         (lost(1, at(minutes=2)), {"contact", "lost_at", "lost_because", "because"}),
         (ev.HealthJudged(at(), name(1), Health.DEGRADED, "hot"), {"health", "because"}),
-        (ev.IntentChanged(at(), name(1), Intent.DRAINING, "update"), {"intent", "because"}),
+        (ev.IntentChanged(at(), name(1), Intent.DRAINING, "so"), {"intent", "wished", "because"}),
         (releasing(1, at(minutes=3)), {"phase", "because"}),
         (ev.TerminationRequested(at(minutes=4), name(1), "drained"), {"phase", "because"}),
     ]
@@ -361,13 +361,21 @@ def test_a_node_that_returns_too_late_is_not_reprieved() -> None:
     assert (instance.state, instance.condemned) == (InstanceState.TERMINATING, True)
 
 
-def test_clean_reports_are_counted_until_a_bad_one() -> None:
+def test_a_verdict_of_release_0_1_counts_clean_reports_by_the_report_itself() -> None:
     fleet = a_fleet(1)
     counts = []
     for minute, results in enumerate(((check(),), (check(),), (check(Health.DEGRADED),), ())):
-        fold_all(ev.HealthReported(at(minutes=minute), name(1), results), fleet=fleet)
+        reported = ev.HealthReported(at(minutes=minute), name(1), results)
+        judged = ev.HealthJudged(at(minutes=minute), name(1), Health.DEGRADED, "so it was")
+        fold_all(reported, judged, fleet=fleet)
         counts.append(fleet.nodes[name(1)].clean_reports)
     assert counts == [1, 2, 0, 0]
+
+
+def test_a_verdict_says_how_many_reports_were_clean() -> None:
+    judged = ev.HealthJudged(at(), name(1), Health.HEALTHY, "fine", clean_reports=7, bad_reports=2)
+    node = a_fleet(1, judged).nodes[name(1)]
+    assert (node.clean_reports, node.bad_reports) == (7, 2)
 
 
 def test_a_report_waits_for_its_verdict() -> None:

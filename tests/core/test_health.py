@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from factories import SETTINGS, a_fleet, a_stranger, at, check, fold_all, gpus, name, xid
 from navarch.core import health
-from navarch.core.health import HealthPolicy, Unjudged, Verdict
+from navarch.core.judging import Counts, HealthPolicy, Match, Unjudged, Verdict, verdict_of
 from navarch.core.model import events as ev
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.report import Health, HealthEvent, HealthReport, folded
@@ -27,16 +27,16 @@ class ByCode:
         "79": Health.UNHEALTHY,
     }
 
-    def evaluate(self, events: Sequence[HealthEvent]) -> Verdict:
-        """Let the worst code speak."""
-        worst = max(events, key=self._gravity, default=None)
-        if worst is None:
-            return Verdict(Health.HEALTHY)
-        code = worst.metrics["xid_code"]
-        return Verdict(self.VERDICTS[code], f"xid-{code}", worst)
+    name = "by code"
+    digest = "c0de"
 
-    def _gravity(self, event: HealthEvent) -> int:
-        return list(self.VERDICTS).index(event.metrics["xid_code"])
+    def evaluate(self, events: Sequence[HealthEvent], counts: Counts | None = None) -> Verdict:
+        """Let the worst code speak."""
+        return verdict_of([self._match(event) for event in events])
+
+    def _match(self, event: HealthEvent) -> Match:
+        code = str(event.metrics["xid_code"])
+        return Match(event, f"xid-{code}", self.VERDICTS[code])
 
 
 def reported(*results: Health, xids: tuple[int, ...] = ()) -> ev.HealthReported:
@@ -152,17 +152,19 @@ def test_registering_again_does_not_undo_a_verdict() -> None:
 
 def test_without_a_policy_events_are_news_and_never_a_death() -> None:
     assert Unjudged().evaluate(()) == Verdict(Health.HEALTHY)
-    assert Unjudged().evaluate((xid(79), xid(48))) == Verdict(Health.DEGRADED, "unjudged", xid(79))
+    verdict = Unjudged().evaluate((xid(79), xid(48)))
+    assert (verdict.status, verdict.rule, verdict.event) == (Health.DEGRADED, "unjudged", xid(79))
+    assert [match.event for match in verdict.matches] == [xid(79), xid(48)]
     assert judged(a_fleet(1), reported(xids=(79,)), Unjudged())[0] is Health.DEGRADED
 
 
 @pytest.mark.parametrize(
     "event,expected",
     [
-        (xid(79, gpu_index=3), "xid 79 on GPU 3: rule unjudged"),
-        (xid(79, gpu_index=-1), "xid 79 on node: rule unjudged"),
-        (xid(79, count=12), "xid 79 on GPU 0 ×12: rule unjudged"),
-        (HealthEvent("thermal"), "thermal on node: rule unjudged"),
+        (xid(79, gpu_index=3), "xid 79 on GPU 3: rule unjudged: there is no policy to judge it"),
+        (xid(79, gpu_index=-1), "xid 79 on node: rule unjudged: there is no policy to judge it"),
+        (xid(79, count=12), "xid 79 on GPU 0 ×12: rule unjudged: there is no policy to judge it"),
+        (HealthEvent("thermal"), "thermal on node: rule unjudged: there is no policy to judge it"),
     ],
 )
 def test_the_reason_names_the_event(event: HealthEvent, expected: str) -> None:
@@ -174,14 +176,14 @@ def test_the_reason_names_the_event(event: HealthEvent, expected: str) -> None:
 
 
 def test_events_of_one_shape_become_one() -> None:
-    flood = tuple(xid(79, at=at(seconds=n), message=f"number {n}") for n in range(100))
-    newest = xid(79, at=at(seconds=99), message="number 99", count=100)
+    flood = tuple(xid(79, timestamp=at(seconds=n), message=f"number {n}") for n in range(100))
+    newest = xid(79, timestamp=at(seconds=99), message="number 99", count=100)
     assert folded(flood) == (newest,)
 
 
 def test_events_of_different_shapes_stay_apart_and_in_order() -> None:
     events = (xid(79), xid(48), xid(79, gpu_index=1), xid(79), HealthEvent("thermal", 0))
-    expected = (xid(79, count=2), xid(48), xid(79, gpu_index=1), HealthEvent("thermal", 0))
+    expected = (xid(48), xid(79, gpu_index=1), xid(79, count=2), HealthEvent("thermal", 0))
     assert folded(events) == expected
 
 

@@ -29,7 +29,9 @@ from factories import (
     requested,
     xid,
 )
+from navarch.core import health
 from navarch.core.interpret import Learned, interpret
+from navarch.core.judging import Unjudged
 from navarch.core.model import events as ev
 from navarch.core.model import messages as msg
 from navarch.core.model.command import CommandState, CommandType
@@ -215,14 +217,14 @@ def now_is(status: Health) -> ev.HealthJudged:
 
 def test_a_bad_report_is_news() -> None:
     facts = taught(a_fleet(1), report(check(), events=(xid(79),)))
-    assert facts == [ev.HealthReported(NOW, name(1), (check(),), (xid(79),))]
+    assert facts == [ev.HealthReported(NOW, name(1), (check(),), (xid(79),), first_number=1)]
 
 
 def test_a_flood_of_one_fault_is_one_event() -> None:
-    flood = tuple(xid(79, at=at(seconds=n)) for n in range(500))
+    flood = tuple(xid(79, timestamp=at(seconds=n)) for n in range(500))
     fact = taught(a_fleet(1), report(events=flood))[0]
     assert isinstance(fact, ev.HealthReported)
-    assert fact.events == (xid(79, at=at(seconds=499), count=500),)
+    assert fact.events == (xid(79, timestamp=at(seconds=499), count=500),)
 
 
 def test_a_clean_report_of_a_healthy_node_is_no_news() -> None:
@@ -241,7 +243,7 @@ def test_a_report_without_any_result_is_no_news() -> None:
 
 
 def test_a_repeated_bad_report_teaches_nothing() -> None:
-    fleet = a_fleet(1)
+    fleet = a_fleet(1, now_is(Health.DEGRADED))
     bad = report(check(Health.DEGRADED), events=(xid(48),))
     assert len(taught(fleet, bad)) == 1
     assert taught(fleet, bad) == []
@@ -258,8 +260,12 @@ def test_a_check_that_says_the_same_later_teaches_nothing() -> None:
 
 def test_an_event_that_happens_again_is_news() -> None:
     fleet = a_fleet(1)
-    first, again = (report(events=(xid(48, at=at(minutes=minute)),)) for minute in (1, 2))
-    learned = [len(taught(fleet, said)) for said in (first, first, again)]
+    first, again = (report(events=(xid(48, timestamp=at(minutes=minute)),)) for minute in (1, 2))
+    moments = (NOW, NOW, NOW + SETTINGS.report_fold)
+    learned = [
+        len(taught(fleet, said, when))
+        for said, when in zip((first, first, again), moments, strict=True)
+    ]
     assert learned == [1, 0, 1]
 
 
@@ -274,7 +280,9 @@ def test_clean_reports_count_one_by_one_while_a_node_is_sick() -> None:
     fleet = a_fleet(1, now_is(Health.UNHEALTHY))
     for _ in range(3):
         assert len(taught(fleet, report(check()))) == 1
+        fold_all(health.judge(fleet, NOW, Unjudged(), SETTINGS), fleet=fleet)
     assert fleet.nodes[name(1)].clean_reports == 3
+    assert taught(fleet, report(check())) == []
 
 
 # --- commands --------------------------------------------------------------------------------
@@ -342,7 +350,8 @@ def test_states_that_only_we_give_are_refused(state: CommandState) -> None:
 
 def test_a_drain_is_finished_by_its_acknowledgement() -> None:
     fleet = a_fleet(1, ev.IntentChanged(at(), name(1), Intent.DRAINING, "update"), COMMAND)
-    assert taught(fleet, ack())[1:] == [ev.IntentChanged(NOW, name(1), Intent.DRAINED, "done")]
+    emptied = ev.IntentChanged(NOW, name(1), Intent.DRAINED, "done", wish=False)
+    assert taught(fleet, ack())[1:] == [emptied]
 
 
 def test_a_drain_that_takes_longer_than_its_command_is_finished_all_the_same() -> None:

@@ -386,7 +386,10 @@ def test_a_cut_network_ends_no_machine() -> None:
         facts += kinds(machine, now, a_list(now, *listed), *beats(1), msg.Tick())
     assert facts == ["node_lost"] * 4 + ["repair_halted"]
     healed = kinds(machine, at(hours=1), *beats(1, 2, 3, 4, 5))
-    assert healed == ["node_returned"] * 4 + ["repair_continued"]
+    assert healed == ["node_returned"] * 4 + ["repair_half_opened"]
+    everybody = [*beats(1, 2, 3, 4, 5), msg.Tick()]
+    assert kinds(machine, at(hours=1, seconds=89), *everybody) == []
+    assert kinds(machine, at(hours=1, seconds=90), *everybody) == ["repair_continued"]
 
 
 def test_an_orphan_is_found_ended_and_forgotten() -> None:

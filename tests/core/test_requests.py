@@ -19,6 +19,7 @@ from factories import (
     issued,
     lost,
     name,
+    sick,
 )
 from navarch.core import requests
 from navarch.core.model import events as ev
@@ -203,3 +204,35 @@ def test_a_retired_pool_takes_no_wishes(request_: msg.ScalePool | msg.PausePool)
     fleet = a_fleet(0, ev.PoolRetired(at(), POOL, "not in the file"))
     expected = "failed_precondition", "pool training is no longer in the configuration"
     assert refused(fleet, request_) == expected
+
+
+# --- health ----------------------------------------------------------------------------------
+
+
+def test_clearing_a_node_sets_everything_aside() -> None:
+    fleet = a_fleet(1, sick(1, at()), ev.NodeHandedOver(at(), name(1), "nothing is left"))
+    facts = asked(fleet, msg.ClearHealth(name(1), "a loose cable"))
+    because = "its findings were set aside by an operator: a loose cable"
+    assert facts == [ev.HealthCleared(at(minutes=1), name(1), because)]
+    node = fold_all(facts, fleet=fleet).nodes[name(1)]
+    assert (node.health, node.findings, node.bad_reports) == (Health.UNKNOWN, (), 0)
+    assert (node.handed_over, node.attempts, node.because) == ("", (), because)
+
+
+def test_a_node_that_is_well_or_a_strangers_may_be_cleared_too() -> None:
+    because = "its findings were set aside by an operator"
+    assert asked(a_fleet(1), msg.ClearHealth(name(1))) == [
+        ev.HealthCleared(at(minutes=1), name(1), because)
+    ]
+    assert len(asked(a_fleet(0, a_stranger()), msg.ClearHealth("lab-1"))) == 1
+
+
+def test_nobody_and_ending_nodes_are_not_cleared() -> None:
+    assert refused(a_fleet(1), msg.ClearHealth("lab-9")) == (
+        "not_found",
+        "node lab-9 is not registered",
+    )
+    assert refused(a_fleet(1, ending(1, at())), msg.ClearHealth(name(1))) == (
+        "failed_precondition",
+        f"node {name(1)} is terminating: too many",
+    )

@@ -9,6 +9,8 @@ import pytest
 
 from factories import a_spec, at, name, releasing, requested
 from navarch.core.model import events as ev
+from navarch.core.model.finding import Remedy
+from navarch.core.model.ladder import Outcome, Stage, Told
 from navarch.core.sentences import sentence
 
 
@@ -46,6 +48,31 @@ def test_every_reason_is_said(facts: list[ev.Fact]) -> None:
         (
             ev.PoolConfigured(at(), a_spec()),
             "pool training is configured for 0 to 10 nodes of fake",
+        ),
+        (
+            ev.RepairStarted(at(), "n1", Remedy.RESET_GPU, "xid 95"),
+            "node n1 is to have a GPU reset: xid 95",
+        ),
+        (
+            ev.RepairAdvanced(at(), "n1", Stage.ACTING, "it is drained"),
+            "node n1 is being repaired: it is drained",
+        ),
+        (
+            ev.RepairAdvanced(at(), "n1", Stage.PROBATION, "reset GPU 3"),
+            "node n1 is on probation: reset GPU 3",
+        ),
+        (
+            ev.RepairEnded(at(), "n1", Outcome.FAILED, "sick again"),
+            "node n1 was repaired: failed: sick again",
+        ),
+        (
+            ev.RepairWithheld(at(), "n1", Remedy.INSPECT, "a dry run"),
+            "node n1 would be handed to a person: a dry run",
+        ),
+        (ev.NodeHandedOver(at(), "n1", "xid 110"), "node n1 needs a person: xid 110"),
+        (
+            ev.WorkloadRefused(at(), "n1", Told.CORDONED, "no access"),
+            "node n1 can not be cordoned: no access",
         ),
     ],
 )

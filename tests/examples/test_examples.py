@@ -22,6 +22,7 @@ EXAMPLES = (
     "custom_metrics_source",
     "custom_provider",
     "multi_provider_pool",
+    "notifier_webhook",
     "simple_pool",
 )
 

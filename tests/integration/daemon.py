@@ -35,6 +35,7 @@ class Daemon:
         self._log = log
         self._token = token
         self.client = ConnectClient(url, token)
+        self.environ: dict[str, str] = {}
 
     @property
     def log(self) -> str:
@@ -58,6 +59,7 @@ class Daemon:
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a command of the CLI against it."""
         environ = {"NAVARCH_SERVER": self.url, "NAVARCH_AUTH_TOKEN": self._token or ""}
+        environ.update(self.environ)
         return subprocess.run(
             [sys.executable, "-m", "navarch", *words],
             capture_output=True,
@@ -74,7 +76,12 @@ class Daemon:
 
 @contextmanager
 def daemon(
-    config: Path, port: int, *, environ: Mapping[str, str] | None = None, token: str | None = None
+    config: Path,
+    port: int,
+    *,
+    environ: Mapping[str, str] | None = None,
+    token: str | None = None,
+    scheme: str = "http",
 ) -> Iterator[Daemon]:
     """Start one and wait until it listens; end it, and all that it started, afterwards.
 
@@ -92,7 +99,8 @@ def daemon(
 
     try:
         until(listens, "the server listens")
-        running = Daemon(process, f"http://127.0.0.1:{port}", log, token)
+        running = Daemon(process, f"{scheme}://127.0.0.1:{port}", log, token)
+        running.environ.update(environ or {})
         with closing(running.client):
             yield running
     finally:

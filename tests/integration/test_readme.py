@@ -34,6 +34,10 @@ def masked(text: str, tag: str) -> str:
     text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", "TIME", text)
     text = re.sub(r"\b\d+s ago", "AGE", text)
     text = re.sub(r"silent for \d+ s", "silent for N s", text)
+    text = re.sub(r"heard [\d.]+ s ago; it counts as lost after \d+ s", "heard AGE", text)
+    text = re.sub(r"\b\d+ s ago", "AGE", text)
+    text = re.sub(r"event \d+: ", "event N: ", text)
+    text = re.sub(r"\([0-9a-f]{12}\)", "(DIGEST)", text)
     text = re.sub(r"heartbeats of \d+ s", "heartbeats of N s", text)
     text = re.sub(r"^ +\d+  TIME", "SEQ TIME", text, flags=re.MULTILINE)
     return text.strip()
@@ -69,3 +73,31 @@ def test_the_tour_prints_what_it_shows(start_up: Callable[..., Up], project: Pat
         done = fleet.run(*words[1:])
         assert done.returncode == 0, done.stderr
         assert masked(done.stdout, tag) == masked(shown, shown_tag), command
+        if words[1] == "inject":
+            await_consequence(fleet, words[2], fatal="79" in words)
+
+
+def await_consequence(fleet: Up, node_id: str, *, fatal: bool) -> None:
+    """Wait until a fault is judged, and if it is a fatal one, until its node was replaced."""
+    until(
+        lambda: any(
+            fact["kind"] == "health_judged" and "xid" in fact["because"]
+            for fact in fleet.facts(subject=node_id)
+        ),
+        "the fault is judged",
+    )
+    if not fatal:
+        return
+    serving = len(fleet.serving())
+    until(
+        lambda: any(fact["kind"] == "instance_terminated" for fact in fleet.facts(subject=node_id)),
+        "the sick node has ended",
+    )
+    until(
+        lambda: (
+            len(fleet.serving()) > serving
+            and {node.get("healthStatus") for node in fleet.serving().values()}
+            == {"HEALTH_STATUS_HEALTHY"}
+        ),
+        "its replacement has reported",
+    )

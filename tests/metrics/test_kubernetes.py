@@ -25,8 +25,8 @@ from navarch.core.scaling.base import (
 )
 from navarch.errors import ConfigError
 from navarch.metrics import pods
-from navarch.metrics.endpoint import Credentials
 from navarch.metrics.kubernetes import KubernetesMetricsSource
+from navarch.peers.endpoint import Credentials
 
 pytestmark = pytest.mark.usefixtures("quick_pauses")
 

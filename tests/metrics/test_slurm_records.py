@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from navarch.metrics import slurm_records
-from navarch.metrics.base import Unanswered
 from navarch.metrics.slurm_records import Job, Node
+from navarch.peers.unanswered import Unanswered
 
 
 def number(value: float | None) -> dict[str, Any]:

@@ -10,21 +10,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from factories import SETTINGS, START, indexes
-from navarch.core import fold, repair
+from navarch.core import concluding, fold, health
 from navarch.core.decide import decide
 from navarch.core.interpret import interpret
 from navarch.core.machine import Machine
 from navarch.core.model import events as ev
 from navarch.core.model import fleet as fleets
 from navarch.core.model import messages as msg
+from navarch.core.model.actions import Tell
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.instance import Instance, InstanceState
-from navarch.core.model.node import Contact, Phase
+from navarch.core.model.node import Contact, Node, Phase
 from navarch.core.model.offer import Offer, offers
 from navarch.core.model.pool import HOUR, Pool
 from navarch.core.model.report import CheckResult, Health
+from navarch.core.repair import breaker, budget, ladder
 from navarch.core.selection import memory
-from strategies import Run, finished, messages, played, runs
+from strategies import messages
+from worlds import Run, finished, played, runs
 
 LEGAL = {
     InstanceState.PROVISIONING: {
@@ -264,13 +267,15 @@ def test_letting_go_takes_no_pool_below_its_target_and_drains_who_serves(run: Ru
 
 def _serves(fleet: Fleet, instance: Instance) -> bool:
     node = fleet.node_of(instance)
-    return node is not None and node.serving
+    return node is not None and node.phase is Phase.ACTIVE and node.connected
 
 
 def _is_empty(fleet: Fleet, instance: Instance, now: datetime) -> bool:
     """Whether nothing runs there, nobody can know, or it has had its time."""
     node = fleet.node_of(instance)
-    if node is None or not node.connected or node.drained_at is not None:
+    if node is None or not node.connected:
+        return True
+    if node.drained_at is not None or node.emptied_at is not None:
         return True
     since = max(instance.releasing_since or now, fleet.resumed_at or START)
     return now - since > SETTINGS.drain_timeout
@@ -284,30 +289,49 @@ def test_only_machines_that_are_too_many_are_leaving(run: Run) -> None:
             pool = fleet.pools[fleet.instances[instance_id].pool]
             assert pool.asleep or len(wanted(fleet, pool.name)) >= pool.target
         leaving = {node.id for node in fleet.nodes.values() if node.phase is Phase.LEAVING}
-        assert leaving == set(fleet.releasing)
+        replaced = {i.id for i in fleet.instances.values() if i.live and i.draining_since}
+        assert leaving == set(fleet.releasing) | replaced
+        assert all(fleet.instances[id_].condemned for id_ in replaced)
 
 
 @given(runs)
-def test_repair_stays_inside_its_budgets_and_waits_while_most_of_its_pool_is_silent(
+def test_repair_stays_inside_its_budgets_and_waits_while_most_of_its_pool_is_in_trouble(
     run: Run,
 ) -> None:
     for fact, before, after in retold(run):
-        if not isinstance(fact, ev.InstanceCondemned):
+        if isinstance(fact, ev.InstanceCondemned):
+            pool = after.pools[after.instances[fact.instance_id].pool]
+        elif isinstance(fact, ev.RepairStarted):
+            pool = after.pools[after.nodes[fact.node_id].pool]
+        else:
             continue
-        pool = after.pools[after.instances[fact.instance_id].pool]
-        disruption = pool.spec.disruption
-        instances = list(after.instances_of(pool.name))
-        share = int(len(instances) * disruption.max_unavailable_percent / 100)
-        condemned = sum(i.condemned for i in instances)
-        assert condemned <= max(disruption.max_unavailable, share)
-        assert len(pool.replacements) <= disruption.max_replacements_per_hour
-        assert repair.budget_this_hour(before.pools[pool.name], fact.at) > 0
-        assert not pool.brake_because
+        _assert_inside(after, pool)
+        assert budget.this_hour(before.pools[pool.name], fact.at) > 0
+        assert len(pool.replacements) <= pool.spec.disruption.max_replacements_per_hour
+        assert not breaker.shut(pool, fact.at, SETTINGS)
         assert not pool.asleep
-        undecided = wanted(before, pool.name)
-        nodes = [node for i in undecided if (node := before.node_of(i)) is not None]
-        silent = sum(node.contact is Contact.LOST for node in nodes)
-        assert silent == 1 or silent * 2 <= len(nodes)
+        assert not pool.spec.dry_run
+        nodes = [node for i in wanted(before, pool.name) if (node := before.node_of(i)) is not None]
+        troubled = sum(_in_trouble(node) for node in nodes)
+        assert troubled <= 1 or troubled * 2 <= len(nodes) or breaker.half_open(pool)
+
+
+def _in_trouble(node: Node) -> bool:
+    ill = node.health is Health.UNHEALTHY and node.repair is None and not node.handed_over
+    return node.contact is Contact.LOST or ill
+
+
+def _assert_inside(fleet: Fleet, pool: Pool) -> None:
+    disruption = pool.spec.disruption
+    instances = list(fleet.instances_of(pool.name))
+    busy = {i.id for i in instances if i.condemned}
+    busy |= {id_ for id_ in fleet.repairing if fleet.nodes[id_].pool == pool.name}
+    share = int(len(instances) * disruption.max_unavailable_percent / 100)
+    limit = 1 if breaker.half_open(pool) else max(disruption.max_unavailable, share)
+    assert len(busy) <= limit
+    if disruption.max_unavailable_per_zone:
+        zones = [fleet.nodes[id_].zone for id_ in busy if id_ in fleet.nodes]
+        assert all(zones.count(zone) <= disruption.max_unavailable_per_zone for zone in zones)
 
 
 # --- safety ----------------------------------------------------------------------------------
@@ -322,11 +346,90 @@ def test_machines_move_only_along_the_arrows(run: Run) -> None:
 
 
 @given(runs)
-def test_nothing_is_condemned_or_written_off_while_its_agent_speaks(run: Run) -> None:
+def test_nothing_is_written_off_while_its_agent_speaks(run: Run) -> None:
     for fact, before, _ in retold(run):
-        if isinstance(fact, ev.InstanceCondemned | ev.InstanceVanished):
+        if isinstance(fact, ev.InstanceVanished):
             node = before.node_of(before.instances[fact.instance_id])
             assert node is None or node.contact is Contact.LOST
+
+
+@given(runs)
+def test_machines_are_condemned_for_a_silence_or_a_confirmed_sickness(run: Run) -> None:
+    for fact, before, _ in retold(run):
+        if isinstance(fact, ev.InstanceCondemned):
+            node = before.node_of(before.instances[fact.instance_id])
+            assert node is not None
+            assert (fact.cause == "silence") == (node.contact is Contact.LOST)
+            if fact.cause == "sickness":
+                assert health.confirmed(before, node)
+                assert ladder.gravest(node) is not None
+            assert fact.cause != "lemon" or node.lemon
+
+
+@given(runs)
+def test_no_node_is_repaired_twice_at_one_time(run: Run) -> None:
+    for fact, before, _ in retold(run):
+        if isinstance(fact, ev.RepairStarted):
+            node = before.nodes[fact.node_id]
+            instance = before.instances[fact.node_id]
+            assert node.repair is None
+            assert not instance.condemned
+            assert node.phase is Phase.ACTIVE
+            assert health.confirmed(before, node)
+            assert fact.rung in before.pools[node.pool].spec.ladder
+
+
+@given(runs)
+def test_a_sick_machine_that_speaks_is_drained_before_it_is_ended(run: Run) -> None:
+    for fact, before, _ in retold(run):
+        if isinstance(fact, ev.TerminationRequested) and "replaced" in fact.because:
+            node = before.node_of(before.instances[fact.instance_id])
+            if node is not None and node.connected:
+                assert node.phase is Phase.LEAVING
+
+
+@given(runs)
+def test_health_is_the_worst_of_findings_and_they_are_few(run: Run) -> None:
+    for fact, _, after in retold(run):
+        if isinstance(fact, ev.HealthJudged):
+            found = concluding.worst(fact.findings)
+            good = (Health.HEALTHY, Health.UNKNOWN)
+            assert fact.health is found or (found is Health.UNKNOWN and fact.health in good)
+            assert len(fact.findings) <= concluding.FINDINGS_MAX
+            keys = [finding.key for finding in fact.findings]
+            assert len(keys) == len(set(keys))
+            assert after.nodes[fact.node_id].findings == fact.findings
+
+
+@given(runs)
+def test_a_debt_is_paid_by_its_remedy_a_settling_word_an_operator_or_another_policy(
+    run: Run,
+) -> None:
+    for fact, before, after in retold(run):
+        if not isinstance(fact, ev.HealthJudged):
+            continue
+        node = before.nodes[fact.node_id]
+        settled = any(finding.settles and finding.seen == fact.at for finding in fact.findings)
+        if settled or node.judged_by != fact.policy:
+            continue
+        left = {finding.key: finding for finding in after.nodes[node.id].findings}
+        for debt in node.findings:
+            assert not (debt.bad and debt.lasting) or left[debt.key].bad
+
+
+@given(runs)
+def test_what_slurm_or_its_like_was_told_is_what_it_should_know_in_the_end(run: Run) -> None:
+    """When it agrees with everything, a few words are enough, and then nothing is owed."""
+    machine, _, now = finished(run)
+    if not machine.strategies.settings.workload_manager:
+        return
+    now += SETTINGS.refusal_retry
+    for _ in range(3):
+        machine.step([*(msg.Heartbeat(id_) for id_ in machine.fleet.nodes), msg.Tick()], now)
+        told = [action for action in machine.owed(now) if isinstance(action, Tell)]
+        machine.step([msg.WorkloadAnswered(each.node_id, each.told) for each in told], now)
+    for node in machine.fleet.nodes.values():
+        assert not node.untold or node.over
 
 
 @given(runs)

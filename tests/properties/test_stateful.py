@@ -23,7 +23,8 @@ from navarch.core.model import messages as msg
 from navarch.core.model.command import CommandType
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.pool import PoolSpec
-from strategies import ADVANCES, POOLS, Turn, batch, begun, messages, pool_specs, turns
+from strategies import POOLS, messages, pool_specs
+from worlds import ADVANCES, Turn, batch, begun, turns
 
 
 class FleetLife(RuleBasedStateMachine):
@@ -91,7 +92,7 @@ class FleetLife(RuleBasedStateMachine):
         for line in self.journal:
             fold.apply(fleet, ev.decode(line))
         assert fleet == self.machine.fleet
-        self.machine = Machine(fleet)
+        self.machine = Machine(fleet, self.machine.strategies)
         self.step(msg.Resume("0.1.0"))
 
     @invariant()

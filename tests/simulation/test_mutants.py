@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import pytest
 from msgspec.structs import replace
 
-from navarch.core import capacity, fold, inventory, lifecycle, liveness, owed, purchase, repair
+from navarch.core import capacity, drain, fold, inventory, lifecycle, liveness, owed, purchase
 from navarch.core.model import events as ev
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.instance import Instance, InstanceState
@@ -20,6 +20,7 @@ from navarch.core.model.messages import Machine
 from navarch.core.model.node import Intent, Node
 from navarch.core.model.pool import Pool
 from navarch.core.model.sightings import Recommendation, Sightings
+from navarch.core.repair import beginning, breaker, candidates, replacing
 from navarch.core.scaling import limits, target
 from navarch.core.selection import memory
 from navarch.core.settings import Settings
@@ -65,7 +66,7 @@ def believe_the_list_alone(patch: pytest.MonkeyPatch) -> None:
 
 def believe_the_silence_alone(patch: pytest.MonkeyPatch) -> None:
     """Rule 4: a silent node is condemned only with the provider's list at hand."""
-    patch.setattr(repair, "obstacle", lambda *_: "")
+    patch.setattr(candidates, "unwitnessed", lambda *_: "")
 
 
 def orphan_at_first_sight(patch: pytest.MonkeyPatch) -> None:
@@ -91,7 +92,7 @@ def take_a_restart_for_an_outage(patch: pytest.MonkeyPatch) -> None:
 
 def never_brake(patch: pytest.MonkeyPatch) -> None:
     """Rule 5: a silent majority is our network, not their hardware."""
-    patch.setattr(repair, "brakes", lambda *_: iter(()))
+    patch.setattr(breaker, "turns", lambda *_: iter(()))
 
 
 def uncordon_by_registering(patch: pytest.MonkeyPatch) -> None:
@@ -120,17 +121,17 @@ def count_no_booting_machine(patch: pytest.MonkeyPatch) -> None:
 
 def end_before_buying(patch: pytest.MonkeyPatch) -> None:
     """A replacement is bought, and serves, before the lost node is ended."""
-    patch.setattr(repair, "_end_because", lambda *_: "nobody likes to wait")
+    patch.setattr(replacing, "_replaced_because", lambda *_: "nobody likes to wait")
 
 
 def spend_without_budget(patch: pytest.MonkeyPatch) -> None:
     """Repair works inside a budget."""
-    patch.setattr(repair, "_room", lambda *_: 99)
+    patch.setattr(beginning, "_take", lambda *_: True)
 
 
 def end_without_draining(patch: pytest.MonkeyPatch) -> None:
     """A machine that is too many is drained before it is ended."""
-    patch.setattr(capacity, "_empty_because", lambda *_: "nobody likes to wait")
+    patch.setattr(drain, "over_because", lambda *_: "nobody likes to wait")
 
 
 def buy_before_calling_back(patch: pytest.MonkeyPatch) -> None:

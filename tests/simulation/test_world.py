@@ -7,9 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from navarch.core import repair
 from navarch.core.model import events as ev
 from navarch.core.model.pool import PoolSpec
+from navarch.core.repair import candidates
 from navarch.core.settings import Settings
 from navarch.simulator.broken import Broken
 from navarch.simulator.checks import Checks
@@ -82,8 +82,8 @@ def test_commands_reach_agents_and_come_back() -> None:
 
 
 def test_a_failure_says_how_to_run_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(repair, "obstacle", lambda *_: "")
-    monkeypatch.setattr(Checks, "_may_condemn", _never)
+    monkeypatch.setattr(candidates, "unwitnessed", lambda *_: "")
+    monkeypatch.setattr(Checks, "_is_dead", _never)
     for seed in range(20):
         try:
             World(seed, crashes=(5,)).run()

@@ -49,6 +49,7 @@ READERS: dict[type[Any], Callable[[Any], object]] = {
     pb.IssueCommandRequest: codec.issue_command,
     pb.ScalePoolRequest: codec.scale_pool,
     pb.PausePoolRequest: codec.pause_pool,
+    pb.ClearHealthRequest: codec.clear_health,
     pb.ListNodesRequest: codec.node_query,
     pb.ListInstancesRequest: codec.instance_query,
     pb.ListEventsRequest: codec.event_query,

@@ -49,7 +49,7 @@ HealthCheckResult: check_name=1 string, status=2 HealthStatus, message=3 string,
     Timestamp, details=5 map<string,string>
 HealthEvent: timestamp=1 Timestamp, gpu_index=2 int32, gpu_uuid=3 string, system=4
     HealthWatchSystem, event_type=5 HealthEventType, metrics=6 map<string,string>, message=7
-    string
+    string, count=101 int32
 GetNodeCommandsRequest: node_id=1 string
 GetNodeCommandsResponse: commands=1 repeated NodeCommand
 NodeCommand: command_id=1 string, type=2 NodeCommandType, parameters=3 map<string,string>,
@@ -92,6 +92,8 @@ ScalePoolRequest: pool_name=1 string, target_nodes=2 int32, reason=3 string
 ScalePoolResponse: pool=1 PoolInfo
 PausePoolRequest: pool_name=1 string, paused=2 bool, reason=3 string
 PausePoolResponse: pool=1 PoolInfo
+ClearHealthRequest: node_id=1 string, reason=2 string
+ClearHealthResponse: node=1 NodeInfo
 ListEventsRequest: after_seq=1 int64, limit=2 int32, subject=3 string, since=4 Timestamp,
     newest_first=5 bool
 ListEventsResponse: events=1 repeated EventInfo, last_seq=2 int64
@@ -110,7 +112,7 @@ ENUMS = """
 NodeStatus NODE_STATUS_: UNKNOWN 0, ACTIVE 1, CORDONED 2, DRAINING 3, UNHEALTHY 4, TERMINATED 5
 HealthStatus HEALTH_STATUS_: UNKNOWN 0, HEALTHY 1, DEGRADED 2, UNHEALTHY 3
 HealthEventType HEALTH_EVENT_TYPE_: UNKNOWN 0, XID 1, THERMAL 2, POWER 3, MEMORY 4, NVLINK 5, PCIE
-    6, DRIVER_ERROR 7, ECC_SBE 8, ECC_DBE 9
+    6, DRIVER_ERROR 7, ECC_SBE 8, ECC_DBE 9, SXID 101, SYSTEM 102
 HealthWatchSystem HEALTH_WATCH_SYSTEM_: UNKNOWN 0, PCIE 1, NVLINK 2, PMU 3, MCU 4, MEM 5, SM 6,
     INFOROM 7, THERMAL 8, POWER 9, DRIVER 10, NVSWITCH 11
 InstanceState INSTANCE_STATE_: UNKNOWN 0, PROVISIONING 1, PENDING_REGISTRATION 2, RUNNING 3,
@@ -140,6 +142,7 @@ ListPools ListPoolsRequest ListPoolsResponse
 GetPool GetPoolRequest GetPoolResponse
 ScalePool ScalePoolRequest ScalePoolResponse
 PausePool PausePoolRequest PausePoolResponse
+ClearHealth ClearHealthRequest ClearHealthResponse
 ListEvents ListEventsRequest ListEventsResponse
 WatchEvents WatchEventsRequest stream WatchEventsResponse
 Explain ExplainRequest ExplainResponse

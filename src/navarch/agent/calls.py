@@ -226,17 +226,14 @@ def _health_event(event: HealthEvent) -> Json:
         "gpuUuid": event.gpu_uuid,
         "system": f"HEALTH_WATCH_SYSTEM_{system}",
         "eventType": f"HEALTH_EVENT_TYPE_{event.event_type.upper()}",
-        "metrics": event.metrics,
-        "message": _head(_with_count(event)),
+        "metrics": {name: str(value) for name, value in event.metrics.items()},
+        "message": _head(event.message),
     }
-    if event.at is not None:
-        body["timestamp"] = _timestamp(event.at)
+    if event.count > 1:
+        body["count"] = event.count
+    if event.timestamp is not None:
+        body["timestamp"] = _timestamp(event.timestamp)
     return body
-
-
-def _with_count(event: HealthEvent) -> str:
-    """Say in words how many events one stands for: the wire has no number for it."""
-    return event.message if event.count == 1 else f"{event.count} times: {event.message}"
 
 
 def _command_result(request: AckCommand) -> Json:

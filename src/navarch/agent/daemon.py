@@ -15,76 +15,72 @@ import os
 import signal
 import socket
 import zlib
-from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
-from typing import Final, TypeVar
+from functools import partial
+from pathlib import Path
 
+import msgspec
 from msgspec import structs
 
+from navarch.agent import reboot
+from navarch.agent.boot_check import Admission, admission, check_boot, read_admission
 from navarch.agent.commands import Commands
 from navarch.agent.duties import Duties
+from navarch.agent.equipment import Census, make_pretence, make_sensors
 from navarch.agent.line import Line
-from navarch.agent.record import CommandRecord
-from navarch.agent.sensors.base import Sensor, SensorError
-from navarch.agent.sensors.injected import InjectedSensor
+from navarch.agent.record import CommandRecord, Rebooting
+from navarch.agent.reports import FILE_NAME, ReportFile
+from navarch.agent.said import say
+from navarch.agent.sensing import Sensing
+from navarch.agent.sensors.base import Sensor
 from navarch.agent.settings import SENSORS_LABEL, STATE_FOLDER_LABEL, AgentSettings
-from navarch.agent.state import occupied
+from navarch.agent.state import occupied, replace_file
 from navarch.agent.turns import (
+    BootChecked,
+    CheckBoot,
     CommandFinished,
+    EventsSensed,
     Execute,
     Input,
+    KeepReports,
     Order,
     ReadSensors,
     Remark,
     Send,
-    SensorsRead,
     Stop,
     Tick,
 )
 from navarch.agent.worker import Worker
-from navarch.core.model.command import CommandState
-from navarch.core.model.gpu import GPU
-from navarch.core.model.messages import AckCommand, RegisterNode
+from navarch.core.model.command import CommandState, CommandType
+from navarch.core.model.messages import AckCommand, RegisterNode, ReportHealth
 from navarch.core.model.node import Metadata
 from navarch.core.model.report import CheckResult, Health, HealthEvent
 from navarch.errors import ConfigError
 
-log = logging.getLogger("navarch.agent")
-
 Clock = Callable[[], datetime]
-Result = TypeVar("Result")
 
-FACT_LENGTH_MAX: Final = 500
-"""Characters of one fact in the log: some come from elsewhere."""
+BOOT_NAME = "boot.json"
+"""What the newest boot check found: the only place to read it while the node is not registered."""
 
 
-def run_agent(settings: AgentSettings, *, now: Clock, sensor: Sensor | None = None) -> None:
+def run_agent(
+    settings: AgentSettings, *, now: Clock, sensors: Sequence[Sensor] | None = None
+) -> None:
     """Run an agent until SIGTERM, SIGINT or a TERMINATE command; it returns then.
 
-    `now` is the time, aware and never going backwards. `sensor` None means the one that the
+    `now` is the time, aware and never going backwards. `sensors` None means those that the
     settings name. To be called from the main thread. Raises `ConfigError` before anything is
     sent when a setting or the state folder cannot be used.
     """
     settings.check()
     line = Line(settings)
     with occupied(settings.state_dir):
-        sensor = sensor or _sensor(settings, now)
+        census = Census()
+        sensors = make_sensors(settings, now, census) if sensors is None else sensors
+        sensing = Sensing(sensors, time_max=settings.reading_time_max, now=now, census=census)
         record = CommandRecord(settings.state_dir / "commands.jsonl")
-        asyncio.run(Daemon(settings, sensor, line=line, record=record, now=now).run())
-
-
-def _sensor(settings: AgentSettings, now: Clock) -> Sensor:
-    if settings.sensors != "injected":
-        text = f"{settings.sensors!r} is no kind of sensors, expected 'injected'"
-        raise ConfigError(text, key="sensors")
-    return InjectedSensor(
-        settings.state_dir,
-        node_id=settings.node_id,
-        now=now,
-        gpu_count=settings.gpu_count,
-        gpu_type=settings.gpu_type,
-    )
+        asyncio.run(Daemon(settings, sensing, line=line, record=record, now=now).run())
 
 
 class Daemon:
@@ -93,7 +89,7 @@ class Daemon:
     def __init__(
         self,
         settings: AgentSettings,
-        sensor: Sensor,
+        sensing: Sensing,
         *,
         line: Line,
         record: CommandRecord,
@@ -101,23 +97,27 @@ class Daemon:
     ) -> None:
         """Take the parts; nothing happens yet."""
         self._settings = settings
-        self._sensor = sensor
+        self._sensing = sensing
         self._line = line
         self._record = record
         self._now = now
-        self._sensor_thread = Worker("agent-sensors")
         self._disk_thread = Worker("agent-record")
         self._commands = Commands(
             settings.state_dir,
-            self._self_check,
-            diagnostic=settings.diagnostic,
-            time_max=settings.diagnostic_time_max,
+            self._sensing.self_check,
+            note_reboot=self._note_reboot,
+            now=now,
+            released=self._sensing.released,
+            means=settings.means,
+            pretence=make_pretence(settings, now),
         )
         self._inputs: asyncio.Queue[Input] = asyncio.Queue()
         self._started_at = now()
         self._loop_started_at = 0.0
-        self._sensor_turn = asyncio.Lock()
-        self._events: deque[HealthEvent] = deque()
+        self._boot = CheckResult("boot", Health.UNKNOWN, "the boot check has not ended yet")
+        self._report_file = ReportFile(settings.state_dir / FILE_NAME)
+        self._reports: Sequence[ReportHealth] | None = None
+        """To be written down; None when the file has them."""
 
     async def run(self) -> None:
         """Work until a signal or a `Stop`. What is under way then is given up."""
@@ -131,10 +131,10 @@ class Daemon:
         except asyncio.CancelledError:
             if not work.cancelled():
                 raise
-        _say("stopped", node=self._settings.node_id)
+        say("stopped", node=self._settings.node_id)
 
     def _signalled(self, work: asyncio.Task[None], number: signal.Signals) -> None:
-        _say("stopping", because=number.name)
+        say("stopping", because=number.name)
         work.cancel()
 
     def _present(self) -> datetime:
@@ -147,14 +147,16 @@ class Daemon:
 
     async def _work(self) -> None:
         """Turn after turn: take an input, or the time; perform what follows."""
-        duties = await self._begin()
+        duties, awaited = self._begin()
         given: Input = Tick()
         async with asyncio.TaskGroup() as tasks:
             underway: set[asyncio.Task[None]] = set()
+            if awaited is not None:
+                underway.add(tasks.create_task(self._await_reboot(awaited)))
             while True:
                 for output in duties.step(given, self._present()):
                     if isinstance(output, Stop):
-                        _say("stopping", because=output.because)
+                        say("stopping", because=output.because)
                         for task in underway:
                             task.cancel()
                         return
@@ -164,29 +166,33 @@ class Daemon:
                         task.add_done_callback(underway.discard)
                 given = await self._next_input(duties.next_due())
 
-    async def _begin(self) -> Duties:
+    def _begin(self) -> tuple[Duties, Rebooting | None]:
+        """Take up what an earlier run has left; return a reboot that may still happen too."""
         settings = self._settings
-        gpus = await self._gpus()
+        awaited = self._settle_reboot()
         results = {
             result.id: AckCommand(
                 settings.node_id, result.id, result.state, result.message, result.output
             )
             for result in self._record.results
         }
-        _say(
+        say(
             "started",
             node=settings.node_id,
             server=",".join(settings.servers),
-            sensors=self._sensor.name,
-            gpus=len(gpus),
+            sensors=self._sensing.name,
             pid=os.getpid(),
         )
-        return Duties(
-            _registration(settings, self._sensor, gpus),
+        duties = Duties(
+            _registration(settings, self._sensing.name),
             start=self._present(),
             spread=zlib.crc32(settings.node_id.encode()) / 2**32,
             results=results,
+            running=Order(awaited.id, CommandType.REBOOT) if awaited else None,
+            reports=self._earlier_reports(),
+            boot_check=True,
         )
+        return duties, awaited
 
     async def _next_input(self, due: datetime) -> Input:
         """Wait for an input, but not beyond the moment when time itself is one."""
@@ -200,18 +206,22 @@ class Daemon:
             return Tick()
 
     def _perform(
-        self, output: Send | ReadSensors | Execute | Remark
+        self, output: Send | ReadSensors | CheckBoot | KeepReports | Execute | Remark
     ) -> Coroutine[object, object, None] | None:
         match output:
             case Send():
                 return self._call(output)
             case ReadSensors():
                 return self._read_sensors(output)
+            case CheckBoot():
+                return self._check_boot()
+            case KeepReports():
+                return self._keep(output.reports)
             case Execute():
                 return self._execute(output.order)
             case Remark():
                 level = logging.WARNING if output.grave else logging.INFO
-                _say(output.what, level, **output.facts)
+                say(output.what, level, **output.facts)
         return None
 
     async def _call(self, send: Send) -> None:
@@ -219,66 +229,77 @@ class Daemon:
 
     # --- sensors -----------------------------------------------------------------------------
 
-    async def _sense(self, job: Callable[[], Result]) -> Result:
-        """Let the sensors do something. Raises `SensorError`, also when it takes too long."""
-        time_max = self._settings.reading_time_max
-        async with self._sensor_turn:
-            if self._sensor_thread.busy:
-                raise SensorError("the sensors still hang in an earlier reading")
-            try:
-                async with asyncio.timeout(time_max.total_seconds()):
-                    return await self._sensor_thread.do(job)
-            except TimeoutError as error:
-                raise SensorError(f"the sensors did not answer within {time_max}") from error
-
-    async def _gpus(self) -> tuple[GPU, ...]:
-        """Ask which GPUs there are; when that fails there is none to be seen."""
-        try:
-            return await self._sense(self._sensor.gpus)
-        except SensorError as error:
-            _say("gpus_unknown", logging.ERROR, because=error)
-            return ()
-
     async def _read_sensors(self, request: ReadSensors) -> None:
-        """Take one reading; where checks are wanted, one that fails is the result of a check."""
-        try:
-            reading = await self._sense(lambda: self._read(checks=request.checks))
-        except SensorError as error:
-            _say("sensors_failed", logging.ERROR, sensors=self._sensor.name, because=error)
-            result = CheckResult("nvml", Health.UNKNOWN, str(error), at=self._now())
-            reading = SensorsRead(None, (result,) if request.checks else ())
-        found = tuple(self._events.popleft() for _ in range(len(self._events)))
-        self._inputs.put_nowait(structs.replace(reading, events=found))
+        """Take one reading; where checks are wanted, the boot check is the first of them."""
+        reading = await self._sensing.read(checks=request.checks, early=self._sensed_early)
+        if request.checks:
+            boot = structs.replace(self._boot, at=self._now())
+            reading = structs.replace(reading, results=(boot, *reading.results))
+        self._inputs.put_nowait(reading)
 
-    def _read(self, *, checks: bool) -> SensorsRead:
-        """Read everything but the events, in the sensors' thread.
+    def _sensed_early(self, events: tuple[HealthEvent, ...]) -> None:
+        self._inputs.put_nowait(EventsSensed(events))
 
-        Events are given once, so they are put where a reading that came too late leaves them to
-        the next one.
-        """
-        sample = self._sensor.sample()
-        results = self._sensor.check() if checks else ()
-        silent_until = self._sensor.silent_until()
-        self._events.extend(self._sensor.events())
-        return SensorsRead(sample, results, silent_until=silent_until)
-
-    async def _self_check(self) -> str:
-        """Read the sensors for an operator. Raises `SensorError`."""
-        sample, results = await self._sense(lambda: (self._sensor.sample(), self._sensor.check()))
-        lines = [f"{len(sample.gpus)} GPUs read by {self._sensor.name} sensors"]
-        lines.extend(f"{result.check_name}: {result.message}" for result in results)
-        lines.extend(
-            f"GPU {gpu.index}: {gpu.temperature_celsius} °C, {gpu.power_watts} W,"
-            f" {gpu.utilization_percent:g} % busy"
-            for gpu in sample.gpus
+    async def _check_boot(self) -> None:
+        """Find out whether the machine came up whole, and let that be read from outside."""
+        settings = self._settings
+        gpus, faults = await self._sensing.inspect()
+        found = await check_boot(
+            gpus,
+            faults,
+            expected_gpus=settings.expected_gpus,
+            checks=settings.boot_checks,
+            time_max=settings.boot_check_time_max,
         )
-        return "\n".join(lines)
+        status = Health.HEALTHY if found.passed else Health.UNHEALTHY
+        self._boot = CheckResult("boot", status, found.text)
+        path = settings.state_dir / BOOT_NAME
+        boot_id = reboot.boot_id_or_empty(settings.means.boot_id_path)
+        written = admission(found, read_admission(path), boot_id=boot_id, now=self._now())
+        try:
+            await self._disk_thread.do(partial(_write_down, path, written))
+        except OSError as error:
+            say("boot_file_failed", logging.ERROR, because=error.strerror)
+        may_register = written.admitted or settings.boot_check_register_anyway
+        self._inputs.put_nowait(
+            BootChecked(found.passed, found.text, gpus, may_register=may_register)
+        )
+
+    # --- reports that outlive us -------------------------------------------------------------
+
+    def _earlier_reports(self) -> tuple[ReportHealth, ...]:
+        """Read what the control plane has not taken from an earlier run."""
+        try:
+            reports, damage = self._report_file.read()
+        except OSError as error:
+            raise ConfigError(
+                f"cannot be used: {error.strerror}", file=str(self._settings.state_dir / FILE_NAME)
+            ) from error
+        if damage:
+            say("reports_damaged", logging.ERROR, because=damage)
+        ours = tuple(each for each in reports if each.node_id == self._settings.node_id)
+        if ours:
+            say("reports_found", reports=len(ours), events=sum(len(each.events) for each in ours))
+        return ours
+
+    async def _keep(self, reports: Sequence[ReportHealth]) -> None:
+        """Write the newest reports down; while the disk is slow, only the newest wait for it."""
+        writing = self._reports is not None
+        self._reports = reports
+        while not writing and self._reports is not None:
+            newest = self._reports
+            try:
+                await self._disk_thread.do(partial(self._report_file.write, newest))
+            except OSError as error:
+                say("reports_not_kept", logging.ERROR, because=error.strerror)
+            if self._reports is newest:
+                self._reports = None
 
     # --- commands ----------------------------------------------------------------------------
 
     async def _execute(self, order: Order) -> None:
         """Carry out a command between the two lines of its record."""
-        _say("command_started", command=order.id, type=order.type)
+        say("command_started", command=order.id, type=order.type)
         try:
             await self._disk_thread.do(lambda: self._record.started(order))
         except OSError as error:
@@ -287,7 +308,7 @@ class Daemon:
         else:
             result = await self._commands.carry_out(order)
             await self._record_result(result)
-        _say("command_finished", command=order.id, state=result.state, message=result.message)
+        say("command_finished", command=order.id, state=result.state, message=result.message)
         self._inputs.put_nowait(result)
 
     async def _record_result(self, result: CommandFinished) -> None:
@@ -295,13 +316,46 @@ class Daemon:
         try:
             await self._disk_thread.do(lambda: self._record.finished(result))
         except OSError as error:
-            _say("record_failed", logging.ERROR, command=result.id, because=error.strerror)
+            say("record_failed", logging.ERROR, command=result.id, because=error.strerror)
+
+    async def _note_reboot(self, asked: Rebooting) -> None:
+        await self._disk_thread.do(lambda: self._record.rebooting(asked))
+
+    def _settle_reboot(self) -> Rebooting | None:
+        """Say what came of a reboot that an earlier run asked for; return one still to come."""
+        asked = self._record.awaited
+        if asked is None:
+            return None
+        result = reboot.settled(asked, self._settings.means.boot_id_path)
+        if result is None:
+            return asked
+        try:
+            self._record.finished(result)
+        except OSError as error:
+            path = str(self._settings.state_dir / "commands.jsonl")
+            raise ConfigError(f"cannot be used: {error.strerror}", file=path) from error
+        say("command_finished", command=result.id, state=result.state, message=result.message)
+        return None
+
+    async def _await_reboot(self, asked: Rebooting) -> None:
+        time_max = self._settings.means.reboot_time_max
+        await self._finish(await reboot.outlived(asked, time_max=time_max, now=self._now))
+
+    async def _finish(self, result: CommandFinished) -> None:
+        await self._record_result(result)
+        say("command_finished", command=result.id, state=result.state, message=result.message)
+        self._inputs.put_nowait(result)
 
 
-def _registration(settings: AgentSettings, sensor: Sensor, gpus: tuple[GPU, ...]) -> RegisterNode:
+def _write_down(path: Path, written: Admission) -> None:
+    replace_file(path, msgspec.json.encode(written) + b"\n")
+
+
+def _registration(settings: AgentSettings, sensors: str) -> RegisterNode:
+    """Describe the machine; which GPUs it has is found out by the boot check."""
     labels = {
         **settings.labels,
-        SENSORS_LABEL: sensor.name,
+        SENSORS_LABEL: sensors,
         STATE_FOLDER_LABEL: str(settings.state_dir.resolve()),
     }
     metadata = Metadata(
@@ -317,18 +371,5 @@ def _registration(settings: AgentSettings, sensor: Sensor, gpus: tuple[GPU, ...]
         region=settings.region,
         zone=settings.zone,
         instance_type=settings.instance_type,
-        gpus=gpus,
         metadata=metadata,
     )
-
-
-def _say(what: str, level: int = logging.INFO, **facts: object) -> None:
-    """Log one line: what happened, then facts as key=value, quoted where they hold spaces."""
-    words = [f"{key}={_quoted(str(value))}" for key, value in facts.items()]
-    log.log(level, "%s", " ".join([what, *words]))
-
-
-def _quoted(text: str) -> str:
-    text = text[:FACT_LENGTH_MAX]
-    plain = text.isprintable() and text and not set(text) & set(' "=')
-    return text if plain else repr(text)

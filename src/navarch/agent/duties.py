@@ -14,27 +14,36 @@ Rules that hold:
 4. A health report is sent until it is taken. A result is sent until it is taken, and again
    whenever the command comes again.
 5. A command is executed once, by its id. What does not fit the queue is left for the next poll.
-6. Everything is bounded.
+   One that takes long is said to be running, once.
+6. A node whose boot check has not passed does not register.
+7. What was sensed is written down until it is taken: events are given once.
+8. Everything is bounded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, get_args
+
+from msgspec import structs
 
 from navarch.agent.backoff import ANY_TIME, Backoff
 from navarch.agent.outbox import Outbox
 from navarch.agent.turns import (
     AckAnswered,
     Answer,
+    BootChecked,
     CallFailed,
+    CheckBoot,
     CommandFinished,
     CommandsReceived,
+    EventsSensed,
     Execute,
     HealthAnswered,
     HeartbeatAnswered,
     Input,
+    KeepReports,
     Order,
     Output,
     ReadSensors,
@@ -55,6 +64,7 @@ from navarch.core.model.messages import (
     RegisterNode,
     ReportHealth,
 )
+from navarch.core.model.report import CheckResult, HealthEvent
 
 INTERVAL_MIN: Final = timedelta(seconds=1)
 """No control plane may ask for more than this: the wire counts in whole seconds."""
@@ -80,6 +90,15 @@ REFUSED_FIRST: Final = timedelta(seconds=30)
 REFUSED_MAX: Final = timedelta(minutes=5)
 """The longest wait after refused registrations: whoever repairs the cause is still watching."""
 
+BOOT_RETRY_FIRST: Final = timedelta(minutes=2)
+"""The longest first wait after a boot check that did not pass, and twice the shortest."""
+
+BOOT_RETRY_MAX: Final = timedelta(minutes=5)
+"""The longest wait between boot checks: whoever repairs the machine is still watching."""
+
+RUNNING_AFTER: Final = timedelta(seconds=5)
+"""After this time a command is said to be running: most are done before that."""
+
 READING_PATIENCE: Final = timedelta(seconds=1)
 """How long a heartbeat waits for the sensors, if a quarter of the interval is not less."""
 
@@ -89,11 +108,17 @@ POLL_EVERY: Final = 5
 COMMANDS_MAX: Final = 256
 """Commands known at one time, finished or not: above what a control plane keeps pending."""
 
+OPTIONAL: Final = frozenset({"boot", "nvml", "xid"})
+"""The checks that a control plane may leave out by not naming them; it does not know of others."""
+
 AWAY: Final = frozenset({"unavailable", "deadline_exceeded", "canceled", "aborted", "unknown"})
 """Connect codes that say nothing about the request: nobody there, or in trouble."""
 
 USELESS_REPORT: Final = frozenset({"invalid_argument", "out_of_range"})
 """Codes that will refuse the same report for ever."""
+
+PATIENT: Final = frozenset({"not_found", "unauthenticated", "resource_exhausted"})
+"""Codes that refuse whatever is sent, for as long as something has to be put right first."""
 
 USELESS_RESULT: Final = frozenset(
     {"not_found", "permission_denied", "invalid_argument", "failed_precondition", "out_of_range"}
@@ -111,24 +136,32 @@ class Duties:
         start: datetime,
         spread: float,
         results: Mapping[str, AckCommand] | None = None,
-        heartbeat_interval: timedelta = HEARTBEAT_INTERVAL,
-        health_check_interval: timedelta = HEALTH_CHECK_INTERVAL,
+        running: Order | None = None,
+        reports: Sequence[ReportHealth] = (),
+        boot_check: bool = False,
     ) -> None:
         """Begin unregistered, with everything due at `start`.
 
-        `spread` is this agent's chance, from 0 up to and without 1. `results` are those of an
-        earlier run, by command, oldest first: they are not executed again, and told when asked.
+        `spread` is this agent's chance, from 0 up to and without 1. Of an earlier run: `results`
+        are those of commands, by id, oldest first, which are not executed again, and told when
+        asked; `running` is under way, and its end will be given; `reports` were not taken yet.
+        With `boot_check` the node registers only when that has passed.
         """
         self._registration = registration
         self._node_id = registration.node_id
-        self._heartbeat_interval = _within_limits(heartbeat_interval)
-        self._health_check_interval = _within_limits(health_check_interval)
+        self._heartbeat_interval = HEARTBEAT_INTERVAL
+        self._health_check_interval = HEALTH_CHECK_INTERVAL
         self._enabled_checks: tuple[str, ...] = ()
         self._registered = False
         self._stopped = False
 
         self._calls = 0
         self._in_flight: Request | None = None
+        self._boot_owed = boot_check
+        self._boot_underway = False
+        self._boot_unknown = boot_check
+        self._boot = Backoff(spread, until=start)
+        self._may_register = not boot_check
         self._link = Backoff(spread)
         self._lanes = {kind: Backoff(spread) for kind in get_args(Request)}
 
@@ -141,10 +174,12 @@ class Duties:
 
         self._poll_due = True
         self._heartbeats_since_poll = 0
-        self._outbox = Outbox(self._node_id)
+        self._outbox = Outbox(self._node_id, reports)
+        self._kept = self._outbox.version
 
         self._orders: dict[str, Order] = {}
-        self._running: Order | None = None
+        self._running = running
+        self._running_due: datetime | None = None
         self._results: dict[str, AckCommand] = dict(results or {})
         self._untold: dict[str, None] = {}
         self._last_command = ""
@@ -182,6 +217,8 @@ class Duties:
         It may be in the past. While a call or a reading is under way its answer comes first.
         """
         moments = [] if self._reading_since else [self._reading_due]
+        if self._boot_owed and not self._boot_underway:
+            moments.append(self._boot.until)
         if self._in_flight is None:
             moments.extend(due for due, _ in self._wanted())
         return min(moments, default=self._reading_due + self._heartbeat_interval)
@@ -194,6 +231,10 @@ class Duties:
                 return []
             case SensorsRead():
                 return self._sensors_read(given)
+            case EventsSensed():
+                return self._reported((), given.events)
+            case BootChecked():
+                return self._boot_checked(given, now)
             case CommandFinished():
                 return self._command_finished(given)
             case _:
@@ -209,7 +250,7 @@ class Duties:
         self._lanes[type(request)].worked()
         match given:
             case RegisterAnswered():
-                return self._register_answered(given, now)
+                return self._register_answered(given, now, told=request)
             case HeartbeatAnswered():
                 return self._heartbeat_answered(given, now)
             case HealthAnswered():
@@ -220,8 +261,10 @@ class Duties:
             case AckAnswered():
                 return self._told(request)
 
-    def _register_answered(self, answer: RegisterAnswered, now: datetime) -> list[Output]:
-        self._registered = True
+    def _register_answered(
+        self, answer: RegisterAnswered, now: datetime, *, told: Request
+    ) -> list[Output]:
+        self._registered = told == self._registration  # else it has changed meanwhile
         self._poll_due = True
         self._heartbeat_due = now
         self._enabled_checks = answer.enabled_checks
@@ -252,12 +295,36 @@ class Duties:
         self._silent_until = reading.silent_until or ANY_TIME
         enabled = self._enabled_checks
         results = tuple(
-            result for result in reading.results if not enabled or result.check_name in enabled
+            result
+            for result in reading.results
+            if not enabled or result.check_name in enabled or result.check_name not in OPTIONAL
         )
+        return self._reported(results, reading.events)
+
+    def _reported(
+        self, results: tuple[CheckResult, ...], events: tuple[HealthEvent, ...]
+    ) -> list[Output]:
         dropped = self._outbox.events_dropped
-        self._outbox.add(results, reading.events)
+        self._outbox.add(results, events)
         dropped = self._outbox.events_dropped - dropped
         return [Remark("events_dropped", {"count": str(dropped)}, grave=True)] if dropped else []
+
+    def _boot_checked(self, given: BootChecked, now: datetime) -> list[Output]:
+        self._boot_underway = False
+        self._may_register = given.passed or given.may_register
+        if given.gpus != self._registration.gpus:
+            self._registration = structs.replace(self._registration, gpus=given.gpus)
+            self._registered = False
+        if self._boot_unknown:  # the checks have waited for this one
+            self._boot_unknown = False
+            self._reading_due = now
+        if given.passed:
+            self._boot_owed = False
+            return [Remark("boot_check_passed", {"because": given.because})]
+        self._boot.failed(now, first=BOOT_RETRY_FIRST, longest=BOOT_RETRY_MAX)
+        wait = f"{(self._boot.until - now).total_seconds():.0f}s"
+        facts = {"because": given.because, "again_in": wait}
+        return [Remark("boot_check_failed", facts, grave=True)]
 
     # --- commands ----------------------------------------------------------------------------
 
@@ -292,7 +359,7 @@ class Duties:
     def _command_finished(self, result: CommandFinished) -> list[Output]:
         if self._running is None or self._running.id != result.id:
             return []  # told twice
-        self._running = None
+        self._running = self._running_due = None
         self._results[result.id] = AckCommand(
             self._node_id, result.id, result.state, result.message, result.output
         )
@@ -302,6 +369,9 @@ class Duties:
     def _told(self, request: Request) -> list[Output]:
         """Take note that the control plane has a result, or does not want it."""
         assert isinstance(request, AckCommand)
+        if request.state is CommandState.RUNNING:
+            self._running_due = None
+            return []
         self._untold.pop(request.command_id, None)
         terminated = request.command_id == self._last_command
         if not terminated or request.state is not CommandState.SUCCEEDED:
@@ -329,8 +399,9 @@ class Duties:
             case AckCommand(command_id=command_id) if failure.code in USELESS_RESULT:
                 remark = Remark("result_refused", {"command": command_id, **facts}, grave=True)
                 return [remark, *self._told(request)]
-            case ReportHealth() if failure.code in USELESS_REPORT:
-                self._outbox.take_first()
+            case ReportHealth() if self._is_useless(failure, now):
+                lost = self._outbox.take_first()
+                facts["events"] = str(sum(event.count for event in lost.events))
                 return [Remark("report_refused", facts, grave=True)]
             case _:
                 pass
@@ -340,13 +411,26 @@ class Duties:
             return [Remark("forgotten_by_server", facts)]
         return [Remark("call_refused", facts, grave=True)] if lane.failures == 1 else []
 
+    def _is_useless(self, failure: CallFailed, now: datetime) -> bool:
+        """Tell whether the first report will never be taken, by what it was refused with."""
+        if failure.code in USELESS_REPORT:
+            return True
+        return failure.code not in PATIENT and self._outbox.refused(now)
+
     # --- what is owed ------------------------------------------------------------------------
 
     def _owed(self, now: datetime) -> Iterator[Output]:
+        if self._kept != self._outbox.version:  # first, so that a crash finds them
+            self._kept = self._outbox.version
+            yield KeepReports(self._outbox.lasting)
+        if self._boot_owed and not self._boot_underway and now >= self._boot.until:
+            self._boot_underway = True
+            yield CheckBoot()
         if self._reading_since is None and now >= self._reading_due:
             yield self._read_sensors(now)
         if self._running is None and self._orders:
             self._running = self._orders.pop(next(iter(self._orders)))
+            self._running_due = now + RUNNING_AFTER
             yield Execute(self._running)
         if self._in_flight is None:
             request = next((wanted for due, wanted in self._wanted() if due <= now), None)
@@ -354,7 +438,7 @@ class Duties:
                 yield self._send(request, now)
 
     def _read_sensors(self, now: datetime) -> ReadSensors:
-        checks = now >= self._checks_due
+        checks = now >= self._checks_due and not self._boot_unknown
         if checks:
             self._checks_due = now + self._health_check_interval
         self._reading_since = now
@@ -369,12 +453,19 @@ class Duties:
             yield max(due, lane.until, self._link.until, self._silent_until), request
 
     def _wanted_ignoring_failures(self) -> Iterator[tuple[datetime, Request]]:
+        if not self._may_register:
+            return
         if not self._registered:
             yield ANY_TIME, self._registration
             return
         yield self._heartbeat_due_with_sample(), Heartbeat(self._node_id, self._sample)
         if self._untold:
             yield ANY_TIME, self._results[next(iter(self._untold))]
+        if self._running is not None and self._running_due is not None:
+            yield (
+                self._running_due,
+                AckCommand(self._node_id, self._running.id, CommandState.RUNNING),
+            )
         if self._poll_due:
             yield ANY_TIME, PollCommands(self._node_id)
         if self._outbox.first is not None:

@@ -3,12 +3,16 @@
 One line of JSON a step, appended and flushed to the disk: a start *before* the command is carried
 out, an end after it. So a command is never carried out twice: one that was begun and has no end
 was interrupted, and that is its result. A last line that a crash cut short counts as not written.
+
+A reboot has a step between the two, written before the machine is asked to go down: it is neither
+interrupted nor ended until `navarch.agent.reboot` has looked which start of the machine this is.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +39,15 @@ class _Started(Struct, frozen=True, tag_field="step", tag="started"):
     type: str
 
 
+class Rebooting(Struct, frozen=True, tag_field="step", tag="rebooting"):
+    """The machine is asked to go down now, by this command."""
+
+    id: str
+    boot_id: str
+    """The boot id of before: the same one later means that nothing has happened."""
+    at: datetime
+
+
 class _Finished(Struct, frozen=True, tag_field="step", tag="finished", omit_defaults=True):
     id: str
     state: CommandState
@@ -42,7 +55,7 @@ class _Finished(Struct, frozen=True, tag_field="step", tag="finished", omit_defa
     output: str = ""
 
 
-_Line = _Started | _Finished
+_Line = _Started | Rebooting | _Finished
 
 
 class CommandRecord:
@@ -56,6 +69,7 @@ class CommandRecord:
         """
         self._path = path
         self._results: dict[str, CommandFinished] = {}
+        self._rebooting: Rebooting | None = None
         try:
             for line in _read(path):
                 self._take(line)
@@ -68,12 +82,24 @@ class CommandRecord:
         """The newest results, oldest first."""
         return self._results.values()
 
+    @property
+    def awaited(self) -> Rebooting | None:
+        """The reboot that was asked for and of which nobody knows the result; None without one."""
+        return self._rebooting
+
     def started(self, order: Order) -> None:
         """Write that the command is about to be carried out.
 
         Raises `OSError` when that cannot be written; the command must not be carried out then.
         """
         self._append(_Started(order.id, order.type))
+
+    def rebooting(self, asked: Rebooting) -> None:
+        """Write that the machine is about to be asked to go down.
+
+        Raises `OSError` when that cannot be written; it must not be asked then.
+        """
+        self._append(asked)
 
     def finished(self, result: CommandFinished) -> None:
         """Write what came of a command. Raises `OSError` when that cannot be written."""
@@ -95,7 +121,13 @@ class CommandRecord:
 
     def _take(self, line: _Line) -> None:
         self._results.pop(line.id, None)
+        if self._rebooting is not None and self._rebooting.id == line.id:
+            self._rebooting = None
         match line:
+            case Rebooting():
+                if self._rebooting is not None:  # its end could not be written
+                    self._take(_Finished(self._rebooting.id, CommandState.FAILED, INTERRUPTED))
+                self._rebooting = line
             case _Started():
                 result = CommandFinished(line.id, CommandState.FAILED, INTERRUPTED)
                 self._results[line.id] = result
@@ -106,10 +138,12 @@ class CommandRecord:
             del self._results[next(iter(self._results))]
 
     def _rewrite(self) -> None:
-        lines = [
+        lines: list[_Line] = [
             _Finished(result.id, result.state, result.message, result.output)
             for result in self._results.values()
         ]
+        if self._rebooting is not None:
+            lines.append(self._rebooting)
         content = b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
         replace_file(self._path, content)
         self._lines = len(lines)

@@ -7,10 +7,12 @@ import ssl
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Final
 
 from msgspec import Struct, field
 
-from navarch.agent.commands import DIAGNOSTIC_TIME_MAX
+from navarch.agent.boot_check import BOOT_CHECK_TIME_MAX
+from navarch.agent.commands import Means
 from navarch.core.model import ids
 from navarch.errors import ConfigError
 
@@ -25,6 +27,14 @@ STATE_FOLDER_LABEL = "navarch.dev/state-dir"
 
 TOKEN_VARIABLE = "NAVARCH_NODE_TOKEN"  # noqa: S105 - the name of a variable, not its content
 """Holds the node's secret, where no file does."""
+
+KERNEL_LOG: Final = Path("/dev/kmsg")
+"""Where Linux shows its log, record by record (Documentation/ABI/testing/dev-kmsg; read
+2026-11-22)."""
+
+INJECTED: Final = "injected"
+REAL: Final = "real"
+SENSOR_KINDS: Final = (REAL, INJECTED)
 
 SERVER_URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
 
@@ -50,15 +60,23 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
     external_ip: str = ""
     labels: dict[str, str] = field(default_factory=dict)
     """Told to the control plane, with those of the sensors and of the state folder added."""
-    sensors: str = "injected"
-    """Which sensors to read; only ``injected`` is known here, others are handed to `run_agent`."""
+    sensors: str = REAL
+    """``real``: the driver's library, the kernel log and the system; ``injected``: made up."""
+    expected_gpus: int | None = None
+    """How many GPUs the machine should have; None: as many as are seen."""
+    kernel_log: Path = KERNEL_LOG
+    """What the sensor of the kernel log reads."""
     gpu_count: int = 8
     """How many GPUs injected sensors pretend."""
     gpu_type: str = "H100"
     """What injected sensors call them."""
-    diagnostic: tuple[str, ...] = ()
-    """The program and arguments of RUN_DIAGNOSTIC; empty: the agent reads its sensors."""
-    diagnostic_time_max: timedelta = DIAGNOSTIC_TIME_MAX
+    means: Means = Means()
+    """Which commands are carried out, and with which programs."""
+    boot_checks: tuple[tuple[str, ...], ...] = ()
+    """Programs that have to end with 0 before the node registers."""
+    boot_check_time_max: timedelta = BOOT_CHECK_TIME_MAX
+    boot_check_register_anyway: bool = False
+    """Whether a node whose boot check does not pass registers all the same, as unhealthy."""
     call_time_max: timedelta = timedelta(seconds=10)
     """How long a call may take: longer than a control plane's slowest flush to its disk."""
     reading_time_max: timedelta = timedelta(seconds=5)
@@ -77,6 +95,43 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
         if ids.NODE_ID.fullmatch(self.node_id) is None:
             text = f"{self.node_id[:60]!r} is no id: 1 to 253 letters, digits and . _ : / -"
             raise ConfigError(text, key="node-id")
+        if self.sensors not in SENSOR_KINDS:
+            text = f"{self.sensors!r} is no kind of sensors, expected {' or '.join(SENSOR_KINDS)}"
+            raise ConfigError(text, key="sensors")
+        if self.tls is not None and not any(url.startswith("https:") for url in self.servers):
+            raise ConfigError("no address begins with https://: TLS has nowhere to go", key="tls")
+
+
+def tls_context(
+    *, ca: Path | None = None, cert: Path | None = None, key: Path | None = None
+) -> ssl.SSLContext | None:
+    """Trust the certificates in `ca`, and show `cert` with its `key`; None when none is named.
+
+    Raises `ConfigError` naming the file that cannot be used, or what is missing.
+    """
+    if ca is cert is key is None:
+        return None
+    if (cert is None) != (key is None):
+        missing = "tls-key" if key is None else "tls-cert"
+        raise ConfigError("is missing: a certificate and its key go together", key=missing)
+    try:
+        context = ssl.create_default_context(cafile=ca)
+    except OSError as error:
+        raise ConfigError(f"no certificates to trust: {_reason(error)}", file=str(ca)) from error
+    if cert is not None:
+        try:
+            context.load_cert_chain(cert, key)
+        except OSError as error:
+            text = f"no certificate with the key {key}: {_reason(error)}"
+            raise ConfigError(text, file=str(cert)) from error
+    return context
+
+
+def _reason(error: OSError) -> str:
+    """Say what is wrong with a file of TLS: `ssl.SSLError` is an `OSError` too."""
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or str(error)).lower().replace("_", " ")
+    return error.strerror or str(error)
 
 
 def read_token(environment: Mapping[str, str], file: Path | None = None) -> str | None:

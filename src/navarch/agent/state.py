@@ -5,7 +5,10 @@
     agent.lock      held by the agent that runs; the folder belongs to one at a time
     agent.pid       its process id; gone after a clean end
     commands.jsonl  which commands were begun and what came of them (`navarch.agent.record`)
+    reports.json    health reports that nobody has taken (`navarch.agent.reports`)
+    boot.json       what the newest boot check found (`navarch.agent.boot_check`)
     intent.json     what operators last wanted of this node (`navarch.agent.commands`)
+    kernel_log.json where the kernel log was read to (`navarch.agent.sensors.kernel_log`)
     injected.json   faults for injected sensors (`navarch.agent.sensors.injected`)
 
 A file is replaced as a whole: whoever reads it sees the old or the new one, also after a crash.

@@ -2,7 +2,8 @@
 
 The daemon and the simulator both speak these words, which is why they are not in either. The
 shell that performs outputs owes the duties an answer to each `Send`, `ReadSensors` and `Execute`;
-to `Send` exactly one of the answers below or `CallFailed`, however long that takes.
+to `Send` exactly one of the answers below or `CallFailed`, however long that takes; to `CheckBoot`
+a `BootChecked`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from datetime import datetime, timedelta
 from msgspec import Struct, field
 
 from navarch.core.model.command import CommandState
-from navarch.core.model.gpu import NodeSample
+from navarch.core.model.gpu import GPU, NodeSample
 from navarch.core.model.messages import (
     AckCommand,
     Heartbeat,
@@ -94,7 +95,7 @@ class CallFailed(Struct, frozen=True):
 
 
 class SensorsRead(Struct, frozen=True):
-    """What the sensors say. It may also come unasked, when a sensor has something urgent."""
+    """What the sensors say."""
 
     sample: NodeSample | None = None
     """None when they could not be read: absent is not zero."""
@@ -103,6 +104,25 @@ class SensorsRead(Struct, frozen=True):
     """Those that were never given before."""
     silent_until: datetime | None = None
     """Until when an injected fault wants the node to say nothing; None means it may speak."""
+
+
+class EventsSensed(Struct, frozen=True):
+    """Sensors that answer quickly have seen this; a slower one is still being read."""
+
+    events: tuple[HealthEvent, ...]
+    """As in `SensorsRead`: given once."""
+
+
+class BootChecked(Struct, frozen=True):
+    """What came of the check that precedes registration."""
+
+    passed: bool
+    because: str
+    """What was found, for people."""
+    gpus: tuple[GPU, ...] = ()
+    """Those that are there."""
+    may_register: bool = False
+    """Whether the node may register although it did not pass."""
 
 
 class CommandFinished(Struct, frozen=True):
@@ -124,7 +144,7 @@ Answer = (
 )
 """How a call can end."""
 
-Input = Tick | Answer | SensorsRead | CommandFinished
+Input = Tick | Answer | SensorsRead | EventsSensed | BootChecked | CommandFinished
 """What an agent can learn."""
 
 
@@ -144,6 +164,17 @@ class ReadSensors(Struct, frozen=True):
 
     checks: bool
     """Whether to run the checks too."""
+
+
+class CheckBoot(Struct, frozen=True):
+    """Find out whether the machine came up whole. There is never more than one at a time."""
+
+
+class KeepReports(Struct, frozen=True):
+    """Write these down, in the place of what was written before: they must outlive the agent."""
+
+    reports: tuple[ReportHealth, ...]
+    """Reports with events that the control plane has not taken, oldest first; () when none."""
 
 
 class Execute(Struct, frozen=True):
@@ -168,5 +199,5 @@ class Stop(Struct, frozen=True):
     because: str
 
 
-Output = Send | ReadSensors | Execute | Remark | Stop
+Output = Send | ReadSensors | CheckBoot | KeepReports | Execute | Remark | Stop
 """What an agent can want."""

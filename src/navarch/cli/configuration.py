@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from navarch.cli import output
-from navarch.cli.session import Session, connected, output_format, output_option
+from navarch.cli import output, policies
+from navarch.cli.session import Json, Session, connected, output_format, output_option
 from navarch.errors import WireError
 
 if TYPE_CHECKING:
     from navarch.config.load import Examination
+    from navarch.policy import CheckReport
 
 FILE = click.Path(path_type=Path)
 
@@ -27,21 +28,47 @@ def config() -> None:
 @output_option
 @click.pass_context
 def check(context: click.Context, file: Path) -> None:
-    """Name every mistake in a configuration file."""
+    """Name every mistake in a configuration file and in the health policy that it names."""
     from navarch.config import load
 
     found = load.examine(file)
+    judged = _policy_of(found)
     if output.for_programs(output_format(context)):
-        faults = [
-            {"line": fault.line, "key": fault.key, "message": fault.message}
-            for fault in found.faults
-        ]
-        output.document({"file": str(file), "faults": faults}, output_format(context))
-        context.exit(1 if faults else 0)
+        policy = None if judged is None else _policy_document(judged)
+        content = {
+            "file": str(file),
+            "faults": [policies.mistake(fault) for fault in found.faults],
+            "warnings": [policies.mistake(warning) for warning in found.warnings],
+            "policy": policy,
+        }
+        output.document(content, output_format(context))
+        context.exit(1 if found.faults or (judged and judged[1].errors) else 0)
+    for warning in found.warnings:
+        output.note(f"warning: {warning}")
     _refuse_faults(context, found)
     assert found.config is not None
+    if judged is not None:
+        policies.tell(judged[0], judged[1].errors, judged[1].warnings)
+        if judged[1].errors:
+            context.exit(1)
     counts = f"{len(found.config.pools)} pools, {len(found.config.providers)} providers"
     output.line(f"{file}: no mistakes; {counts}")
+
+
+def _policy_of(found: Examination) -> tuple[Path, CheckReport] | None:
+    """Check the policy that a configuration names; None where there is none to check."""
+    if found.config is None or found.config.server.health_policy is None:
+        return None
+    from navarch.policy import check_file
+
+    path = found.config.server.health_policy
+    return path, check_file(path)
+
+
+def _policy_document(judged: tuple[Path, CheckReport]) -> Json:
+    path, report = judged
+    errors = [policies.mistake(error) for error in report.errors]
+    return {"file": str(path), "faults": errors, "warnings": list(report.warnings)}
 
 
 @config.command("explain")

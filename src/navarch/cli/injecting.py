@@ -7,6 +7,7 @@ sensors are real, and a node elsewhere.
 
 from __future__ import annotations
 
+import math
 import socket
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from navarch.cli import clock, output
-from navarch.cli.parameters import DURATION
+from navarch.cli.parameters import DURATION, LABEL
 from navarch.cli.session import Session, connected
 from navarch.errors import NavarchError
 
@@ -35,14 +36,23 @@ FOLDER_LABEL = "navarch.dev/state-dir"
 )
 @click.option("--silent", type=DURATION, help="The node says nothing for so long.")
 @click.option("--utilization", type=click.FloatRange(0, 100), help="Every GPU is so busy, in %.")
+@click.option("--event", help="An event of this type happens, such as ecc_dbe.")
+@click.option(
+    "--metric",
+    "metrics",
+    type=LABEL,
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A number or word of --event.  May be repeated.",
+)
 @click.option("--clear", is_flag=True, help="All faults are over.")
 @click.option(
     "--gpu",
     type=click.IntRange(0, 63),
-    help="Which GPU.  [default: 0 for --xid, all for --temperature]",
+    help="Which GPU.  [default: 0 for --xid, all for --temperature, none for --event]",
 )
 @connected
-def inject(
+def inject(  # noqa: PLR0913 - click hands over one argument an option
     session: Session,
     *,
     node: str,
@@ -50,12 +60,16 @@ def inject(
     temperature: int | None,
     silent: timedelta | None,
     utilization: float | None,
+    event: str | None,
+    metrics: tuple[tuple[str, str], ...],
     clear: bool,
     gpu: int | None,
 ) -> None:
     """Put one fault into a node with injected sensors."""
-    if gpu is not None and xid is None and temperature is None:
-        raise click.UsageError("--gpu goes with --xid and --temperature only")
+    if gpu is not None and xid is None and temperature is None and event is None:
+        raise click.UsageError("--gpu goes with --xid, --temperature and --event only")
+    if metrics and event is None:
+        raise click.UsageError("--metric goes with --event only")
     from navarch.agent.sensors import injected
 
     faults: list[Fault] = []
@@ -67,13 +81,27 @@ def inject(
         faults.append(injected.Silence(duration=silent))
     if utilization is not None:
         faults.append(injected.Utilization(percent=utilization))
+    if event is not None:
+        numbers = {name: _number(text) for name, text in metrics}
+        faults.append(injected.Happening(event, -1 if gpu is None else gpu, metrics=numbers))
     if clear:
         faults.append(injected.Clear())
     if len(faults) != 1:
-        known = "--xid, --temperature, --silent, --utilization and --clear"
+        known = "--xid, --temperature, --silent, --utilization, --event and --clear"
         raise click.UsageError(f"say exactly one of {known}")
     injected.inject(_state_folder(session, node), faults[0], now=clock.now())
     _tell(session, node, faults[0])
+
+
+def _number(text: str) -> str | int | float:
+    """Read what looks like a number as one; the rest is words."""
+    for read in (int, float):
+        try:
+            number = read(text)
+        except ValueError:
+            continue
+        return number if math.isfinite(number) else text
+    return text
 
 
 def _tell(session: Session, node: str, fault: Fault) -> None:
@@ -85,6 +113,7 @@ def _tell(session: Session, node: str, fault: Fault) -> None:
         document = {"nodeId": node, "fault": {"kind": type(fault).__name__, **fields}}
         output.document(document, session.output)
         return
+    fields.update(fields.pop("metrics", {}))
     told = ", ".join(f"{name} {value}" for name, value in fields.items() if value != "")
     kind = type(fault).__name__.lower()
     output.line(f"{node}: injected {kind}{': ' if told else ''}{told}")

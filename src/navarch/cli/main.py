@@ -18,6 +18,7 @@ import click
 
 from navarch.cli import (
     autoscaling,
+    commands,
     configuration,
     daemons,
     events,
@@ -26,10 +27,11 @@ from navarch.cli import (
     instances,
     nodes,
     output,
+    policies,
     pools,
     session,
 )
-from navarch.errors import NavarchError, WireError
+from navarch.errors import ConfigError, NavarchError, WireError
 from navarch.version import VERSION
 
 INTERRUPTED = 130
@@ -61,7 +63,8 @@ def version() -> None:
 for _command in (
     *(daemons.up, daemons.server, daemons.agent),
     *(nodes.list_nodes, nodes.get_node),
-    *(nodes.cordon, nodes.uncordon, nodes.drain, nodes.terminate),
+    *(nodes.cordon, nodes.uncordon, nodes.drain, nodes.terminate, nodes.clear),
+    *(commands.reset, commands.reboot, commands.diagnose, policies.policy),
     *(injecting.inject, instances.instance, pools.pool),
     *(events.show_events, explaining.explain, configuration.config, autoscaling.autoscale),
 ):
@@ -93,6 +96,9 @@ def _run(arguments: Sequence[str] | None) -> int:
         return error.exit_code
     except click.Abort:
         return INTERRUPTED
+    except ConfigError as error:
+        output.mistake(error)
+        return 1
     except NavarchError as error:
         output.note(_failure(error))
         return 1

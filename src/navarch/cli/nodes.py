@@ -156,3 +156,23 @@ cordon = _asking("cordon", "Let a node take no new work; what runs there stays."
 uncordon = _asking("uncordon", "Let a node take work again.")
 drain = _asking("drain", "Move the work away from a node.")
 terminate = _asking("terminate", "Stop a node for good and give its machine back.")
+
+
+@click.command("clear")
+@click.argument("node")
+@click.option("--reason", default="", help="Why; recorded and shown by explain.")
+@connected
+def clear(session: Session, node: str, reason: str) -> None:
+    """Set aside everything that stands against a node's health.
+
+    For a node that was put right by hand. What its next reports say counts again.
+    """
+    answer = session.call("ClearHealth", {"nodeId": node, "reason": reason})
+    if output.for_programs(session.output):
+        output.document(answer, session.output)
+        return
+    from navarch.cli import views
+
+    now = views.read(answer.get("node", {}), views.NodeView)
+    because = f": {now.because}" if now.because else ""
+    output.line(f"{node}: cleared; {now.status_word.lower()}, {now.health_word.lower()}{because}")

@@ -62,6 +62,14 @@ def note(text: str) -> None:
     click.echo(f"navarch: {plain(text)}", err=True)
 
 
+def mistake(error: Exception) -> None:
+    """Tell of a mistake in a file; below its line may be a drawing of the place."""
+    first, *drawing = str(error).split("\n")
+    note(first)
+    for drawn in drawing:
+        click.echo(plain(drawn), err=True)
+
+
 def plain(text: str) -> str:
     r"""Keep text on one line and away from the terminal's controls.
 

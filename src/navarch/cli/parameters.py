@@ -8,6 +8,9 @@ import click
 
 from navarch.cli import clock
 
+GPUS_MAX = 64
+"""GPUs a node: the limit of the wire."""
+
 
 class Duration(click.ParamType[timedelta]):
     """A duration, by the rules of the configuration: ``500ms``, ``30s``, ``5m``, ``2h``, ``1d``."""
@@ -73,6 +76,23 @@ class Label(click.ParamType[tuple[str, str]]):
         return name, text
 
 
+class Gpu(click.ParamType[str]):
+    """Which GPU of a node: its index, or ``all``."""
+
+    name = "index|all"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        """Read it, or end the program with a usage error."""
+        text = str(value)
+        if text != "all" and text not in map(str, range(GPUS_MAX)):
+            last = GPUS_MAX - 1
+            self.fail(f"{text!r} is no GPU: expected an index from 0 to {last}, or all", param, ctx)
+        return text
+
+
 DURATION = Duration()
 MOMENT = Moment()
 LABEL = Label()
+GPU = Gpu()

@@ -115,7 +115,10 @@ def pause_pool(session: Session, name: str, reason: str) -> None:
 @click.option("--reason", default="", help="Why; recorded and shown by explain.")
 @connected
 def resume_pool(session: Session, name: str, reason: str) -> None:
-    """Let a paused pool go on."""
+    """Let a paused pool go on; acknowledge that repair has stopped.
+
+    Repair that has stopped by itself then tries one node, and goes on if that helps.
+    """
     request = {"poolName": name, "paused": False, "reason": reason}
     _tell(session, session.call("PausePool", request))
 

@@ -144,6 +144,15 @@ class EventView(Struct, rename="camel", frozen=True):
     because: str = ""
 
 
+class ResultView(Struct, frozen=True):
+    """What came of a command, as the fact of the journal says it."""
+
+    command_id: str = ""
+    state: str = ""
+    message: str = ""
+    output: str = ""
+
+
 def read(content: object, view: type[View]) -> View:
     """Read a part of an answer.
 

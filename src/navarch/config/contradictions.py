@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from navarch.config import metrics, reading
+from navarch.config import metrics, notifier, reading
 from navarch.config.autoscaling import (
     Autoscaling,
     Composite,
@@ -18,8 +18,10 @@ from navarch.config.autoscaling import (
     Window,
 )
 from navarch.config.metrics import Metrics
+from navarch.config.notifier import Notifier
 from navarch.config.reading import Reader
-from navarch.config.schema import USER_DATA_MAX, Document, Pool, Token
+from navarch.config.schema import USER_DATA_MAX, Document, Pool, Server, Tls, Token
+from navarch.config.values import format_duration
 from navarch.errors import ConfigError
 
 Faults = Iterator[ConfigError]
@@ -32,11 +34,16 @@ def found(written: Document, reader: Reader) -> Faults:
         yield from _limits(pool, key, reader)
         yield from _sellers(pool, tuple(written.providers), key, reader)
         yield from _boot_script(pool, key, reader)
+        yield from _repairs(pool, f"{key}.health.repair", reader)
         if pool.autoscaling is not None:
             yield from _autoscaling(pool.autoscaling, f"{key}.autoscaling", reader)
         yield from _metrics(pool.metrics, f"{key}.metrics", reader)
     yield from _metrics(written.server.metrics, "server.metrics", reader)
+    if written.server.notifier is not None:
+        yield from _notifier(written.server.notifier, "server.notifier", reader)
+    yield from _probation(written.server, reader)
     yield from _tokens(written.server.auth.tokens, reader)
+    yield from _tls(written.server.auth.tls, reader)
 
 
 def _limits(limited: Pool | Window, key: str, reader: Reader) -> Faults:
@@ -127,14 +134,17 @@ def _metrics(sources: Sequence[Metrics], key: str, reader: Reader) -> Faults:
             yield reader.fault(message, key=f"{key}[{index}].name", line=line)
         names.add(name)
         if isinstance(source, metrics.PrometheusMetrics | metrics.KubernetesMetrics):
-            yield from _credentials(source, f"{key}[{index}]", reader)
+            line = reader.readings[f"{key}[{index}].type"].line
+            yield from _credentials(source, f"{key}[{index}]", line, reader)
 
 
 def _credentials(
-    source: metrics.PrometheusMetrics | metrics.KubernetesMetrics, key: str, reader: Reader
+    source: metrics.PrometheusMetrics | metrics.KubernetesMetrics | notifier.Kubernetes,
+    key: str,
+    line: int | None,
+    reader: Reader,
 ) -> Faults:
     written = source.credentials
-    line = reader.readings[f"{key}.type"].line
     kinds = (written.token_env, written.token_file, written.username)
     here = f"{key}.credentials"
     if sum(kind is not None for kind in kinds) > 1:
@@ -159,3 +169,69 @@ def _tokens(tokens: Sequence[Token], reader: Reader) -> Faults:
             both = "both" if token.token_env else "neither"
             message = f"expected either token_env or token_file, got {both}"
             yield reader.fault(message, key=key, line=reader.readings[f"{key}.name"].line)
+
+
+def _tls(tls: Tls, reader: Reader) -> Faults:
+    key = "server.auth.tls"
+    line = reader.first_line(key)
+    if (tls.cert_file is None) != (tls.key_file is None):
+        message = "cert_file and key_file belong together: give both or none"
+        yield reader.fault(message, key=key, line=line)
+    elif tls.client_ca_file is not None and tls.cert_file is None:
+        message = "without cert_file and key_file nobody can show a certificate: give them too"
+        yield reader.fault(message, key=f"{key}.client_ca_file")
+
+
+# --- health and repair -----------------------------------------------------------------------
+
+
+def _repairs(pool: Pool, key: str, reader: Reader) -> Faults:
+    for index, word in enumerate(pool.health.repair):
+        if word in pool.health.repair[:index]:
+            yield reader.fault(f"{word} is written twice", key=f"{key}[{index}]")
+
+
+def _probation(server: Server, reader: Reader) -> Faults:
+    """Find patience within which no repair can succeed."""
+    repair, key = server.repair, "server.repair.probation_max"
+    longest = format_duration(repair.probation_max)
+    line = reader.readings[key].line or reader.first_line("server.repair")
+    if repair.probation > repair.probation_max:
+        shortest = format_duration(repair.probation)
+        message = f"{longest} is less than probation, expected at least {shortest}"
+        yield reader.fault(message, key=key, line=line)
+    interval = server.health_check_interval
+    if interval * repair.clean_reports_to_heal > repair.probation_max:
+        message = (
+            f"{longest} is over before {repair.clean_reports_to_heal} clean reports can come, one "
+            f"each {format_duration(interval)}: no repair would ever succeed"
+        )
+        line = line or reader.readings["server.health_check_interval"].line
+        yield reader.fault(message, key=key, line=line)
+
+
+def _notifier(written: Notifier, key: str, reader: Reader) -> Faults:
+    line = reader.readings[f"{key}.type"].line
+    match written:
+        case notifier.WebhookNotifier(webhook=webhook):
+            yield from _webhook(webhook, f"{key}.webhook", line, reader)
+            blind = webhook.drain_url is not None and webhook.drain_status_url is None
+            if blind and written.on_drain_timeout == "wait":
+                message = "without webhook.drain_status_url nobody says when: drains never end"
+                yield reader.fault(message, key=f"{key}.on_drain_timeout")
+        case notifier.KubernetesNotifier(kubernetes=kubernetes):
+            yield from _credentials(kubernetes, f"{key}.kubernetes", line, reader)
+        case _:
+            pass
+
+
+def _webhook(webhook: notifier.Webhook, key: str, line: int | None, reader: Reader) -> Faults:
+    if not webhook.urls():
+        message = "no address is given, expected drain_url at least; to tell nobody, type: noop"
+        yield reader.fault(message, key=key, line=line)
+    if webhook.drain_status_url is not None and webhook.drain_url is None:
+        message = "without drain_url nothing is ever drained: give both or none"
+        yield reader.fault(message, key=f"{key}.drain_status_url")
+    if webhook.secret_env is not None and webhook.secret_file is not None:
+        message = "expected either secret_env or secret_file, got both"
+        yield reader.fault(message, key=f"{key}.secret_env")

@@ -33,3 +33,5 @@ class Key(Struct, frozen=True):
     """How a text is read; None where the text is meant as it stands."""
     names: Form | None = None
     """In a mapping: what its keys look like; None elsewhere."""
+    secret: bool = False
+    """Whether it may be a secret, so that no message and no list of values shows it."""

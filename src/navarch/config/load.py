@@ -8,14 +8,14 @@ the folder of the file, wherever the process was started; nothing is opened but 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar, cast
 
 import yaml
 from msgspec import Struct, structs
 
-from navarch.config import contradictions, document, reading, shapes
+from navarch.config import contradictions, document, doubts, reading, shapes
 from navarch.config.reading import Reader, Reading
 from navarch.config.schema import Config, Document
 from navarch.errors import ConfigError
@@ -30,6 +30,8 @@ class Examination(Struct, frozen=True):
     """Each effective value, in the order of the schema."""
     faults: tuple[ConfigError, ...]
     """Each mistake, in the order of the lines."""
+    warnings: tuple[ConfigError, ...] = ()
+    """What is no mistake and probably not meant, in the order of the lines; none beside faults."""
 
 
 def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
@@ -69,13 +71,25 @@ def examine_text(
                 reader.note(fault)
     except reading.TooManyFaults:
         written = None
-    faults = sorted(reader.faults, key=lambda fault: fault.line or 0)
     config = None
-    if isinstance(written, Document) and not faults:
+    warnings: list[ConfigError] = []
+    if isinstance(written, Document) and not reader.faults:
         config = _usable(written, path.absolute())
+        warnings.extend(doubts.found(written, reader))
     return Examination(
-        config=config, readings=tuple(reader.readings.values()), faults=tuple(faults)
+        config=config,
+        readings=tuple(reader.readings.values()),
+        faults=_by_line(reader.faults),
+        warnings=_by_line(warnings),
     )
+
+
+def _by_line(told: Iterable[ConfigError]) -> tuple[ConfigError, ...]:
+    """Put messages in the order of their lines, each once: pools inherit what is said of them."""
+    once: dict[tuple[int | None, str], ConfigError] = {}
+    for each in told:
+        once.setdefault((each.line, each.message), each)
+    return tuple(sorted(once.values(), key=lambda each: each.line or 0))
 
 
 def _entry(root: yaml.Node, name: str) -> yaml.Node | None:

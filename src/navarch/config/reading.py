@@ -3,8 +3,9 @@
 The walk is led by the shapes, never by the file, so it goes only as deep as the schema does. It
 does not stop at the first mistake: a file with five gets five messages. The rules: unknown and
 doubled keys are mistakes; types are never guessed, a number is no text; a value that came from the
-environment is never shown, its reference is; the whole walk looks at `VALUES_MAX` values, however
-often anchors repeat them, and goes at most `DEPTH_MAX` levels deep, should one hold itself.
+environment is never shown, its reference is, and neither is one whose `Key` calls it a secret; the
+whole walk looks at `VALUES_MAX` values, however often anchors repeat them, and goes at most
+`DEPTH_MAX` levels deep, should one hold itself.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ FAULTS_MAX = 100
 """Mistakes after which the walk gives up: nobody reads more."""
 SHOWN_MAX = 60
 """Characters of a value that a message shows."""
+HIDDEN = "***"
+"""What stands in the place of a secret."""
 
 _WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 _DECIMAL = re.compile(r"-?(?:[0-9]{1,18}(?:\.[0-9]{0,18})?|\.[0-9]{1,18})(?:[eE][+-]?[0-9]{1,3})?")
@@ -115,11 +118,21 @@ class Reader:
             line = self.readings[key].line
         return ConfigError(message, file=self.file, line=line, key=key)
 
+    def first_line(self, key: str) -> int | None:
+        """Find the first line on which something of a key or below it stands; None: nowhere."""
+        below = (f"{key}.", f"{key}[")
+        lines = (
+            one.line
+            for one in self.readings.values()
+            if one.line is not None and (one.key == key or one.key.startswith(below))
+        )
+        return min(lines, default=None)
+
     def _read(self, shape: Shape, nodes: Sequence[yaml.Node], key: str) -> object:
         match shape:
             case Leaf() | Choice():
                 value = self._scalar(shape, nodes[0], key)
-                self._keep(key, _shown(nodes[0]), nodes[0])
+                self._keep(key, _shown(nodes[0], secret=_is_secret(shape)), nodes[0])
                 return value
             case Items():
                 return self._items(shape, nodes[0], key)
@@ -308,7 +321,7 @@ class Reader:
                     return decimal
             case _:
                 pass
-        raise self._wrong(shape.expected, node, key)
+        raise self._wrong(shape.expected, node, key, secret=_is_secret(shape))
 
     def _short_enough(self, leaf: Leaf, text: str, node: yaml.Node, key: str) -> str:
         limit = leaf.key.maximum
@@ -325,12 +338,23 @@ class Reader:
             # The reason may quote the text, which the environment must not reach.
             told = str(error) and not environment.mentions(node.value)
             reason = f"; {error}" if told else ""
-            raise self._wrong(leaf.expected, node, key, reason) from None
+            raise self._wrong(leaf.expected, node, key, reason, secret=leaf.key.secret) from None
         if node.tag != Tag.TEXT:
-            raise self._wrong(leaf.expected, node, key)
+            raise self._wrong(leaf.expected, node, key, secret=leaf.key.secret)
         return value
 
-    def _wrong(self, expected: str, node: yaml.Node, key: str, advice: str = "") -> ConfigError:
+    def _wrong(
+        self,
+        expected: str,
+        node: yaml.Node,
+        key: str,
+        advice: str = "",
+        *,
+        secret: bool = False,
+    ) -> ConfigError:
+        if secret and isinstance(node, yaml.ScalarNode) and node.tag != Tag.NOTHING:
+            message = f"expected {expected}, got something that is not shown{advice}"
+            return self.fault(message, key=key, node=node)
         if not advice and expected.startswith(("text", "a name", "a label", "one of")):
             advice = _advice(node)
         if node.tag == Tag.NOTHING:
@@ -383,8 +407,14 @@ def _quoted(text: str) -> str:
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in quoted)
 
 
-def _shown(node: yaml.Node) -> str:
+def _is_secret(shape: Leaf | Choice) -> bool:
+    return isinstance(shape, Leaf) and shape.key.secret
+
+
+def _shown(node: yaml.Node, *, secret: bool = False) -> str:
     assert isinstance(node, yaml.ScalarNode)
+    if secret:
+        return HIDDEN
     plain = re.fullmatch(r"[\x21-\x7e][\x20-\x7e]{0,59}", node.value)
     return node.value if plain else _quoted(node.value)
 

@@ -15,11 +15,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from navarch.config.autoscaling import NODES_MAX, Autoscaling
 from navarch.config.key import LABEL, NAME, VARIABLE, WORD, Key
 from navarch.config.metrics import Metrics
+from navarch.config.notifier import Notifier
 from navarch.config.values import (
     ADDRESS,
     DURATION,
@@ -28,8 +29,13 @@ from navarch.config.values import (
     SECONDS,
     STORE,
     Address,
+    Form,
     Store,
+    format_duration,
+    parse_interval,
 )
+from navarch.core import fold_repair
+from navarch.core.model.finding import Remedy
 from navarch.core.model.pool import Disruption, PoolSpec, Source
 from navarch.core.settings import Settings
 
@@ -37,8 +43,26 @@ GPUS_MAX = 64
 """GPUs a node: the limit of the wire."""
 LABELS_MAX = 64
 """Labels a node: the limit of the wire."""
+REPORTS_MAX = 1_000
+"""Reports in a row that may be asked for: most of a day at one a minute."""
 USER_DATA_MAX = 16_384
 """Characters of user data: EC2 takes 16 KB, other clouds take more (EC2 user guide, read 2026)."""
+
+
+def parse_memory(text: str) -> timedelta:
+    """Read a duration above zero, for which ended repairs are remembered at the longest."""
+    duration = parse_interval(text)
+    if duration > fold_repair.ATTEMPT_MEMORY:
+        longest = format_duration(fold_repair.ATTEMPT_MEMORY)
+        raise ValueError(f"repairs are remembered for {longest}")
+    return duration
+
+
+MEMORY = Form(
+    expected=f"{INTERVAL.expected}, up to {format_duration(fold_repair.ATTEMPT_MEMORY)}",
+    pattern=INTERVAL.pattern,
+    parse=parse_memory,
+)
 
 
 class Token(Struct, frozen=True):
@@ -57,6 +81,20 @@ class Token(Struct, frozen=True):
     ] = None
 
 
+class Tls(Struct, frozen=True):
+    """The files of a server that speaks TLS."""
+
+    cert_file: Annotated[
+        Path | None,
+        Key("Its certificate, and those between it and the root. Absent: plain HTTP.", form=PATH),
+    ] = None
+    key_file: Annotated[Path | None, Key("The key of the certificate.", form=PATH)] = None
+    client_ca_file: Annotated[
+        Path | None,
+        Key("Who signs the certificates that callers must show. Absent: none needed.", form=PATH),
+    ] = None
+
+
 class Auth(Struct, frozen=True):
     """Who may call the API."""
 
@@ -64,6 +102,43 @@ class Auth(Struct, frozen=True):
         tuple[Annotated[Token, Key("Somebody who may call.")], ...],
         Key("Everybody who may call. None at all: the server listens on loopback only."),
     ] = ()
+    tls: Annotated[Tls, Key("The files of a server that speaks TLS.")] = Tls()
+
+
+class Repair(Struct, frozen=True):
+    """How patient repair is; the defaults are meant for most fleets."""
+
+    probation: Annotated[
+        timedelta, Key("How long a repaired node has to be clean.", form=DURATION)
+    ] = Settings().probation
+    probation_max: Annotated[
+        timedelta,
+        Key("After how long without enough clean reports a repair has failed.", form=INTERVAL),
+    ] = Settings().probation_max
+    reset_timeout: Annotated[timedelta, Key("How long a GPU reset may take.", form=INTERVAL)] = (
+        Settings().reset_timeout
+    )
+    reboot_timeout: Annotated[
+        timedelta,
+        Key("How long a reboot may take, until the agent speaks again.", form=INTERVAL),
+    ] = Settings().reboot_timeout
+    relapse_window: Annotated[
+        timedelta,
+        Key("For how long a repair that was tried is not tried again on its node.", form=MEMORY),
+    ] = Settings().relapse_window
+    attempts_max: Annotated[
+        int,
+        Key(
+            "Resets and reboots of one node within relapse_window; then it is replaced, or a "
+            "person has to look.",
+            minimum=1,
+            maximum=fold_repair.ATTEMPTS_MAX,
+        ),
+    ] = Settings().attempts_max
+    clean_reports_to_heal: Annotated[
+        int,
+        Key("Clean reports in a row that end a bad verdict.", minimum=1, maximum=REPORTS_MAX),
+    ] = Settings().clean_reports_to_heal
 
 
 class Server(Struct, frozen=True):
@@ -92,13 +167,39 @@ class Server(Struct, frozen=True):
         tuple[Annotated[Metrics, Key("One source.")], ...],
         Key("Who knows the demand on pools that do not say it themselves. None: the heartbeats."),
     ] = ()
+    health_policy: Annotated[
+        Path | None,
+        Key("The rules that judge what nodes report. Absent: those that are built in.", form=PATH),
+    ] = None
+    notifier: Annotated[
+        Notifier | None,
+        Key("Who is told of cordons and drains, and says when a node is empty. Absent: agents do."),
+    ] = None
+    repair: Annotated[Repair, Key("How patient repair is.")] = Repair()
     auth: Annotated[Auth, Key("Who may call the API.")] = Auth()
 
     def settings(self) -> Settings:
         """Say it in the words of the core."""
-        return Settings(
+        repair = self.repair
+        settings = Settings(
             heartbeat_interval=self.heartbeat_interval,
             health_check_interval=self.health_check_interval,
+            probation=repair.probation,
+            probation_max=repair.probation_max,
+            reset_timeout=repair.reset_timeout,
+            reboot_timeout=repair.reboot_timeout,
+            relapse_window=repair.relapse_window,
+            attempts_max=repair.attempts_max,
+            clean_reports_to_heal=repair.clean_reports_to_heal,
+        )
+        if self.notifier is None:
+            return settings
+        return structs.replace(
+            settings,
+            workload_manager=True,
+            drain_timeout=self.notifier.drain_timeout,
+            drain_overrun=self.notifier.on_drain_timeout,
+            drain_poll=self.notifier.poll_interval,
         )
 
 
@@ -120,6 +221,13 @@ class ProcessProvider(Struct, frozen=True, tag_field="type", tag="process"):
 
     gpu_count: Annotated[int, Key("GPUs that each agent shows.", minimum=0, maximum=GPUS_MAX)] = 8
     gpu_type: Annotated[str, Key("What its GPUs call themselves.", maximum=253)] = "H100"
+    allow: Annotated[
+        tuple[
+            Annotated[Literal["gpu_reset", "reboot"], Key("A command that takes work down.")],
+            ...,
+        ],
+        Key("The commands that its agents carry out beyond the harmless ones."),
+    ] = ()
 
 
 Provider = FakeProvider | ProcessProvider
@@ -129,21 +237,57 @@ Provider = FakeProvider | ProcessProvider
 class PoolHealth(Struct, frozen=True):
     """What happens to sick and silent nodes."""
 
-    auto_replace: Annotated[bool, Key("Whether lost nodes are replaced without asking.")] = True
+    unhealthy_after: Annotated[
+        int,
+        Key(
+            "Reports in a row that have to confirm an unhealthy verdict before anything is "
+            "repaired.",
+            minimum=1,
+            maximum=REPORTS_MAX,
+        ),
+    ] = PoolSpec("", "").unhealthy_after
+    auto_replace: Annotated[
+        bool, Key("Whether lost and sick nodes are replaced without asking.")
+    ] = PoolSpec("", "").auto_replace
+    repair: Annotated[
+        tuple[
+            Annotated[Literal["reset_gpu", "reboot", "replace"], Key("A way to put a node right.")],
+            ...,
+        ],
+        Key("What may be done to a sick node: any of reset_gpu, reboot and replace."),
+    ] = ("replace",)
+    replace_in_place: Annotated[
+        bool,
+        Key(
+            "Whether a sick node may end before its replacement is bought, where the pool is at "
+            "max_nodes."
+        ),
+    ] = PoolSpec("", "").replace_in_place
+    dry_run: Annotated[bool, Key("Whether repair only says what it would do.")] = PoolSpec(
+        "", ""
+    ).dry_run
 
 
 class PoolDisruption(Struct, frozen=True):
     """How much repairs may take away at one time."""
 
     max_unavailable: Annotated[
-        int, Key("Nodes replaced at one time.", minimum=0, maximum=NODES_MAX)
+        int, Key("Nodes under repair at one time.", minimum=0, maximum=NODES_MAX)
     ] = Disruption().max_unavailable
     max_unavailable_percent: Annotated[
         float,
         Key("The same in percent of the pool; the larger counts.", minimum=0, maximum=100),
     ] = Disruption().max_unavailable_percent
+    max_unavailable_per_zone: Annotated[
+        int,
+        Key(
+            "The same in any one zone; 0: as many as in the pool.",
+            minimum=0,
+            maximum=NODES_MAX,
+        ),
+    ] = Disruption().max_unavailable_per_zone
     max_replacements_per_hour: Annotated[
-        int, Key("Nodes condemned within any hour.", minimum=0, maximum=NODES_MAX)
+        int, Key("Repairs begun within any hour.", minimum=0, maximum=NODES_MAX)
     ] = Disruption().max_replacements_per_hour
 
 
@@ -282,9 +426,14 @@ class Pool(Defaults, frozen=True, kw_only=True):
             ssh_key_names=self.ssh_keys,
             user_data=self.boot_script(),
             auto_replace=self.health.auto_replace,
+            unhealthy_after=self.health.unhealthy_after,
+            ladder=tuple(map(Remedy, self.health.repair)),
+            replace_in_place=self.health.replace_in_place,
+            dry_run=self.health.dry_run,
             disruption=Disruption(
                 max_unavailable=self.disruption.max_unavailable,
                 max_unavailable_percent=self.disruption.max_unavailable_percent,
+                max_unavailable_per_zone=self.disruption.max_unavailable_per_zone,
                 max_replacements_per_hour=self.disruption.max_replacements_per_hour,
             ),
         )

@@ -30,7 +30,8 @@ from navarch.controlplane.instance_manager import InstanceManager, NodeHealthObs
 from navarch.controlplane.pool_manager import PoolManager
 from navarch.controlplane.runtime import TICK, Runtime
 from navarch.controlplane.service import Configure, Service
-from navarch.core.model.messages import ConfigurePools
+from navarch.core import judging
+from navarch.core.model.messages import AdoptPolicy, ConfigurePools
 from navarch.core.model.pool import PoolSpec
 from navarch.core.selection import BUILT_IN
 from navarch.core.selection.base import Ranker
@@ -38,6 +39,8 @@ from navarch.core.selection.guarded import GuardedRanker
 from navarch.core.settings import Settings
 from navarch.core.strategies import Strategies
 from navarch.errors import NavarchError, PluginError
+from navarch.notifiers.base import Notifier
+from navarch.policy import HealthPolicy
 from navarch.providers.base import Provider, facts_of
 from navarch.stores.base import Store
 from navarch.stores.memory import MemoryStore
@@ -103,15 +106,23 @@ class ControlPlane:
         *,
         authenticator: Authenticator | None = None,
         retain: timedelta = timedelta(days=90),
+        policy: judging.HealthPolicy | None = None,
+        notifier: Notifier | None = None,
     ) -> None:
         """Prepare; nothing is opened before `start`.
 
         Without a `store` everything is kept in memory and forgotten at the end. Without an
-        `authenticator` every caller is an admin: serve `asgi_app` on loopback only. Raises
-        `ValueError` when the configuration is impossible.
+        `authenticator` every caller is an admin: serve `asgi_app` on loopback only. `policy` None
+        means the built-in one. A `notifier` is told of cordons and drains; None: nobody is, and
+        agents say themselves when they are empty. Raises `ValueError` when the configuration is
+        impossible.
         """
         self._config = config or ServerConfig()
-        self._strategies = Strategies(settings=self._config.effective())
+        settings = self._config.effective()
+        if notifier is not None:
+            settings = replace(settings, workload_manager=True)
+        self._notifier = notifier
+        self._strategies = Strategies(settings=settings, policy=policy or HealthPolicy.default())
         self._clock = self._config.clock or RealClock()
         self._store: Store = store or MemoryStore()
         self._retain = retain
@@ -193,6 +204,7 @@ class ControlPlane:
                 strategies,
                 retain=self._retain,
                 tick=min(TICK, self._config.stale_check_interval),
+                notifier=self._notifier,
             )
             runtime.hears.append(self.instance_manager.hear)
             await runtime.recover(new_tag(), VERSION, holder())
@@ -202,6 +214,7 @@ class ControlPlane:
         self._runtime = runtime
         self._running = asyncio.create_task(runtime.run(), name="control plane")
         self._evaluating = asyncio.create_task(self.pool_manager.run(), name="pool manager")
+        await self.adopt_policy(self._strategies.policy, "the control plane has started")
         if self._specs:
             await self.configure_pools(self._specs.values())
 
@@ -266,6 +279,17 @@ class ControlPlane:
         """Make these the pools, and retire all others."""
         self._specs = {pool.name: pool for pool in pools}
         await self.runtime.ask(ConfigurePools(tuple(self._specs.values())))
+
+    async def adopt_policy(self, policy: judging.HealthPolicy, because: str) -> None:
+        """Judge by another policy from now on; what stands against nodes is judged anew by it."""
+        self._strategies = replace(self._strategies, policy=policy)
+        self.runtime.machine.offer_policy(policy)
+        await self.runtime.ask(AdoptPolicy(policy.name, policy.digest, because))
+
+    @property
+    def policy(self) -> judging.HealthPolicy:
+        """What judges health events."""
+        return self._strategies.policy
 
     def _declare(self, spec: PoolSpec, providers: Mapping[str, Provider]) -> None:
         """Add a pool, with providers that may be new; before the start or after."""

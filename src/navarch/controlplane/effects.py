@@ -19,7 +19,7 @@ from typing import assert_never
 
 from navarch.controlplane.clock import Clock
 from navarch.core.model import messages as msg
-from navarch.core.model.actions import Action, Launch, ListTypes, TakeInventory, Terminate
+from navarch.core.model.actions import Launch, ListTypes, Purchase, TakeInventory, Terminate
 from navarch.errors import NotFound, OutcomeUnknown, ProviderError
 from navarch.providers.base import (
     FLEET_LABEL,
@@ -103,7 +103,7 @@ class Effects:
         """How many effects are under way, those included whose outcome has not been heard yet."""
         return len(self._under_way)
 
-    def perform(self, fleet_tag: str, actions: Iterable[Action]) -> None:
+    def perform(self, fleet_tag: str, actions: Iterable[Purchase]) -> None:
         """Begin the actions that are not under way and for which there is room.
 
         The others are simply left: they stay owed, and every outcome asks again.
@@ -121,7 +121,7 @@ class Effects:
         for message in messages:
             self._under_way.pop(_key_of(message), None)
 
-    def _room(self, action: Action) -> int:
+    def _room(self, action: Purchase) -> int:
         match action:
             case Launch():
                 return self._facts.get(action.provider, ProviderFacts()).launches_at_once
@@ -139,7 +139,7 @@ class Effects:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _perform(self, action: Action, fleet_tag: str, lane: tuple[str, str]) -> None:
+    async def _perform(self, action: Purchase, fleet_tag: str, lane: tuple[str, str]) -> None:
         outcome: msg.Message | None = None
         try:
             match action:

@@ -33,7 +33,7 @@ class NodeHealthObserver(Protocol):
     """Hears of nodes that became unhealthy."""
 
     def on_node_unhealthy(self, node_id: str) -> Awaitable[None] | None:
-        """A verdict made this node unhealthy. Called once for each such verdict; be quick."""
+        """A verdict made this node unhealthy. Called once each time it falls ill; be quick."""
         ...
 
 
@@ -54,6 +54,7 @@ class InstanceManager:
         self._on_stale: list[OnInstance] = []
         self._on_failed: list[OnInstance] = []
         self._observer: NodeHealthObserver | None = None
+        self._ill: set[str] = set()
         self._awaited: set[asyncio.Future[None]] = set()
 
     def list(self) -> Instances:
@@ -90,8 +91,15 @@ class InstanceManager:
             case ev.LaunchFailed():
                 self._tell(self._on_failed, fact.instance_id)
             case ev.HealthJudged(health=Health.UNHEALTHY):
-                if self._observer is not None:
+                node = self._runtime().machine.fleet.nodes.get(fact.node_id)
+                fell_ill = node is not None and node.unhealthy_at[-1:] == (fact.at,)
+                if self._observer is not None and fell_ill and fact.node_id not in self._ill:
                     self._call(self._observer.on_node_unhealthy, fact.node_id)
+                self._ill.add(fact.node_id)
+            case ev.HealthJudged() | ev.HealthCleared() | ev.RepairEnded():
+                self._ill.discard(fact.node_id)
+            case ev.RecordsForgotten():
+                self._ill.difference_update(fact.nodes)
             case _:
                 pass
 

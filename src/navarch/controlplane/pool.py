@@ -74,12 +74,12 @@ class PoolConfig(Struct, frozen=True):
     cooldown_period: timedelta = timedelta(minutes=5)
     """How long an autoscaler lets a change settle."""
     unhealthy_threshold: int = 2
-    """Bad health reports in a row that make a node unhealthy.
+    """Bad health reports in a row that confirm an unhealthy verdict, so that repair may act.
 
     For a control plane, which hears reports; a pool used alone hears none.
     """
     auto_replace: bool = True
-    """Whether a control plane replaces lost nodes without asking."""
+    """Whether a control plane replaces lost and sick nodes without asking."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """Put on every machine."""
     ssh_key_names: Sequence[str] = ()
@@ -451,4 +451,5 @@ def _spec(config: PoolConfig, sources: Sequence[Source], strategy: str) -> PoolS
         ssh_key_names=tuple(config.ssh_key_names),
         user_data=config.user_data,
         auto_replace=config.auto_replace,
+        unhealthy_after=config.unhealthy_threshold,
     )

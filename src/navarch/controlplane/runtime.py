@@ -16,14 +16,17 @@ from datetime import datetime, timedelta
 from navarch.controlplane.clock import Clock
 from navarch.controlplane.effects import Effects
 from navarch.controlplane.inbox import Envelope, Inbox
+from navarch.controlplane.notices import Notices
 from navarch.core import fold
 from navarch.core.machine import Machine
 from navarch.core.model import events as ev
 from navarch.core.model import fleet as fleets
 from navarch.core.model import messages as msg
+from navarch.core.model.actions import Notice, Purchase
 from navarch.core.sentences import sentence
 from navarch.core.strategies import Strategies
 from navarch.errors import JournalCorrupt
+from navarch.notifiers.base import Notifier
 from navarch.providers.base import Provider
 from navarch.stores.base import Store
 
@@ -34,7 +37,10 @@ SNAPSHOT_EVERY = 5_000
 TICK = timedelta(milliseconds=500)
 """How often time alone makes the core look: half the shortest deadline that people notice."""
 PAUSE_MAX = timedelta(seconds=10)
-"""A longer gap between two ticks means that we were not running: it is our silence, not theirs."""
+"""A longer gap between two ticks means that we were not running: it is our silence, not theirs.
+
+Where nodes count as lost sooner, half of that time is long enough.
+"""
 FORGET_EVERY = timedelta(hours=1)
 """How often old facts are dropped from the journal."""
 
@@ -51,10 +57,11 @@ class Runtime:
         *,
         retain: timedelta = timedelta(days=90),
         tick: timedelta = TICK,
+        notifier: Notifier | None = None,
     ) -> None:
         """Work for the fleet in `store`, which is open; facts older than `retain` are dropped.
 
-        Time alone makes the core look every `tick`.
+        Time alone makes the core look every `tick`. `notifier` None: no workload manager is told.
 
         Raises `PluginError` when a provider misstates its facts.
         """
@@ -63,6 +70,7 @@ class Runtime:
         self.machine = Machine(strategies=strategies)
         self.inbox = Inbox()
         self.effects = Effects(providers, self.inbox.post, clock)
+        self.notices = Notices(notifier, self.inbox.post, clock)
         self.seq = 0
         """The sequence number of the newest fact in the journal."""
         self.hears: list[Callable[[ev.Fact], None]] = []
@@ -142,6 +150,7 @@ class Runtime:
         """Take no more requests and abandon the effects under way; `run` then ends by itself."""
         self.inbox.close(because)
         await self.effects.stop()
+        await self.notices.stop()
 
     async def snapshot(self) -> None:
         """Keep the fleet as it is now, so that a restart has little to replay."""
@@ -155,6 +164,7 @@ class Runtime:
         self._tick_waits = False
         step = self.machine.step(messages, now)
         self.effects.heard(messages)
+        self.notices.heard(messages)
         if step.facts:
             await self._append(step.facts)
         answers = iter(step.answers)
@@ -162,7 +172,19 @@ class Runtime:
             answered = [next(answers) for _ in envelope.messages]
             if envelope.reply is not None and not envelope.reply.done():
                 envelope.reply.set_result(answered)
-        self.effects.perform(self.machine.fleet.tag, self.machine.owed(now))
+        self._perform(now)
+
+    def _perform(self, now: datetime) -> None:
+        """Do what the world is owed: purchases by providers, notices by the workload manager."""
+        purchases: list[Purchase] = []
+        notices: list[Notice] = []
+        for action in self.machine.owed(now):
+            if isinstance(action, Notice):
+                notices.append(action)
+            else:
+                purchases.append(action)
+        self.effects.perform(self.machine.fleet.tag, purchases)
+        self.notices.perform(self.machine.fleet, notices)
 
     async def _append(self, facts: Sequence[ev.Fact]) -> None:
         self._settled.clear()  # stays so when the append fails: then nothing may be shown
@@ -197,7 +219,8 @@ class Runtime:
 
     def _notice_pause(self, now: datetime) -> None:
         before, self._ticked_at = self._ticked_at, now
-        if before is None or self.clock.jumps or now - before <= PAUSE_MAX:
+        pause_max = min(PAUSE_MAX, self.machine.strategies.settings.silence_max / 2)
+        if before is None or self.clock.jumps or now - before <= pause_max:
             return
         seconds = (now - before).total_seconds()
         log.warning("this process did not run for %.0f s: silences are counted anew", seconds)

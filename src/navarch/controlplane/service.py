@@ -216,6 +216,15 @@ class Service:
         await self._ask(message, msg.Accepted)
         return pb.PausePoolResponse(pool=self._shown_pool(self._fleet.pools[message.pool]))
 
+    async def clear_health(
+        self, request: pb.ClearHealthRequest, _ctx: _Context
+    ) -> pb.ClearHealthResponse:
+        """Set aside what stands against a node."""
+        message = codec.clear_health(request)
+        await self._ask(message, msg.Accepted)
+        node = self._fleet.nodes[message.node_id]
+        return pb.ClearHealthResponse(node=self._shown_node(node))
+
     def _shown_pool(self, pool: Pool) -> pb.PoolInfo:
         members = (
             (instance, self._fleet.node_of(instance))

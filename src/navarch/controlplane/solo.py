@@ -31,7 +31,7 @@ from navarch.controlplane.founding import new_tag
 from navarch.core.machine import Machine
 from navarch.core.model import fleet as fleets
 from navarch.core.model import messages as msg
-from navarch.core.model.actions import Action, Launch, TakeInventory
+from navarch.core.model.actions import Action, Launch, Notice, TakeInventory
 from navarch.core.model.command import Command, CommandState, CommandType
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.instance import InstanceState
@@ -171,7 +171,11 @@ class SoloFleet:
 
         A list is read when all else is done, and again only when something was learned since.
         """
-        owed = [each for each in self.machine.owed(self.clock.now()) if not self._in_vain(each)]
+        owed = [
+            each
+            for each in self.machine.owed(self.clock.now())
+            if not isinstance(each, Notice) and not self._in_vain(each)
+        ]
         tag, seq = self.fleet.tag, self.journal.last_seq_now
         self._effects.perform(tag, (each for each in owed if not isinstance(each, TakeInventory)))
         if not self._effects:

@@ -15,14 +15,15 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
+from navarch.core import drain
 from navarch.core.model import events as ev
-from navarch.core.model import ids
 from navarch.core.model.command import CommandType
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.instance import Instance, InstanceState
 from navarch.core.model.node import Intent
 from navarch.core.model.pool import TROUBLE_MEMORY, Pool
 from navarch.core.model.sightings import Sightings
+from navarch.core.orders import order
 from navarch.core.settings import Settings
 
 
@@ -60,7 +61,7 @@ def called_back(
     fleet: Fleet, now: datetime, settings: Settings
 ) -> Iterator[ev.ReleaseRevoked | ev.CommandIssued]:
     """Keep machines that were to be released, before others are bought; the oldest first."""
-    serial = fleet.command_serial
+    orders = 0
     for pool_name in sorted({fleet.instances[id_].pool for id_ in fleet.releasing}):
         pool = fleet.pools.get(pool_name)
         if pool is None or pool.asleep:
@@ -72,9 +73,17 @@ def called_back(
             because = f"{len(counted.current)} of {pool.target} nodes: {pool.target_because}"
             yield ev.ReleaseRevoked(now, instance.id, because)
             node = fleet.node_of(instance)
-            if node is not None and node.intent is Intent.IN_SERVICE:
-                serial += 1
-                yield _ask(fleet, instance, CommandType.UNCORDON, serial, now, settings)
+            if node is not None and node.intent is Intent.IN_SERVICE and node.repair is None:
+                orders += 1
+                yield order(
+                    fleet,
+                    instance.id,
+                    CommandType.UNCORDON,
+                    nth=orders,
+                    now=now,
+                    settings=settings,
+                    reason="the pool grows again",
+                )
 
 
 def _may_stay(fleet: Fleet, instance: Instance) -> bool:
@@ -102,7 +111,7 @@ def surplus(
     fleet: Fleet, sightings: Sightings, now: datetime, settings: Settings
 ) -> Iterator[ev.ReleaseRequested | ev.TerminationRequested | ev.CommandIssued]:
     """Let go of the machines that are too many, those that do least first."""
-    serial = fleet.command_serial
+    orders = 0
     for pool in fleet.pools.values():
         if pool.asleep:
             continue
@@ -114,12 +123,20 @@ def surplus(
         victims = sorted(current, key=lambda each: usefulness(fleet, sightings, each))
         for instance in victims[:excess]:
             node = fleet.node_of(instance)
-            if node is None or not node.serving:
+            if node is None or not node.connected:
                 yield ev.TerminationRequested(now, instance.id, because)
                 continue
-            serial += 1
+            orders += 1
             yield ev.ReleaseRequested(now, instance.id, because)
-            yield _ask(fleet, instance, CommandType.DRAIN, serial, now, settings)
+            yield order(
+                fleet,
+                instance.id,
+                CommandType.DRAIN,
+                nth=orders,
+                now=now,
+                settings=settings,
+                reason="the pool shrinks",
+            )
 
 
 def usefulness(
@@ -152,36 +169,8 @@ def released(fleet: Fleet, now: datetime, settings: Settings) -> Iterator[ev.Ter
         pool = fleet.pools.get(instance.pool)
         if pool is not None and pool.asleep:
             continue
-        because = _empty_because(fleet, instance, now, settings)
+        node = fleet.node_of(instance)
+        since = instance.releasing_since or instance.requested_at
+        because = drain.over_because(fleet, node, since, now, settings)
         if because:
             yield ev.TerminationRequested(now, instance.id, f"{because}; {instance.because}")
-
-
-def _empty_because(fleet: Fleet, instance: Instance, now: datetime, settings: Settings) -> str:
-    node = fleet.node_of(instance)
-    if node is None or not node.connected:
-        return "nothing is heard from it"
-    if node.drained_at is not None:
-        return "it is drained"
-    since = max(instance.releasing_since or now, fleet.resumed_at or instance.requested_at)
-    if now - since > settings.drain_timeout:
-        return f"not drained within {settings.drain_timeout}"
-    return ""
-
-
-def _ask(
-    fleet: Fleet,
-    instance: Instance,
-    type_: CommandType,
-    serial: int,
-    now: datetime,
-    settings: Settings,
-) -> ev.CommandIssued:
-    return ev.CommandIssued(
-        now,
-        ids.command_id(fleet.tag, serial),
-        node_id=instance.id,
-        type=type_,
-        expires_at=now + settings.command_timeout,
-        reason="the pool shrinks" if type_ is CommandType.DRAIN else "the pool grows again",
-    )

@@ -12,17 +12,19 @@ from datetime import datetime
 
 from navarch.core import (
     capacity,
+    drain,
     fold,
     health,
     inventory,
     lifecycle,
     liveness,
     purchase,
-    repair,
+    workload,
 )
 from navarch.core.model import events as ev
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.sightings import Sightings
+from navarch.core.repair import beginning, breaker, in_place, replacing
 from navarch.core.scaling import target
 from navarch.core.strategies import Strategies
 
@@ -30,6 +32,7 @@ Stage = Callable[[Fleet, Sightings, datetime, Strategies], Iterator[ev.Fact]]
 
 STAGES: tuple[Stage, ...] = (
     lambda fleet, seen, now, how: liveness.lost(fleet, seen, now, how.settings),
+    lambda fleet, seen, now, how: health.gathered(fleet, seen, now, how.settings),
     lambda fleet, _seen, now, how: health.judge(fleet, now, how.policy, how.settings),
     lambda fleet, _seen, now, how: lifecycle.overdue(fleet, now, how.settings),
     lambda fleet, _seen, now, how: lifecycle.unanswered(fleet, now, how.settings),
@@ -37,14 +40,19 @@ STAGES: tuple[Stage, ...] = (
     lambda fleet, _seen, now, _how: lifecycle.settled_commands(fleet, now),
     lambda fleet, seen, now, how: inventory.condemned_orphans(fleet, seen, now, how.settings),
     lambda fleet, seen, now, _how: target.targets(fleet, seen, now),
+    lambda fleet, _seen, now, how: replacing.reprieved(fleet, now, how.settings),
     lambda fleet, _seen, now, how: capacity.called_back(fleet, now, how.settings),
     lambda fleet, seen, now, how: capacity.surplus(fleet, seen, now, how.settings),
     lambda fleet, _seen, now, how: capacity.released(fleet, now, how.settings),
-    lambda fleet, _seen, now, _how: repair.brakes(fleet, now),
-    lambda fleet, seen, now, how: repair.condemned(fleet, seen, now, how.settings),
+    lambda fleet, _seen, now, how: drain.ordered_again(fleet, now, how.settings),
+    lambda fleet, _seen, now, how: in_place.advanced(fleet, now, how.settings),
+    lambda fleet, _seen, now, how: breaker.turns(fleet, now, how.settings),
+    lambda fleet, seen, now, how: beginning.begun(fleet, seen, now, how.settings),
     lambda fleet, _seen, now, how: capacity.called_back(fleet, now, how.settings),
-    lambda fleet, _seen, now, _how: repair.replaced(fleet, now),
+    lambda fleet, _seen, now, how: breaker.turns(fleet, now, how.settings),
+    lambda fleet, _seen, now, how: replacing.replaced(fleet, now, how.settings),
     lambda fleet, seen, now, how: purchase.launches(fleet, seen, now, how.settings, how.rankers),
+    lambda fleet, _seen, now, how: workload.chosen(fleet, now, how.settings),
     lambda fleet, _seen, now, how: lifecycle.forgotten(fleet, now, how.settings),
 )
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from navarch.core import capacity, liveness, repair
+from navarch.core import capacity, explain_health, liveness
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.instance import Instance, InstanceState
-from navarch.core.model.node import Contact, Node, Phase
+from navarch.core.model.node import Node, Phase
 from navarch.core.model.offer import offers
 from navarch.core.model.pool import Pool
 from navarch.core.model.sightings import Sightings
+from navarch.core.repair import breaker, budget
 from navarch.core.selection import memory
 from navarch.core.settings import Settings
 
@@ -31,14 +32,16 @@ def explain_node(
     )
     if node.phase is not Phase.TERMINATED:
         yield from _silence(fleet, sightings, node, now, settings)
+    yield from explain_health.lines(fleet, node, now, settings)
+    yield from explain_health.workload_lines(sightings, node)
     for command in fleet.commands_for(node.id):
         yield f"command {command.id} ({command.type.value}) is {command.state.value}"
     instance = fleet.instances.get(node.instance_id)
     if instance is None:
         yield "it was not launched here: it is watched, but never replaced"
         return
-    if node.contact is Contact.LOST and instance.live and not instance.condemned:
-        yield from _prospects(fleet, sightings, node, now, settings)
+    if instance.live and not instance.condemned:
+        yield from explain_health.prospects(fleet, sightings, node, now, settings)
     yield from explain_instance(sightings, instance, now)
 
 
@@ -50,27 +53,6 @@ def _silence(
     yield f"heard {silence:.1f} s ago; it counts as lost after {limit:g} s"
 
 
-def _prospects(
-    fleet: Fleet, sightings: Sightings, node: Node, now: datetime, settings: Settings
-) -> Iterator[str]:
-    """Why a lost node has not been condemned yet."""
-    pool = fleet.pools.get(node.pool)
-    if pool is None:
-        yield "its pool is not known: nothing will be done"
-    elif pool.asleep:
-        yield f"not replaced: pool {pool.name} {_asleep_because(pool)}"
-    elif pool.brake_because:
-        yield f"not replaced: repair of pool {pool.name} is halted: {pool.brake_because}"
-    elif repair.released_lately(pool, now, settings):
-        yield f"not replaced yet: repair of pool {pool.name} was halted until a moment ago"
-    elif not pool.spec.auto_replace:
-        yield f"not replaced: auto_replace is off in pool {pool.name}"
-    elif obstacle := repair.obstacle(fleet, sightings, node, now, settings):
-        yield f"not replaced yet: {obstacle}"
-    else:
-        yield from _budget(fleet, pool, now)
-
-
 def _asleep_because(pool: Pool) -> str:
     if pool.retired:
         return "is no longer in the configuration"
@@ -78,8 +60,8 @@ def _asleep_because(pool: Pool) -> str:
 
 
 def _budget(fleet: Fleet, pool: Pool, now: datetime) -> Iterator[str]:
-    at_once = repair.budget_at_once(fleet, pool)
-    this_hour = repair.budget_this_hour(pool, now)
+    at_once = budget.at_once(fleet, pool)
+    this_hour = budget.this_hour(pool, now)
     yield (
         f"budget of pool {pool.name}: {max(at_once, 0)} more may be replaced now, "
         f"{max(this_hour, 0)} more within the hour"
@@ -98,6 +80,9 @@ def explain_instance(sightings: Sightings, instance: Instance, now: datetime) ->
         yield f"whether the machine exists is unknown since {waited:.0f} s: it is looked up"
     if instance.condemned and instance.live:
         yield f"it will be replaced: {instance.condemned_because}"
+    if instance.draining_since is not None and instance.live:
+        waited = (now - instance.draining_since).total_seconds()
+        yield f"its replacement serves; it is drained since {waited:.0f} s"
     if instance.state is InstanceState.TERMINATING and instance.terminate_accepted_at is None:
         yield f"{instance.provider} has not agreed to end it yet"
     missing_since = sightings.missing.get(instance.id)
@@ -131,8 +116,12 @@ def explain_pool(
         yield f"{releasing} are drained to be ended, and may be called back"
     if pool.asleep:
         yield f"nothing is bought or repaired: it {_asleep_because(pool)}"
-    if pool.brake_because:
+    if breaker.half_open(pool):
+        yield f"repair tries one node at a time, after it was halted: {pool.brake_because}"
+    elif pool.brake_because:
         yield f"repair is halted: {pool.brake_because}"
+        yield f"`navarch pool resume {pool.name}` says that you have looked"
+    yield from explain_health.pool_lines(fleet, pool)
     scaled = f"scaled by {spec.autoscaling}" if spec.autoscaling else "scaled by nobody"
     yield f"{scaled}; offers go by {spec.strategy}"
     yield from _words_of_autoscaler(sightings, pool, now)

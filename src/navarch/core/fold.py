@@ -11,14 +11,19 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
+from navarch.core import fold_commands, fold_health, fold_repair
+from navarch.core.fold_repair import (
+    count_replacement,
+    lemon_because,
+    remember_lemon,
+)
 from navarch.core.model import events as ev
-from navarch.core.model.command import Command, CommandState, CommandType
 from navarch.core.model.fleet import Fleet, Orphan
 from navarch.core.model.instance import Instance, InstanceState
-from navarch.core.model.node import Contact, Node, Phase
+from navarch.core.model.node import Contact, Intent, Node, Phase
 from navarch.core.model.offer import PROVIDER_WIDE, Refusals, offer_key
 from navarch.core.model.pool import HOUR, TROUBLE_MEMORY, YOUNG, Pool
-from navarch.core.model.report import HealthReport
+from navarch.core.model.report import Health
 
 
 def apply(fleet: Fleet, event: ev.Fact) -> None:
@@ -28,7 +33,7 @@ def apply(fleet: Fleet, event: ev.Fact) -> None:
     elif isinstance(event, ev.NodeFact):
         _apply_to_node(fleet, event)
     elif isinstance(event, ev.CommandFact):
-        _apply_to_command(fleet, event)
+        fold_commands.apply(fleet, event)
     elif isinstance(event, ev.PoolFact):
         _apply_to_pool(fleet, event)
     else:
@@ -41,6 +46,8 @@ def _apply_to_fleet(fleet: Fleet, event: ev.FleetFact) -> None:
             fleet.tag = event.tag
         case ev.Resumed():
             _resume(fleet, event)
+        case ev.PolicyAdopted():
+            fleet.policy, fleet.policy_name = event.digest, event.name
         case ev.RecordsForgotten():
             _forget(fleet, event)
         case ev.OrphanCondemned():
@@ -90,9 +97,26 @@ def _apply_to_pool(fleet: Fleet, event: ev.PoolFact) -> None:
         case ev.PoolUnpaused():
             pool = replace(pool, paused=False, paused_because="")
         case ev.RepairHalted():
-            pool = replace(pool, brake_because=event.because)
+            pool = replace(
+                pool,
+                brake_because=event.because,
+                brake_acknowledged=False,
+                brake_half_open_at=None,
+                brake_tolerated=0,
+            )
+        case ev.RepairAcknowledged():
+            pool = replace(pool, brake_acknowledged=True)
+        case ev.RepairHalfOpened():
+            pool = replace(pool, brake_half_open_at=event.at, brake_tolerated=event.tolerated)
         case ev.RepairContinued():
-            pool = replace(pool, brake_because="", brake_ended_at=event.at)
+            pool = replace(
+                pool,
+                brake_because="",
+                brake_acknowledged=False,
+                brake_half_open_at=None,
+                brake_tolerated=0,
+                brake_ended_at=event.at,
+            )
         case _:
             assert_never(event)
     fleet.pools[event.pool] = pool
@@ -182,8 +206,12 @@ def _apply_to_instance(fleet: Fleet, event: ev.InstanceFact) -> None:
             if event.at - before.requested_at < YOUNG:
                 _count_trouble(fleet, before, event, event.because)
         case ev.InstanceCondemned():
-            after = replace(before, condemned_at=event.at, condemned_because=event.because)
-            _count_replacement(fleet, before.pool, event)
+            after = _condemned(fleet, before, event)
+        case ev.InstanceReprieved():
+            after = _reprieved(fleet, before, event.because)
+        case ev.DrainBegun():
+            after = replace(before, draining_since=event.at)
+            _move_node(fleet, before, Phase.LEAVING, event.because)
         case ev.ReleaseRequested():
             after = replace(before, releasing_since=event.at, because=event.because)
             _move_node(fleet, before, Phase.LEAVING, event.because)
@@ -242,10 +270,44 @@ def _ended(
     )
 
 
+def _condemned(fleet: Fleet, before: Instance, event: ev.InstanceCondemned) -> Instance:
+    count_replacement(fleet, before.pool, event)
+    for uuid in event.hardware:
+        remember_lemon(fleet, uuid, event)
+    node = fleet.nodes.get(before.id)
+    if node is not None:
+        fleet.put_node(replace(node, condemned=True))
+    return replace(
+        before,
+        condemned_at=event.at,
+        condemned_because=event.because,
+        condemned_for=event.cause,
+    )
+
+
+def _reprieved(fleet: Fleet, before: Instance, because: str) -> Instance:
+    node = fleet.nodes.get(before.id)
+    if node is not None:
+        phase = Phase.ACTIVE if node.phase is Phase.LEAVING else node.phase
+        drained_at = None if phase is not node.phase else node.drained_at
+        fleet.put_node(
+            replace(node, condemned=False, phase=phase, because=because, drained_at=drained_at)
+        )
+    return replace(
+        before,
+        condemned_at=None,
+        condemned_because="",
+        condemned_for="",
+        draining_since=None,
+    )
+
+
 def _move_node(fleet: Fleet, instance: Instance, phase: Phase, because: str) -> None:
     node = fleet.nodes.get(instance.id)
     if node is not None:
-        fleet.put_node(replace(node, phase=phase, because=because, drained_at=None))
+        fleet.put_node(
+            replace(node, phase=phase, because=because, drained_at=None, emptied_at=None)
+        )
 
 
 def _offer_key(instance: Instance) -> str:
@@ -277,13 +339,6 @@ def _remember_refusal(fleet: Fleet, instance: Instance, event: ev.LaunchFailed) 
     fleet.refusals[key] = Refusals(count, event.at, event.failure, event.because)
 
 
-def _count_replacement(fleet: Fleet, pool_name: str, event: ev.Event) -> None:
-    pool = fleet.pools.get(pool_name)
-    if pool is not None:
-        recent = tuple(at for at in pool.replacements if event.at - at < HOUR)
-        fleet.pools[pool_name] = replace(pool, replacements=(*recent, event.at))
-
-
 # --- nodes -----------------------------------------------------------------------------------
 
 
@@ -301,8 +356,10 @@ def _register(fleet: Fleet, event: ev.NodeRegistered) -> None:
     before = fleet.nodes.get(event.node_id)
     if before is None:
         before = Node(event.node_id, event.at, event.at, because="registered")
+    distrusted = (lemon_because(fleet, gpu.uuid) for gpu in event.gpus)
     after = replace(
         before,
+        lemon=next((because for because in distrusted if because), ""),
         heard_at=event.at,
         provider=event.provider,
         region=event.region,
@@ -337,13 +394,28 @@ def _apply_to_node(fleet: Fleet, event: ev.NodeFact) -> None:
         case ev.NodeRetired():
             after = _over(before, event)
         case ev.IntentChanged():
-            after = replace(before, intent=event.intent, because=event.because)
-        case ev.HealthReported():
-            report = HealthReport(event.at, event.results, event.events)
-            clean = before.clean_reports + 1 if report.clean else 0
-            after = replace(before, report=report, report_judged=False, clean_reports=clean)
-        case ev.HealthJudged():
-            after = replace(before, health=event.health, report_judged=True, because=event.because)
+            after = replace(
+                before,
+                intent=event.intent,
+                wished=event.wish,
+                handed_over="" if event.intent is Intent.IN_SERVICE else before.handed_over,
+                emptied_at=None if event.intent is Intent.DRAINING else before.emptied_at,
+                refusal="",
+                refused_at=None,
+                because=event.because,
+            )
+        case ev.HealthReported() | ev.HealthJudged() | ev.HealthCleared():
+            after = fold_health.applied(fleet, before, event)
+        case (
+            ev.RepairStarted()
+            | ev.RepairAdvanced()
+            | ev.RepairEnded()
+            | ev.RepairWithheld()
+            | ev.NodeHandedOver()
+        ):
+            after = fold_repair.applied(fleet, before, event)
+        case ev.WorkloadTelling() | ev.WorkloadTold() | ev.WorkloadRefused() | ev.NodeEmptied():
+            after = fold_repair.told(before, event)
         case _:
             assert_never(event)
     fleet.put_node(after)
@@ -356,76 +428,18 @@ def _over(
 
 
 def _returned(fleet: Fleet, before: Node, event: ev.NodeReturned) -> Node:
-    """A node that speaks again is reprieved, unless its end was already asked for."""
+    """A node that was condemned for silence and speaks again is reprieved, if it still lives."""
     instance = fleet.instances.get(before.instance_id)
-    if instance is not None and instance.live and instance.condemned:
-        fleet.put_instance(replace(instance, condemned_at=None, condemned_because=""))
+    for_silence = instance is not None and instance.condemned_for in ("", "silence")
+    if instance is not None and instance.live and instance.condemned and for_silence:
+        fleet.put_instance(_reprieved(fleet, instance, event.because))
+        before = fleet.nodes[before.id]
     return replace(
         before,
         contact=Contact.CONNECTED,
         lost_at=None,
         lost_because="",
+        withheld=before.withheld if before.health is Health.UNHEALTHY or before.lemon else "",
         heard_at=event.at,
         because=event.because,
     )
-
-
-# --- commands --------------------------------------------------------------------------------
-
-
-def _apply_to_command(fleet: Fleet, event: ev.CommandFact) -> None:
-    if isinstance(event, ev.CommandIssued):
-        _issue(fleet, event)
-        return
-    before = fleet.commands[event.command_id]
-    match event:
-        case ev.CommandDelivered():
-            after = replace(
-                before,
-                state=CommandState.DELIVERED,
-                delivered_at=event.at,
-                acknowledges=event.acknowledges,
-            )
-        case ev.CommandFinished():
-            after = _finished(fleet, before, event)
-        case _:
-            assert_never(event)
-    fleet.commands[event.command_id] = after
-
-
-def _issue(fleet: Fleet, event: ev.CommandIssued) -> None:
-    fleet.command_serial += 1
-    fleet.commands[event.command_id] = Command(
-        id=event.command_id,
-        node_id=event.node_id,
-        type=event.type,
-        issued_at=event.at,
-        expires_at=event.expires_at,
-        parameters=event.parameters,
-        reason=event.reason,
-    )
-    fleet.pending[event.node_id] = (*fleet.pending.get(event.node_id, ()), event.command_id)
-
-
-def _drained(fleet: Fleet, command: Command) -> bool:
-    """Whether a command that ended has emptied its node; an older drain says nothing any more."""
-    if command.type is not CommandType.DRAIN or command.state is not CommandState.SUCCEEDED:
-        return False
-    instance = fleet.instances.get(command.node_id)
-    since = instance.releasing_since if instance is not None else None
-    return since is None or command.issued_at >= since
-
-
-def _finished(fleet: Fleet, before: Command, event: ev.CommandFinished) -> Command:
-    after = replace(before, state=event.state, message=event.message, output=event.output)
-    if not after.finished:
-        return after
-    node = fleet.nodes.get(before.node_id)
-    if node is not None and _drained(fleet, after):
-        fleet.put_node(replace(node, drained_at=event.at))
-    left = tuple(id_ for id_ in fleet.pending.get(before.node_id, ()) if id_ != before.id)
-    if left:
-        fleet.pending[before.node_id] = left
-    else:
-        fleet.pending.pop(before.node_id, None)
-    return replace(after, finished_at=event.at)

@@ -11,15 +11,15 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import assert_never
 
-from navarch.core import inventory, requests
+from navarch.core import health, inventory, requests, workload
 from navarch.core.model import events as ev
 from navarch.core.model import ids
 from navarch.core.model import messages as msg
-from navarch.core.model.command import CommandState, CommandType
+from navarch.core.model.command import Command, CommandState, CommandType
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.instance import InstanceState
 from navarch.core.model.node import Contact, Intent, Node, Phase
-from navarch.core.model.report import CheckResult, Health, folded
+from navarch.core.model.report import CheckResult, Health, HealthEvent, HealthReport, folded
 from navarch.core.model.sightings import Sightings
 from navarch.core.settings import Settings
 
@@ -48,14 +48,16 @@ def interpret(
         case msg.RegisterNode():
             return _register(fleet, message, now, settings)
         case msg.ReportHealth():
-            return _report(fleet, message, now)
+            return _report(fleet, sightings, message, now, settings)
         case msg.PollCommands():
             return _poll(fleet, message, now)
         case msg.AckCommand():
-            return _acknowledge(fleet, message, now)
-        case msg.IssueCommand() | msg.ScalePool() | msg.PausePool():
+            return _acknowledge(fleet, message, now, settings)
+        case msg.IssueCommand() | msg.ScalePool() | msg.PausePool() | msg.ClearHealth():
             return requests.interpret(fleet, message, now, settings)
-        case msg.Found() | msg.Resume() | msg.ConfigurePools():
+        case msg.WorkloadAnswered() | msg.DrainAnswered():
+            return workload.learned(fleet, message, now)
+        case msg.Found() | msg.Resume() | msg.ConfigurePools() | msg.AdoptPolicy():
             return _begin(fleet, message, now)
         case msg.Launched() | msg.LaunchRefused() | msg.LaunchLost():
             return _launch_answered(fleet, message, now)
@@ -187,20 +189,67 @@ def _is_described_as(node: Node, described: ev.NodeRegistered) -> bool:
     )
 
 
-def _report(fleet: Fleet, message: msg.ReportHealth, now: datetime) -> Learned:
+def _report(
+    fleet: Fleet,
+    sightings: Sightings,
+    message: msg.ReportHealth,
+    now: datetime,
+    settings: Settings,
+) -> Learned:
+    """Learn from a report what it says that is new, or what a verdict still waits to hear."""
     node = _known(fleet, message.node_id)
     if isinstance(node, msg.Refused):
         return node
     events = folded(message.events)
     results = tuple(result for result in message.results if result.status is not Health.UNKNOWN)
     last = node.report
+    if last is not None and _is_sent_again(last, results, events):
+        return [*_speaks_again(node, now), *_shown_done(fleet, node.id, now)]
     repeated = last is not None and last.events == events and _agree(last.results, results)
     bad = bool(events) or any(result.status is not Health.HEALTHY for result in results)
-    healing = not bad and bool(results) and node.health is not Health.HEALTHY
+    awaited = (bad or bool(results)) and health.awaits_report(fleet, node, settings, bad=bad)
     facts = _speaks_again(node, now)
-    if healing or (bad and not repeated):
-        facts.append(ev.HealthReported(now, node.id, results, events))
+    if awaited or (bad and not repeated):
+        held = sightings.held.get(node.id, ())
+        if not is_storm(node, results, events, now, settings):
+            told = folded((*held, *events))
+            number = fleet.event_serial + 1 if told else 0
+            facts.append(ev.HealthReported(now, node.id, results, told, number))
     return [*facts, *_shown_done(fleet, node.id, now)]
+
+
+def _is_sent_again(
+    last: HealthReport, results: tuple[CheckResult, ...], events: tuple[HealthEvent, ...]
+) -> bool:
+    """Whether a report is the very one that came before: its answer was lost, or it came twice.
+
+    What was sensed is dated by the sender; nothing else is sensed at the same moment.
+    """
+    if results != last.results and results:
+        return False
+    known = {(each.shape, each.timestamp) for each in last.events}
+    if not all((each.shape, each.timestamp) in known for each in events):
+        return False
+    dated = (*(each.at for each in results), *(each.timestamp for each in events))
+    return any(moment is not None for moment in dated)
+
+
+def is_storm(
+    node: Node,
+    results: tuple[CheckResult, ...],
+    events: tuple[HealthEvent, ...],
+    now: datetime,
+    settings: Settings,
+) -> bool:
+    """Whether a report only repeats what the last one said a moment ago: it is held back."""
+    last = node.report
+    if last is None or not events or now - last.received_at >= settings.report_fold:
+        return False
+    known = {event.shape for event in last.events}
+    nothing_else = _agree(last.results, results) or all(
+        result.status is Health.HEALTHY for result in results
+    )
+    return nothing_else and all(event.shape in known for event in events)
 
 
 def _agree(these: tuple[CheckResult, ...], those: tuple[CheckResult, ...]) -> bool:
@@ -224,7 +273,9 @@ def _poll(fleet: Fleet, message: msg.PollCommands, now: datetime) -> Learned:
     return [*_speaks_again(node, now), *delivered]
 
 
-def _acknowledge(fleet: Fleet, message: msg.AckCommand, now: datetime) -> Learned:
+def _acknowledge(
+    fleet: Fleet, message: msg.AckCommand, now: datetime, settings: Settings
+) -> Learned:
     command = fleet.commands.get(message.command_id)
     if command is None:
         return msg.Refused(msg.Refusal.NOT_FOUND, f"command {message.command_id} is not known")
@@ -254,18 +305,20 @@ def _acknowledge(fleet: Fleet, message: msg.AckCommand, now: datetime) -> Learne
         )
     elif command.state is not CommandState.EXPIRED:
         return facts  # heard before
-    return [*facts, *_consequence(fleet, command.node_id, command.type, message, now)]
+    return [*facts, *_consequence(fleet, command, message, now, settings)]
 
 
 def _consequence(
-    fleet: Fleet, node_id: str, type_: CommandType, message: msg.AckCommand, now: datetime
+    fleet: Fleet, command: Command, message: msg.AckCommand, now: datetime, settings: Settings
 ) -> list[ev.Fact]:
+    node_id, type_ = command.node_id, command.type
     node = fleet.nodes.get(node_id)
     if node is None or message.state is not CommandState.SUCCEEDED:
         return []
-    if type_ is CommandType.DRAIN and node.intent is Intent.DRAINING:
+    told_by_agent = not settings.workload_manager  # where there is one, it alone knows
+    if type_ is CommandType.DRAIN and node.intent is Intent.DRAINING and told_by_agent:
         because = message.message or "its agent has drained it"
-        return [ev.IntentChanged(now, node_id, Intent.DRAINED, because)]
+        return [ev.IntentChanged(now, node_id, Intent.DRAINED, because, wish=False)]
     if type_ is CommandType.TERMINATE and node.phase is Phase.TERMINATING and not node.instance_id:
         return [ev.NodeRetired(now, node_id, "its agent has ended as told")]
     return []
@@ -275,9 +328,15 @@ def _consequence(
 
 
 def _begin(
-    fleet: Fleet, message: msg.Found | msg.Resume | msg.ConfigurePools, now: datetime
+    fleet: Fleet,
+    message: msg.Found | msg.Resume | msg.ConfigurePools | msg.AdoptPolicy,
+    now: datetime,
 ) -> Learned:
     match message:
+        case msg.AdoptPolicy():
+            if message.digest == fleet.policy and message.name == fleet.policy_name:
+                return []
+            return [ev.PolicyAdopted(now, message.name, message.digest, message.because)]
         case msg.Found():
             return [] if fleet.tag else [ev.FleetFounded(now, message.tag)]
         case msg.Resume():

@@ -11,15 +11,18 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from navarch.core import fold, inventory
 from navarch.core.decide import decide
 from navarch.core.interpret import Learned, interpret
+from navarch.core.judging import HealthPolicy
 from navarch.core.model import events as ev
 from navarch.core.model import messages as msg
 from navarch.core.model.actions import Action, ListTypes, Terminate
 from navarch.core.model.command import Command, CommandState
 from navarch.core.model.fleet import Fleet
+from navarch.core.model.report import folded
 from navarch.core.model.sightings import Catalog, Recommendation, Sightings
 from navarch.core.owed import owed
 from navarch.core.strategies import Strategies
@@ -42,6 +45,11 @@ class Machine:
         self.fleet = fleet or Fleet()
         self.sightings = Sightings()
         self.strategies = strategies or Strategies()
+        self._offered: dict[str, HealthPolicy] = {}
+
+    def offer_policy(self, policy: HealthPolicy) -> None:
+        """Have a policy at hand; it judges from the moment when `AdoptPolicy` names its digest."""
+        self._offered = {policy.digest: policy}
 
     def step(self, batch: Sequence[msg.Message], now: datetime) -> Step:
         """Learn from a batch of messages, decide, and fold all of it.
@@ -58,7 +66,7 @@ class Machine:
                 continue
             self._fold(learned)
             facts += learned
-            self._observe(message, now)
+            self._observe(message, learned, now)
             look = look or bool(learned) or isinstance(message, msg.Tick | msg.Recommended)
         if look:
             decided = decide(self.fleet, self.sightings, now, self.strategies)
@@ -81,6 +89,8 @@ class Machine:
             case ev.RecordsForgotten():
                 for id_ in (*fact.instances, *fact.nodes):
                     self.sightings.forget(id_)
+            case ev.HealthReported():
+                self.sightings.held.pop(fact.node_id, None)
             case ev.InstanceTerminated() | ev.InstanceVanished():
                 instance = self.fleet.instances[fact.instance_id]
                 action = Terminate(instance.provider, instance.ref, instance.id)
@@ -95,14 +105,46 @@ class Machine:
         commands = self.fleet.commands_for(node_id)
         return tuple(each for each in commands if each.state is not CommandState.ISSUED)
 
-    def _observe(self, message: msg.Message, now: datetime) -> None:
+    def _hold(self, message: msg.ReportHealth, learned: Sequence[ev.Fact]) -> None:
+        """Remember repetitions that have not become a fact yet."""
+        told = any(isinstance(fact, ev.HealthReported) for fact in learned)
+        node = self.fleet.nodes.get(message.node_id)
+        if told or node is None or not message.events:
+            return
+        last = node.report.events if node.report else ()
+        if last == folded(message.events) and all(event.timestamp for event in last):
+            return  # the same events, sent again
+        known = {event.shape for event in last}
+        events = folded((*self.sightings.held.get(node.id, ()), *message.events))
+        self.sightings.held[node.id] = tuple(event for event in events if event.shape in known)
+
+    def _adopt(self, message: msg.AdoptPolicy) -> None:
+        policy = self._offered.pop(message.digest, None)
+        if policy is not None:
+            self.strategies = replace(self.strategies, policy=policy)
+
+    def _observe(self, message: msg.Message, learned: Sequence[ev.Fact], now: datetime) -> None:
         """Remember what only memory keeps."""
         match message:
+            case msg.AdoptPolicy():
+                self._adopt(message)
+            case msg.WorkloadAnswered() if message.node_id in self.fleet.nodes:
+                if message.error:
+                    self.sightings.tried[f"tell {message.node_id}"] = now
+                else:
+                    self.sightings.tried.pop(f"tell {message.node_id}", None)
+                self.sightings.heard_of_drain(message.node_id, message.error)
+            case msg.DrainAnswered() if message.node_id in self.fleet.nodes:
+                self.sightings.tried[f"drained {message.node_id}"] = now
+                self.sightings.heard_of_drain(message.node_id, message.text)
             case msg.Heartbeat():
                 self.sightings.heard[message.node_id] = now
                 if message.sample is not None:
                     self.sightings.samples[message.node_id] = message.sample
-            case msg.RegisterNode() | msg.ReportHealth() | msg.PollCommands() | msg.AckCommand():
+            case msg.ReportHealth():
+                self.sightings.heard[message.node_id] = now
+                self._hold(message, learned)
+            case msg.RegisterNode() | msg.PollCommands() | msg.AckCommand():
                 self.sightings.heard[message.node_id] = now
             case msg.InventoryTaken():
                 inventory.observe(self.fleet, self.sightings, message, now)

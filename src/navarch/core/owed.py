@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
+from navarch.core import workload
 from navarch.core.model.actions import Action, Launch, ListTypes, TakeInventory, Terminate
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.instance import Instance, InstanceState
@@ -30,6 +31,8 @@ def owed(fleet: Fleet, sightings: Sightings, now: datetime, settings: Settings) 
             yield _launch(fleet, instance)
     yield from _inventories(fleet, sightings, now, settings)
     yield from _price_lists(fleet, sightings, now, settings)
+    if settings.workload_manager:
+        yield from workload.owed(fleet, sightings, now, settings)
 
 
 def _owes_launch(instance: Instance) -> bool:

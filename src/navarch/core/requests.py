@@ -20,7 +20,7 @@ from navarch.core.model.node import Intent, Node
 from navarch.core.model.pool import Pool
 from navarch.core.settings import Settings
 
-Request = msg.IssueCommand | msg.ScalePool | msg.PausePool
+Request = msg.IssueCommand | msg.ScalePool | msg.PausePool | msg.ClearHealth
 
 INTENTS = {
     CommandType.CORDON: Intent.CORDONED,
@@ -41,6 +41,8 @@ def interpret(
             return _scale(fleet, request, now)
         case msg.PausePool():
             return _pause(fleet, request, now)
+        case msg.ClearHealth():
+            return _clear(fleet, request, now)
         case _:
             assert_never(request)
 
@@ -99,6 +101,21 @@ def _end(fleet: Fleet, node: Node, because: str, now: datetime) -> ev.Fact:
     return ev.NodeDismissed(now, node.id, because)
 
 
+def _clear(
+    fleet: Fleet, request: msg.ClearHealth, now: datetime
+) -> Sequence[ev.Fact] | msg.Refused:
+    node = fleet.nodes.get(request.node_id)
+    if node is None:
+        return msg.Refused(msg.Refusal.NOT_FOUND, f"node {request.node_id} is not registered")
+    if node.over:
+        return msg.Refused(
+            msg.Refusal.FAILED_PRECONDITION,
+            f"node {node.id} is {node.phase.value}: {node.because}",
+        )
+    because = _by_operator("its findings were set aside", request.reason)
+    return [ev.HealthCleared(now, node.id, because)]
+
+
 def _by_operator(verb: str, reason: str) -> str:
     return f"{verb} by an operator: {reason}" if reason else f"{verb} by an operator"
 
@@ -138,6 +155,13 @@ def _pause(fleet: Fleet, request: msg.PausePool, now: datetime) -> Sequence[ev.F
     pool = _pool(fleet, request.pool)
     if isinstance(pool, msg.Refused):
         return pool
+    halted = bool(pool.brake_because) and not pool.brake_acknowledged
+    if not request.paused and halted:
+        because = _by_operator("acknowledged", request.reason)
+        looked: list[ev.Fact] = [ev.RepairAcknowledged(now, pool.name, because)]
+        if pool.paused:
+            looked.append(ev.PoolUnpaused(now, pool.name, because))
+        return looked
     if pool.paused == request.paused:
         return ()
     if request.paused:

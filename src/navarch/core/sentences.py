@@ -6,6 +6,8 @@ from typing import assert_never
 
 from navarch.core.model import events as ev
 from navarch.core.model.command import CommandState
+from navarch.core.model.finding import Remedy
+from navarch.core.model.ladder import Stage
 from navarch.core.model.report import Health
 
 
@@ -34,6 +36,8 @@ def _of_fleet(event: ev.FleetFact) -> str:
         case ev.Resumed():
             by = f" by {event.holder}" if event.holder else ""
             return f"the journal was taken up{by}; every silence is counted anew"
+        case ev.PolicyAdopted():
+            return f"policy {event.name} ({event.digest}) judges from now on: {event.because}"
         case ev.RecordsForgotten():
             number = len(event.instances) + len(event.nodes) + len(event.commands)
             return f"{_plural(number, 'ended record')} let go: {event.because}"
@@ -66,6 +70,10 @@ def _of_pool(event: ev.PoolFact) -> str:
             return f"pool {event.pool} goes on: {event.because}"
         case ev.RepairHalted():
             return f"repair of pool {event.pool} is halted: {event.because}"
+        case ev.RepairAcknowledged():
+            return f"the halted repair of pool {event.pool} was looked at: {event.because}"
+        case ev.RepairHalfOpened():
+            return f"repair of pool {event.pool} may try one node: {event.because}"
         case ev.RepairContinued():
             return f"repair of pool {event.pool} goes on: {event.because}"
         case _:
@@ -95,6 +103,10 @@ def _of_instance(event: ev.InstanceFact) -> str:
             return f"{name} is gone by itself: {event.because}"
         case ev.InstanceCondemned():
             return f"{name} will be replaced: {event.because}"
+        case ev.InstanceReprieved():
+            return f"{name} will not be replaced after all: {event.because}"
+        case ev.DrainBegun():
+            return f"{name} is drained, for its replacement serves: {event.because}"
         case ev.ReleaseRequested():
             return f"{name} is drained to be ended: {event.because}"
         case ev.ReleaseRevoked():
@@ -124,6 +136,59 @@ def _of_node(event: ev.NodeFact) -> str:
             return f"{name} reported {_plural(count, 'event')}, {_plural(bad, 'failed check')}"
         case ev.HealthJudged():
             return f"{name} is {event.health.value}: {event.because}"
+        case ev.HealthCleared():
+            return f"{name} starts over: {event.because}"
+        case (
+            ev.RepairStarted()
+            | ev.RepairAdvanced()
+            | ev.RepairEnded()
+            | ev.RepairWithheld()
+            | ev.NodeHandedOver()
+        ):
+            return f"{name} {_of_repair(event)}: {event.because}"
+        case ev.WorkloadTelling():
+            word = event.told.value
+            return f"the workload manager is to know that {name} is {word}: {event.because}"
+        case ev.WorkloadTold():
+            return f"{name} is {event.told.value} for the workload manager: {event.because}"
+        case ev.WorkloadRefused():
+            return f"{name} can not be {event.told.value}: {event.because}"
+        case ev.NodeEmptied():
+            return f"{name} is empty: {event.because}"
+        case _:
+            assert_never(event)
+
+
+_RUNGS = {
+    Remedy.RESET_GPU: "have a GPU reset",
+    Remedy.REBOOT: "be rebooted",
+    Remedy.REPLACE: "be replaced",
+    Remedy.INSPECT: "be handed to a person",
+}
+
+
+def _of_repair(
+    event: ev.RepairStarted
+    | ev.RepairAdvanced
+    | ev.RepairEnded
+    | ev.RepairWithheld
+    | ev.NodeHandedOver,
+) -> str:
+    match event:
+        case ev.RepairStarted():
+            return f"is to {_RUNGS.get(event.rung, event.rung.value)}"
+        case ev.RepairAdvanced(stage=Stage.ACTING):
+            return "is being repaired"
+        case ev.RepairAdvanced(stage=Stage.PROBATION):
+            return "is on probation"
+        case ev.RepairAdvanced():
+            return f"is {event.stage.value}"
+        case ev.RepairEnded():
+            return f"was repaired: {event.outcome.value}"
+        case ev.RepairWithheld():
+            return f"would {_RUNGS.get(event.rung, event.rung.value)}"
+        case ev.NodeHandedOver():
+            return "needs a person"
         case _:
             assert_never(event)
 

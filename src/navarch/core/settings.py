@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Literal
 
 from msgspec import Struct
 
@@ -58,9 +59,37 @@ class Settings(Struct, frozen=True):
     """How long a provider is left alone that refuses our credentials or our quota: somebody has
     to do something about it, and one try a quarter of an hour tells when they have."""
     drain_timeout: timedelta = timedelta(minutes=15)
-    """How long a node that is too many may take to drain before it is ended all the same."""
+    """How long a drain may take before what it was for is done all the same."""
     price_age_max: timedelta = timedelta(minutes=10)
     """How old a price list may get before it is read again, where prices matter."""
+    report_fold: timedelta = timedelta(seconds=10)
+    """For how long repetitions of what a node has just reported are gathered into one fact.
+
+    A storm of one fault is then six facts a minute, whatever the node sends. Reports that follow
+    one another more closely do not confirm each other: they are of one cascade.
+    """
+    probation: timedelta = timedelta(minutes=10)
+    """How long a repaired node has to be clean: most failures after an intervention come within
+    10 minutes (73%, Aegis, read November 2026)."""
+    probation_max: timedelta = timedelta(hours=1)
+    """After how long without enough clean reports a repair counts as failed."""
+    reset_timeout: timedelta = timedelta(minutes=5)
+    """How long a GPU reset may take; it takes seconds."""
+    reboot_timeout: timedelta = timedelta(minutes=20)
+    """How long a reboot may take: large servers test their memory for many minutes."""
+    relapse_window: timedelta = timedelta(hours=24)
+    """For how long a repair that was tried is not tried again, the next rung being due instead:
+    two reboots in a day, then inspection, is what gpud does (read November 2026)."""
+    attempts_max: int = 3
+    """Repairs of one node within `relapse_window`; then a person has to look."""
+    workload_manager: bool = False
+    """Whether a workload manager is told of cordons and drains, and says when a node is empty."""
+    drain_poll: timedelta = timedelta(seconds=10)
+    """How often it is asked whether a drain is done."""
+    drain_overrun: Literal["end", "wait"] = "end"
+    """What follows a drain that takes longer than `drain_timeout`: go on, or wait for ever."""
+    refusal_retry: timedelta = timedelta(minutes=5)
+    """How long to wait before telling the workload manager again what it has refused."""
     clean_reports_to_heal: int = 3
     """Clean reports in a row that end a bad verdict.
 

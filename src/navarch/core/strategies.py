@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from navarch.core.health import HealthPolicy, Unjudged
+from navarch.core.judging import HealthPolicy, Unjudged
 from navarch.core.selection import BUILT_IN
 from navarch.core.selection.base import Ranker
 from navarch.core.settings import Settings

@@ -28,7 +28,6 @@ from navarch.core.scaling.base import (
     Quality,
     Reading,
 )
-from navarch.errors import NavarchError
 
 UTILIZATION_HISTORY: Final = "utilization_history"
 """The reading that speaks of `PoolMetrics.utilization_history`; its value is how many there are."""
@@ -68,18 +67,6 @@ class MetricsSource(Protocol):
         longer than its caller has.
         """
         ...
-
-
-class Unanswered(NavarchError):
-    """Somebody whom a source asks did not answer, or not with sense. Sources raise it inside only.
-
-    It becomes the `detail` of a reading, so its text is for operators.
-    """
-
-    def __init__(self, message: str, *, status: int | None = None) -> None:
-        """Say what happened; `status` is the HTTP status, None where there was none."""
-        self.status = status
-        super().__init__(message)
 
 
 def judged(name: str, reading: Reading) -> Reading:

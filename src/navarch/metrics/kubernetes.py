@@ -18,8 +18,7 @@ import asyncio
 import os
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
 from msgspec.structs import replace
 
@@ -34,11 +33,9 @@ from navarch.core.scaling.base import (
 from navarch.errors import ConfigError
 from navarch.metrics import base
 from navarch.metrics.base import UTILIZATION_HISTORY
-from navarch.metrics.endpoint import Credentials, Endpoint
 from navarch.metrics.pods import GRACE, PodCopy
-
-SERVICE_ACCOUNT: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
-"""Where Kubernetes puts a pod's own credentials."""
+from navarch.peers import cluster
+from navarch.peers.endpoint import Credentials, Endpoint
 
 
 class KubernetesMetricsSource:
@@ -83,27 +80,14 @@ class KubernetesMetricsSource:
         now: Callable[[], datetime],
         namespace: str = "",
         environ: Mapping[str, str] = os.environ,
-        service_account: str = SERVICE_ACCOUNT,
+        service_account: str = cluster.SERVICE_ACCOUNT,
     ) -> Self:
         """Make one for a control plane that is itself a pod, with that pod's service account.
 
         :raises ConfigError: it is not a pod
         """
-        host = environ.get("KUBERNETES_SERVICE_HOST", "")
-        port = environ.get("KUBERNETES_SERVICE_PORT", "443")
-        if not host:
-            raise ConfigError(
-                "KUBERNETES_SERVICE_HOST is not set: this is no pod; give the server's address"
-            )
-        folder = Path(service_account)
-        return cls(
-            f"https://{f'[{host}]' if ':' in host else host}:{port}",
-            now=now,
-            namespace=namespace,
-            credentials=Credentials(
-                token_file=str(folder / "token"), ca_file=str(folder / "ca.crt")
-            ),
-        )
+        url, credentials = cluster.own(environ, service_account)
+        return cls(url, now=now, namespace=namespace, credentials=credentials)
 
     async def get_pool_metrics(self, pool_name: str) -> PoolMetrics:
         """Count one pool's pods; only the first call waits for the server. O(1) after that."""

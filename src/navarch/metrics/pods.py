@@ -28,8 +28,8 @@ from typing import Final, Literal, TypeVar
 import msgspec
 from msgspec import Struct, field
 
-from navarch.metrics.base import Unanswered
-from navarch.metrics.endpoint import Endpoint
+from navarch.peers.endpoint import Endpoint
+from navarch.peers.unanswered import Unanswered
 
 T = TypeVar("T")
 

@@ -30,8 +30,9 @@ from msgspec import Struct
 from navarch.core.scaling.base import UTILIZATION, PoolMetrics, Quality, Reading
 from navarch.errors import ConfigError
 from navarch.metrics import base
-from navarch.metrics.base import FIELDS, UTILIZATION_HISTORY, Unanswered
-from navarch.metrics.endpoint import Credentials, Endpoint
+from navarch.metrics.base import FIELDS, UTILIZATION_HISTORY
+from navarch.peers.endpoint import Credentials, Endpoint
+from navarch.peers.unanswered import Unanswered
 
 T = TypeVar("T")
 

@@ -26,9 +26,11 @@ from typing import Final
 
 from navarch.core.scaling.base import PENDING_JOBS, QUEUE_DEPTH, UTILIZATION, PoolMetrics, Reading
 from navarch.errors import ConfigError
-from navarch.metrics import base, program, slurm_records
-from navarch.metrics.base import UTILIZATION_HISTORY, Unanswered
+from navarch.metrics import base, slurm_records
+from navarch.metrics.base import UTILIZATION_HISTORY
 from navarch.metrics.slurm_records import Job, Node
+from navarch.peers import program
+from navarch.peers.unanswered import Unanswered
 
 BYTES_MAX: Final = 64 * 1024 * 1024
 """The longest answer that is read: 19,000 jobs and arrays, at 3.4 KB each in Slurm 22.05.

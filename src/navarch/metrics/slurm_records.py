@@ -27,7 +27,7 @@ from typing import Final, TypeAlias, TypeVar
 import msgspec
 from msgspec import Struct, field
 
-from navarch.metrics.base import Unanswered
+from navarch.peers.unanswered import Unanswered
 
 T = TypeVar("T")
 

@@ -7,6 +7,7 @@ loses calls and replies, doubles them, and can be cut.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
@@ -16,11 +17,12 @@ from navarch.agent import turns
 from navarch.agent.duties import Duties
 from navarch.core.model import messages as msg
 from navarch.core.model.command import CommandState, CommandType
+from navarch.core.model.finding import Remedy
 from navarch.core.model.node import Metadata
-from navarch.core.model.report import CheckResult, Health, HealthEvent
-from navarch.core.settings import Settings
-from navarch.simulator.dice import Dice
-from navarch.simulator.faults import AgentPlan
+from navarch.simulator.dice import Dice, Stream
+from navarch.simulator.faults import Plan
+from navarch.simulator.hardware import Hardware, Kind
+from navarch.simulator.policies import ACTIONS
 from navarch.simulator.server import Server
 from navarch.simulator.timeline import EPOCH, Timeline
 
@@ -30,12 +32,21 @@ CALL_TIMEOUT = timedelta(seconds=10)
 LATENCY_MAX = timedelta(milliseconds=80)
 """The longest way of a call to the control plane, when the network is well."""
 
-WELL = CheckResult("nvml", Health.HEALTHY)
-ILL = CheckResult("nvml", Health.UNHEALTHY, "GPU 3 is lost")
-
 DIAGNOSTIC_TIME = timedelta(seconds=90)
 
+RESET_TIME = timedelta(seconds=10)
+
+GOING_DOWN = timedelta(seconds=3)
+"""How long an agent lives on after it was told to reboot its machine."""
+
+REBOOT_MIN = timedelta(seconds=20)
+
 SICKNESS_MAX = timedelta(minutes=4)
+
+VERDICTS = ("None", "None", *ACTIONS)
+"""What drivers say of an error; most of all that it has settled."""
+
+TREATMENTS = {CommandType.GPU_RESET: Remedy.RESET_GPU, CommandType.REBOOT: Remedy.REBOOT}
 
 
 class Agent:
@@ -48,8 +59,8 @@ class Agent:
         time: Timeline,
         *,
         dice: Dice,
-        plan: AgentPlan,
-        settings: Settings,
+        plan: Plan,
+        hardware: Hardware,
         is_alive: Callable[[], bool],
         purpose: str,
     ) -> None:
@@ -59,19 +70,21 @@ class Agent:
         self.executions: dict[str, int] = {}
         """How often each command was carried out."""
         self.healed = False
+        self.hardware = hardware
         self.machine_is_alive = is_alive
         self._server = server
         self._time = time
         self._rolls = dice.stream("agent", purpose)
-        self._plan = plan
-        self._settings = settings
+        self._obedience = dice.stream("obedience", purpose)
+        self._plan = plan.agents
+        self._sickness = plan.sickness
+        self._settings = plan.settings
         self._duties: Duties | None = None
         self._incarnation = 0
         self._frozen_until = EPOCH
-        self._sick_until = EPOCH
-        self._news: list[HealthEvent] = []
         self._record: dict[str, msg.AckCommand] = {}
         self._wake_at: datetime | None = None
+        self._stuck: tuple[int, turns.Order] | None = None
         self.ended = False
         self.is_empty = False
         """Whether nothing runs there any more, since it was drained."""
@@ -89,8 +102,11 @@ class Agent:
             return
         self._incarnation += 1
         self._wake_at = None
+        registration = msg.RegisterNode(
+            self.node_id, gpus=self.hardware.gpus, metadata=self._description()
+        )
         self._duties = Duties(
-            msg.RegisterNode(self.node_id, metadata=self._description()),
+            registration,
             start=self._time.now,
             spread=self._rolls.fraction(),
             results=self._record,
@@ -112,15 +128,24 @@ class Agent:
 
     def sicken(self) -> None:
         """Let a GPU misbehave: an event now, and failed checks for a while."""
-        self._news.append(HealthEvent("xid", 3, metrics={"xid_code": "79"}))
-        self._sick_until = self._time.now + self._rolls.between(timedelta(), SICKNESS_MAX)
+        lasts = self._rolls.between(timedelta(), SICKNESS_MAX)
+        self.hardware.fall_ill(Kind.STRANGE, self._time.now, timedelta(seconds=31), gpu=0)
+        self.hardware.fall_ill(Kind.MISSING, self._time.now, lasts, gpu=0)
+
+    def suffer(self, kind: Kind, lasts: timedelta, *, verdict: str = "", gpu: int = -1) -> None:
+        """Let something ail its machine, unless that is over."""
+        if not self.healed and self.machine_is_alive():
+            self.hardware.fall_ill(kind, self._time.now, lasts, verdict=verdict, gpu=gpu)
 
     def heal(self) -> None:
         """From now on nothing happens to it any more. A dead process stays dead."""
         self.healed = True
         self.cut_off = False
-        self._sick_until = EPOCH
+        self.hardware.heal()
         self._frozen_until = EPOCH
+        if self._stuck is not None:
+            incarnation, order = self._stuck
+            self._time.after(self._plan.drain_time, self._give_up, incarnation, order)
 
     def draw_fate(self, within: timedelta) -> None:
         """Roll what will happen to it, and when."""
@@ -134,6 +159,16 @@ class Agent:
         for share, happen in fates:
             if rolls.chance(share):
                 self._time.after(rolls.between(timedelta(), within), self._suffer, happen)
+
+    def draw_ailments(self, rolls: Stream, within: timedelta) -> None:
+        """Roll what will ail its machine, and when."""
+        plan = self._sickness
+        for kind, likely in plan.ailments:
+            if rolls.chance(likely):
+                begins = rolls.between(timedelta(), within)
+                lasts = rolls.between(timedelta(minutes=1), plan.lasts_max)
+                verdict = rolls.pick(VERDICTS) if rolls.chance(plan.verdict_share) else ""
+                self._time.after(begins, partial(self.suffer, kind, lasts, verdict=verdict))
 
     def _suffer(self, happen: Callable[[], None]) -> None:
         if not self.healed and self.running:
@@ -189,9 +224,9 @@ class Agent:
         self._feed(given)
 
     def _reading(self, checks: bool) -> turns.SensorsRead:  # noqa: FBT001 - as in ReadSensors
-        news, self._news = tuple(self._news), []
-        result = ILL if self._time.now < self._sick_until else WELL
-        return turns.SensorsRead(results=(result,) if checks else (), events=news)
+        now = self._time.now
+        events = self.hardware.events(now)
+        return turns.SensorsRead(results=self.hardware.checks(now) if checks else (), events=events)
 
     def _execute(self, order: turns.Order) -> None:
         self.executions[order.id] = self.executions.get(order.id, 0) + 1
@@ -200,12 +235,75 @@ class Agent:
         )
         if order.type == CommandType.UNCORDON:
             self.is_empty = False
+        if order.type in TREATMENTS:
+            self._treat(order)
+            return
+        if order.type == CommandType.DRAIN and self._work_is_stuck():
+            self._stuck = (self._incarnation, order)
+            return
         durations: dict[str, timedelta] = {
             CommandType.DRAIN: self._plan.drain_time,
             CommandType.RUN_DIAGNOSTIC: DIAGNOSTIC_TIME,
         }
         lasts = durations.get(order.type, timedelta())
         self._time.after(lasts, self._finish, self._incarnation, order)
+
+    def _work_is_stuck(self) -> bool:
+        """Roll whether a drain does not end; nothing else is carried out while it goes on."""
+        return not self.healed and self._obedience.chance(self._sickness.stuck_drains)
+
+    # --- repairs ---------------------------------------------------------------------------
+
+    def _treat(self, order: turns.Order) -> None:
+        """Reset or reboot, or refuse to, or fail to, or never be heard of again."""
+        plan = self._sickness
+        roll = math.inf if self.healed else self._obedience.fraction()
+        if roll < plan.refuses:
+            self._settle(order, CommandState.REFUSED, "it is not allowed here")
+        elif (roll := roll - plan.refuses) < plan.fails:
+            self._settle(order, CommandState.FAILED, "a process holds the GPU")
+        elif roll - plan.fails < plan.hangs:
+            self._stuck = (self._incarnation, order)
+        elif order.type == CommandType.REBOOT:
+            self._time.after(GOING_DOWN, self._reboot, self._incarnation, order)
+        else:
+            self._time.after(RESET_TIME, self._reset, self._incarnation, order)
+
+    def _give_up(self, incarnation: int, order: turns.Order) -> None:
+        """End at last what hung while faults happened."""
+        if order.type == CommandType.DRAIN:
+            self._finish(incarnation, order)
+        elif incarnation == self._incarnation:
+            self._settle(order, CommandState.FAILED, "given up")
+
+    def _settle(self, order: turns.Order, state: CommandState, text: str) -> None:
+        self._record[order.id] = msg.AckCommand(self.node_id, order.id, state, text)
+        done = turns.CommandFinished(order.id, state, text)
+        self._time.after(timedelta(seconds=1), self._later, self._incarnation, done)
+
+    def _reset(self, incarnation: int, order: turns.Order) -> None:
+        if incarnation == self._incarnation and self.machine_is_alive():
+            gpu = order.parameters.get("gpu", "all")
+            self.hardware.treat(Remedy.RESET_GPU, None if gpu == "all" else int(gpu))
+            self._settle(order, CommandState.SUCCEEDED, f"GPU {gpu} was reset")
+
+    def _reboot(self, incarnation: int, order: turns.Order) -> None:
+        """Go down, and come up again later, if at all: the record tells that it happened."""
+        if incarnation != self._incarnation or not self.machine_is_alive():
+            return
+        self.kill()
+        if not self.healed and self._obedience.chance(self._sickness.lost_in_reboot):
+            return
+        lasts = self._obedience.between(REBOOT_MIN, max(self._sickness.reboot_max, REBOOT_MIN))
+        self._time.after(lasts, self._come_up, self._incarnation, order)
+
+    def _come_up(self, incarnation: int, order: turns.Order) -> None:
+        if incarnation != self._incarnation:
+            return  # somebody has started it before
+        self.hardware.treat(Remedy.REBOOT)
+        state, text = CommandState.SUCCEEDED, "rebooted: another boot id"
+        self._record[order.id] = msg.AckCommand(self.node_id, order.id, state, text)
+        self.start()
 
     def _finish(self, incarnation: int, order: turns.Order) -> None:
         if incarnation == self._incarnation:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from navarch.core.model import events as ev
 from navarch.core.model.command import CommandType
@@ -48,12 +48,17 @@ class Bought(Struct):
     requested_at: datetime
     place: str = ""
     """The key of what was asked for."""
+    zone: tuple[str, str] = ("", "")
+    """Its region and zone."""
     ref: str = ""
     launched_at: datetime | None = None
     registered: bool = False
     lost_at: datetime | None = None
     sick: bool = False
     condemned_at: datetime | None = None
+    condemned_for: str = ""
+    draining_since: datetime | None = None
+    """Since when it is drained because its replacement serves."""
     releasing_since: datetime | None = None
     intent: Intent = Intent.IN_SERVICE
     uncordoned_by_hand: bool = False
@@ -86,8 +91,6 @@ class Wanted(Struct):
     target_changed_at: datetime | None = None
     paused: bool = False
     retired: bool = False
-    brake_ended_at: datetime | None = None
-    condemnations: list[datetime] = field(default_factory=list)
 
 
 class Books:
@@ -132,8 +135,6 @@ class Books:
                 self.pools[fact.pool].paused = isinstance(fact, ev.PoolPaused)
             case ev.PoolRetired():
                 self.pools[fact.pool].retired = True
-            case ev.RepairContinued():
-                self.pools[fact.pool].brake_ended_at = fact.at
             case ev.OrphanCondemned():
                 self.orphans[fact.provider, fact.ref] = None
             case ev.OrphanRemoved():
@@ -147,7 +148,12 @@ class Books:
             case ev.LaunchRequested():
                 place = place_of(fact)
                 self.instances[fact.instance_id] = Bought(
-                    fact.instance_id, fact.pool, fact.provider, fact.at, place
+                    fact.instance_id,
+                    fact.pool,
+                    fact.provider,
+                    fact.at,
+                    place,
+                    (fact.region, fact.zone),
                 )
             case _:
                 self._write_about_instance(fact)
@@ -166,7 +172,7 @@ class Books:
     def _write_about_command(self, fact: ev.CommandIssued) -> None:
         self.commands_open[fact.command_id] = fact.node_id
         one = self.instances.get(fact.node_id)
-        if one is not None and fact.type is CommandType.UNCORDON and one.releasing_since:
+        if one is not None and fact.type is CommandType.UNCORDON:
             one.uncordoned_by_hand = True
 
     def _write_about_instance(self, fact: ev.Event) -> None:
@@ -176,8 +182,9 @@ class Books:
             return
         match fact:
             case ev.InstanceLaunched():
-                one.ref, one.launched_at = fact.ref, fact.at
                 self._forgive(one)
+                one.ref, one.launched_at = fact.ref, fact.at
+                one.zone = (fact.region or one.zone[0], fact.zone or one.zone[1])
             case ev.TerminationRequested():
                 one.ending = True
             case ev.LaunchFailed():
@@ -193,16 +200,27 @@ class Books:
             case ev.IntentChanged():
                 one.intent = fact.intent
             case ev.InstanceCondemned():
-                one.condemned_at = fact.at
-                self.pools[one.pool].condemnations.append(fact.at)
+                one.condemned_at, one.condemned_for = fact.at, fact.cause
+            case ev.InstanceReprieved():
+                one.condemned_at = one.draining_since = None
+            case ev.DrainBegun():
+                one.draining_since, one.uncordoned_by_hand = fact.at, False
+            case ev.RepairStarted():
+                one.uncordoned_by_hand = False
             case ev.NodeRegistered():
                 one.registered = True
             case ev.NodeLost():
                 one.lost_at = fact.at
             case ev.NodeReturned():
-                one.lost_at = one.condemned_at = None
+                one.lost_at = None
+                if one.condemned_for == "silence":
+                    one.condemned_at = one.draining_since = None
             case ev.HealthJudged():
                 one.sick = fact.health is Health.UNHEALTHY
+            case ev.HealthCleared():
+                one.sick = False
+            case ev.RepairEnded() if fact.outcome == "succeeded":
+                one.sick = False
             case _:
                 pass
 

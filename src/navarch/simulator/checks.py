@@ -12,8 +12,8 @@ a run is ...     when
 ``leaked``       a machine of ours is at a cloud, and no live instance is it, when all has calmed
 ``lost``         something that was acknowledged is not so any more; a journal folds to another
                  fleet than the one that wrote it; a snapshot and its tail to another than both
-``unsafe``       more was bought or given up than allowed, or something was destroyed or written
-                 off without its witnesses, or an operator's command ran twice
+``unsafe``       more was bought, repaired or given up than allowed, or something was destroyed,
+                 repaired or written off without its witnesses, or a command ran twice
 ``opaque``       a fact has no reason, or a launch does not say whom it passed over, or deciding is
                  not idempotent, or not pure
 ``hoarded``      something is remembered of what is over for longer than it should be
@@ -27,8 +27,8 @@ promise) lives on as an orphan. Until it is removed it does not count against it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from navarch.core import fold
 from navarch.core.decide import decide
@@ -43,18 +43,20 @@ from navarch.core.model.node import Intent, Phase
 from navarch.core.settings import Settings
 from navarch.providers.base import FLEET_LABEL, POOL_LABEL, Instance
 from navarch.providers.fake import Machine as TrueMachine
-from navarch.simulator import memory_rules, purchase_rules, scaling_rules
+from navarch.simulator import memory_rules, purchase_rules, scaling_rules, workload_rules
 from navarch.simulator.autoscaling import Scaler
 from navarch.simulator.books import Books, Bought
 from navarch.simulator.broken import Broken
 from navarch.simulator.clouds import Cloud
 from navarch.simulator.operators import WISH, Operators, Promise
+from navarch.simulator.policies import TABLES
+from navarch.simulator.repair_books import RepairBooks
+from navarch.simulator.repair_rules import RepairRules
+from navarch.simulator.workloads import Workloads
 from navarch.stores.memory import MemoryStore
 
 PURITY_EVERY = 16
 """Steps of which one is checked for purity: it copies the whole fleet."""
-
-HOUR = timedelta(hours=1)
 
 UNASKED = Promise(frozenset({Intent.IN_SERVICE}))
 
@@ -65,10 +67,12 @@ class Checks:
     def __init__(self, settings: Settings) -> None:
         """Know how patient the control plane is told to be."""
         self.books = Books()
+        self.repair_books = RepairBooks({each.digest: each for each in TABLES.values()})
+        self.repairs = RepairRules(self.books, self.repair_books, settings)
         self.operators: Operators | None = None
         """To be set before the first step."""
-        self.is_empty: Callable[[str], bool] = lambda _node_id: False
-        """Whether a node is drained in truth; to be set likewise."""
+        self.manager: Workloads | None = None
+        """The workload manager; to be set likewise."""
         self.scalers: Mapping[str, Scaler] = {}
         """The autoscalers by pool; to be set likewise."""
         self.clouds: dict[str, Cloud] = {}
@@ -77,6 +81,9 @@ class Checks:
         self._words: dict[str, scaling_rules.Word] = {}
         self._asked: set[tuple[str, int]] = set()
         self._heard: dict[str, datetime] = {}
+        self._reports: dict[str, int] = {}
+        self._newest_report: dict[str, msg.ReportHealth] = {}
+        self._reports_before: dict[str, int] = {}
         self._lists: dict[str, msg.InventoryTaken] = {}
         self._stray_since: dict[tuple[str, str], datetime] = {}
         self._absent_since: dict[str, datetime] = {}
@@ -144,11 +151,20 @@ class Checks:
         """Check a step whose facts have just been journaled."""
         self._steps += 1
         self._asked.clear()
+        self._reports_before.clear()
+        refused: list[ev.WorkloadRefused] = []
         for message, answer in zip(messages, step.answers, strict=True):
             self._delivered(message, answer, now)
         for fact in step.facts:
+            if isinstance(fact, ev.WorkloadRefused):
+                record = self.repair_books.of(fact.node_id)
+                if workload_rules.is_about_a_wish(self.books, record, fact):
+                    refused.append(fact)
             self._check(fact, now)
             self.books.write(fact)
+            self.repair_books.write(fact, self._reported_before)
+            self.repairs.check_written(fact)
+        workload_rules.are_taken_back(refused, step.facts)
         scaling_rules.targets_within_limits(self.books)
         for message in messages:
             if isinstance(message, msg.InventoryTaken):
@@ -181,10 +197,26 @@ class Checks:
             self._words[message.pool] = scaling_rules.Word(message, now)
         elif isinstance(message, msg.ScalePool) and not isinstance(answer, msg.Refused):
             self._asked.add((message.pool, message.target))
+        elif isinstance(message, msg.ReportHealth) and not isinstance(answer, msg.Refused):
+            self._heard[message.node_id] = now
+            self._count_report(message)
         elif isinstance(
-            message, msg.Heartbeat | msg.RegisterNode | msg.ReportHealth | msg.PollCommands
+            message, msg.Heartbeat | msg.RegisterNode | msg.PollCommands
         ) and not isinstance(answer, msg.Refused):
             self._heard[message.node_id] = now
+
+    def _count_report(self, message: msg.ReportHealth) -> None:
+        """Count different reports: one that comes twice has still said it once."""
+        if message is not self._newest_report.get(message.node_id):
+            before = self._reports.get(message.node_id, 0)
+            self._reports_before.setdefault(message.node_id, before)
+            self._reports[message.node_id] = before + 1
+            self._newest_report[message.node_id] = message
+
+    def _reported_before(self, node_id: str) -> int:
+        """How many different reports a node had sent before this step, or before the newest."""
+        newest = self._reports.get(node_id, 1) - 1
+        return self._reports_before.get(node_id, newest)
 
     def _note_strays(self, taken: msg.InventoryTaken) -> None:
         seen = {(taken.provider, each.ref) for each in taken.machines if self._is_stray(each)}
@@ -207,6 +239,7 @@ class Checks:
         if getattr(fact, "because", "-") == "":
             raise Broken("opaque", f"{ev.kind(fact)} has no reason")
         scaling_rules.lets_sleep(self.books, fact)
+        self.repairs.check(fact, self._reports)
         match fact:
             case ev.LaunchRequested():
                 self._may_buy(fact)
@@ -220,8 +253,15 @@ class Checks:
                 scaling_rules.keeps_intent(self.books, fact)
             case ev.NodeLost():
                 self._was_silent(fact.node_id, now)
-            case ev.InstanceCondemned():
-                self._may_condemn(self.books.instances[fact.instance_id], now)
+            case ev.InstanceCondemned() if fact.cause == "silence":
+                self._is_dead(self.books.instances[fact.instance_id], now)
+            case ev.WorkloadTold() | ev.WorkloadRefused() | ev.NodeEmptied():
+                assert self.manager is not None
+                workload_rules.was_heard(self.manager, fact)
+            case ev.IntentChanged() if fact.because.startswith("the workload manager refuses"):
+                assert self.operators is not None
+                workload_rules.may_take_back(self.repair_books.of(fact.node_id))
+                self.operators.refused(fact.node_id, fact.intent)
             case ev.TerminationRequested():
                 self._may_end(self.books.instances[fact.instance_id], now)
             case ev.InstanceVanished():
@@ -257,43 +297,14 @@ class Checks:
         if silence < self._settings.silence_max:
             raise Broken("unsafe", f"{node_id} is called silent after {silence}")
 
-    def _may_condemn(self, one: Bought, now: datetime) -> None:
+    def _is_dead(self, one: Bought, now: datetime) -> None:
+        """Check the two witnesses of a machine that is condemned for its silence."""
         counts_from = self._silent_since(one.id) + self._settings.silence_max
         if one.lost_at is None or now - counts_from < self._settings.lost_grace:
             raise Broken("unsafe", f"{one.id} is condemned, silent enough since {counts_from}")
         taken = self._lists.get(one.provider)
         if taken is None or taken.begun_at < counts_from:
             raise Broken("unsafe", f"{one.id} is condemned on the word of its silence alone")
-        self._is_within_budget(one, now)
-        self._is_no_cut(one, now)
-
-    def _is_within_budget(self, one: Bought, now: datetime) -> None:
-        wanted = self.books.pools[one.pool]
-        there = self.books.of_pool(one.pool)
-        disruption = wanted.spec.disruption
-        live = sum(not each.ending for each in there)
-        share = int(live * disruption.max_unavailable_percent / 100)
-        allowed = max(disruption.max_unavailable, share)
-        if sum(each.condemned_at is not None for each in there) >= allowed:
-            raise Broken("unsafe", f"{one.id} is condemned, more than {allowed} at one time")
-        recent = sum(now - at < HOUR for at in wanted.condemnations)
-        if recent >= disruption.max_replacements_per_hour:
-            raise Broken("unsafe", f"{one.id} is condemned, after {recent} within an hour")
-
-    def _is_no_cut(self, one: Bought, now: datetime) -> None:
-        """A silent majority condemns nobody, nor does one that has just begun to speak again.
-
-        Who is condemned already is out of the count: that is decided, one at a time.
-        """
-        for together in (self.books.of_pool(one.pool), self.books.everything()):
-            nodes = [each for each in together if each.registered and each.current]
-            silent = sum(each.lost_at is not None for each in nodes)
-            if silent > 1 and silent * 2 > len(nodes):
-                text = f"{one.id} is condemned while {silent} of {len(nodes)} nodes are silent"
-                raise Broken("unsafe", text)
-        ended_at = self.books.pools[one.pool].brake_ended_at
-        if ended_at is not None and now - ended_at < self._settings.lost_grace:
-            raise Broken("unsafe", f"{one.id} is condemned as the brake ends, at {ended_at}")
 
     def _may_end(self, one: Bought, now: datetime) -> None:
         """A machine may be ended for five reasons, and one of them must be there."""
@@ -301,22 +312,29 @@ class Checks:
         if one.id in self.operators.condemned or self._is_overdue(one, now):
             return
         if one.releasing_since is not None:
-            is_empty = self.is_empty(one.id)
+            is_empty = self.repairs.is_empty(one.id)
             scaling_rules.may_end_released(one, now, self._settings, is_empty=is_empty)
         elif one.condemned_at is not None:
             self._is_replaced(one, one.condemned_at)
+            if one.lost_at is None:
+                if one.draining_since is None:
+                    raise Broken("unsafe", f"{one.id} is ended without having been drained")
+                self.repairs.has_drained(one, one.draining_since, now)
         else:
             scaling_rules.may_end_unused(self.books, one)
 
     def _is_replaced(self, one: Bought, condemned_at: datetime) -> None:
         heard = self._heard.get(one.id)
-        if heard is not None and heard >= condemned_at:
+        for_silence = one.condemned_for == "silence"
+        if for_silence and heard is not None and heard >= condemned_at:
             raise Broken("unsafe", f"{one.id} is ended as silent, and spoke at {heard}")
         wanted, there = self.books.pools[one.pool], self.books.of_pool(one.pool)
         current = [each for each in there if each.current]
         serving = sum(each.serves for each in there)
         has_come = len(current) >= wanted.target and all(each.registered for each in current)
         no_room = wanted.target - len(current) > wanted.spec.max_nodes - len(there)
+        gives_nothing = one.lost_at is not None or one.draining_since is not None
+        no_room = no_room and (gives_nothing or wanted.spec.replace_in_place)
         if serving < wanted.target and not has_come and not no_room:
             text = f"{one.id} is ended before its replacement serves: {serving} serve"
             raise Broken("unsafe", text)
@@ -443,6 +461,12 @@ class Checks:
                 return "unconverged", f"pool {pool.name} wants {pool.target}: {word.said.reason}"
         if fleet.orphans or fleet.pending:
             return "unconverged", f"still open: {[*fleet.orphans, *fleet.pending]}"
+        if text := self.repairs.unrest():
+            return "unconverged", text
+        if self._settings.workload_manager and self.manager is not None:
+            kind, text = workload_rules.disagreement(fleet, self.manager)
+            if text:
+                return kind, text
         return self._strangers(fleet)
 
     def _strangers(self, fleet: Fleet) -> tuple[str, str]:

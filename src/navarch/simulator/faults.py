@@ -20,6 +20,13 @@ from navarch.core.settings import Settings
 from navarch.simulator.autoscaling import ScaledPool, draw_scaled
 from navarch.simulator.dice import Dice, Stream
 from navarch.simulator.markets import MINUTE, STRATEGIES, ZERO, Trouble, draw_sources, draw_troubles
+from navarch.simulator.sick_faults import (
+    HEALTHY,
+    Sickness,
+    draw_sickness,
+    with_ladder,
+    with_patience,
+)
 
 
 def _seconds(count: float) -> timedelta:
@@ -123,6 +130,7 @@ class Plan(Struct, frozen=True):
     pools: tuple[PoolSpec, ...]
     clouds: tuple[CloudPlan, ...]
     agents: AgentPlan
+    sickness: Sickness = HEALTHY
     cuts: tuple[Cut, ...] = ()
     requests: int = 0
     """How often operators ask for something."""
@@ -165,13 +173,20 @@ def draw_plan(dice: Dice) -> Plan:
     names = CLOUDS[: of("clouds").pick((1, 2, 2, 3, 4))]
     steady = of("steady").pick(names)
     lasts = of("faults_last").between(8 * MINUTE, 14 * MINUTE)
+    sickness = draw_sickness(of("sickness"), lasts)
+    if sickness.lemons:
+        lasts *= 2  # a GPU has to come back in one machine after another
     pools = tuple(
         _sold(of(f"sources {pool.name}"), pool, names, steady)
         for pool in _pools(of("pools"), steady)
     )
+    settings = _settings(of("settings"))
+    if sickness is not HEALTHY:
+        pools = tuple(with_ladder(of(f"ladder {pool.name}"), pool) for pool in pools)
+        settings = with_patience(of("patience"), settings)
     scaled = draw_scaled(of("scaled"), pools, lasts)
     return Plan(
-        settings=_settings(of("settings")),
+        settings=settings,
         pools=pools,
         clouds=tuple(
             replace(
@@ -185,6 +200,7 @@ def draw_plan(dice: Dice) -> Plan:
         later_pools=_later_pools(of("later_pools"), pools),
         later_at=of("later_at").between(MINUTE, lasts),
         agents=_agents(of("agents")),
+        sickness=sickness,
         cuts=_cuts(of("cuts"), lasts),
         requests=of("requests").pick((0, 3, 8)),
         vanishing=of("vanishing").pick((0, 0, 1, 2)),

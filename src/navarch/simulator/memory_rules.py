@@ -23,6 +23,11 @@ INDEXES = (
     "lost",
     "gone",
     "unjudged",
+    "ailing",
+    "repairing",
+    "distrusted",
+    "untold",
+    "emptying",
 )
 
 
@@ -45,6 +50,8 @@ def remembers_little(machine: Machine, now: datetime, settings: Settings) -> Non
         ("heard", set(seen.heard), set(fleet.nodes)),
         ("samples", set(seen.samples), set(fleet.nodes)),
         ("missing", set(seen.missing), set(fleet.instances)),
+        ("held", set(seen.held), set(fleet.nodes)),
+        ("drains", set(seen.drains), set(fleet.nodes)),
         ("pending", set(fleet.pending), set(fleet.nodes)),
         ("recommendations", set(seen.recommendations), set(fleet.pools)),
     ):
@@ -70,6 +77,8 @@ def _efforts(fleet: Fleet) -> set[str]:
             keys.add(Terminate(instance.provider, instance.ref, instance.id).key)
     for orphan in fleet.orphans.values():
         keys.add(Terminate(orphan.provider, orphan.ref).key)
+    for node_id in fleet.nodes:
+        keys |= {f"tell {node_id}", f"drained {node_id}"}
     for pool in fleet.pools.values():
         keys |= {ListTypes(source.provider).key for source in pool.sources}
     return keys

@@ -6,7 +6,7 @@ it is answered both the state before it and the wish itself are right; afterward
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from functools import partial
 
@@ -64,6 +64,8 @@ class Operators:
         """By pool."""
         self.commands: dict[str, str] = {}
         """Accepted commands to their nodes."""
+        self.clearings: dict[str, Promise] = {}
+        """By node; what is asked here promises nothing."""
         self.condemned: dict[str, None] = {}
         """Nodes that somebody asked to be terminated, answered or not."""
         self.targets_hold = True
@@ -89,13 +91,23 @@ class Operators:
             self._scale(machine.fleet)
         elif kind < 0.4:
             self._pause(machine.fleet)
+        elif kind < 0.46:
+            self._clear_one(machine.fleet)
         else:
             self._command(machine.fleet)
 
     def stop_wishing(self, pools: tuple[str, ...]) -> None:
-        """Wish for nothing any more, but that every pool goes on."""
+        """Wish for nothing any more, but that every pool which was paused goes on."""
         self.content = True
-        self._unpause(pools)
+        going = frozenset({False})
+        self._unpause(
+            tuple(
+                pool
+                for pool in pools
+                if (promise := self.pauses.get(pool)) is not None
+                and (promise.asking is not None or promise.allowed != going)
+            )
+        )
 
     def _unpause(self, pools: tuple[str, ...]) -> None:
         """Let pools go on; where somebody is still asking about one, afterwards."""
@@ -105,6 +117,33 @@ class Operators:
                 self._time.after(RETRY_AFTER, self._unpause, (pool,))
             else:
                 self._ask(msg.PausePool(pool, paused=False), promise, frozenset({False}))
+
+    def let_repair_try(self, fleet: Fleet) -> None:
+        """Look at the pools in which repair is halted, and find that it may try one node."""
+        for pool in fleet.pools.values():
+            halted = pool.brake_because and not pool.brake_acknowledged
+            if halted and pool.brake_half_open_at is None:
+                self._unpause((pool.name,))
+
+    def set_aside(self, node_ids: Iterable[str]) -> None:
+        """Look at nodes that repair may not help, and find that they are well."""
+        for node_id in node_ids:
+            self._clear(node_id)
+
+    def refused(self, node_id: str, intent: Intent) -> None:
+        """Hear that a wish about a node was taken back, for it does not hold."""
+        promise = self.intents.setdefault(node_id, Promise(frozenset({intent})))
+        promise.allowed |= {intent}
+
+    def _clear_one(self, fleet: Fleet) -> None:
+        """Set aside what stands against one node, whether that is wise or not."""
+        if fleet.ailing:
+            self._clear(self._rolls.pick(list(fleet.ailing)))
+
+    def _clear(self, node_id: str) -> None:
+        promise = self.clearings.setdefault(node_id, Promise(frozenset()))
+        if promise.asking is None:
+            self._ask(msg.ClearHealth(node_id, WISH), promise, frozenset())
 
     def _scale(self, fleet: Fleet) -> None:
         pool = self._rolls.pick(list(fleet.pools.values()))
@@ -118,8 +157,9 @@ class Operators:
         pool = self._rolls.pick(list(fleet.pools.values()))
         promise = self.pauses.setdefault(pool.name, Promise(frozenset({pool.paused})))
         if promise.asking is None:
-            request = msg.PausePool(pool.name, paused=not pool.paused, reason=WISH)
-            self._ask(request, promise, frozenset({not pool.paused}))
+            paused = not pool.paused and not pool.brake_because
+            request = msg.PausePool(pool.name, paused=paused, reason=WISH)
+            self._ask(request, promise, frozenset({paused}))
 
     def _command(self, fleet: Fleet) -> None:
         nodes = [node for node in fleet.nodes.values() if node.phase is Phase.ACTIVE]

@@ -29,6 +29,8 @@ def lets_sleep(books: Books, fact: ev.Event) -> None:
             pool = books.pools[fact.pool]
         case ev.ReleaseRequested() | ev.ReleaseRevoked() | ev.InstanceCondemned():
             pool = books.pools[books.instances[fact.instance_id].pool]
+        case ev.RepairStarted() if fact.node_id in books.instances:
+            pool = books.pools[books.instances[fact.node_id].pool]
         case _:
             return
     if pool.paused or pool.retired:

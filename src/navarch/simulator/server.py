@@ -14,11 +14,20 @@ from functools import partial
 from typing import Protocol, assert_never
 
 from navarch.core import fold
+from navarch.core.judging import HealthPolicy, Unjudged
 from navarch.core.machine import Machine, Step
 from navarch.core.model import events as ev
 from navarch.core.model import fleet as fleets
 from navarch.core.model import messages as msg
-from navarch.core.model.actions import Action, Launch, ListTypes, TakeInventory, Terminate
+from navarch.core.model.actions import (
+    Action,
+    AskDrained,
+    Launch,
+    ListTypes,
+    TakeInventory,
+    Tell,
+    Terminate,
+)
 from navarch.core.model.pool import PoolSpec
 from navarch.core.strategies import Strategies
 from navarch.simulator.autoscaling import Scaler
@@ -27,7 +36,9 @@ from navarch.simulator.crashes import Boundary, Crash, Crashes
 from navarch.simulator.dice import Dice
 from navarch.simulator.faults import Plan
 from navarch.simulator.markets import ZERO
+from navarch.simulator.policies import TABLES
 from navarch.simulator.timeline import EPOCH, Timeline
+from navarch.simulator.workloads import Workloads
 from navarch.stores.memory import MemoryStore
 
 Reply = Callable[[msg.Answer | None], None]
@@ -73,6 +84,9 @@ class Server:
         """By pool; to be filled before the start."""
         self.pools = plan.pools
         """What the configuration says."""
+        self.policy: HealthPolicy = TABLES.get(plan.sickness.policy, Unjudged())
+        """Who judges, by the configuration."""
+        self.manager = Workloads(plan.sickness, plan.agents.drain_time, time, dice)
         self._plan = plan
         self._time = time
         self._rolls = dice.stream("server")
@@ -106,7 +120,7 @@ class Server:
             fold.apply(fleet, recorded.event)  # type: ignore[arg-type]  # only facts are journaled
         self._seq = loaded.last_seq
         self._checks.recovered(fleet, self.store)
-        self.machine = Machine(fleet, Strategies(self._plan.settings))
+        self.machine = Machine(fleet, Strategies(self._plan.settings, self.policy))
         try:
             self._crashes.reach(Boundary.LOADED)
             self._step([(msg.Found(TAG), _nobody), (msg.Resume(VERSION), _nobody)])
@@ -114,6 +128,7 @@ class Server:
             self._die()
         else:
             self.receive(msg.ConfigurePools(self.pools), _nobody)
+            self._adopt()
             self._time.after(self._plan.tick_interval, self._tick, self._life)
             if self.scalers:
                 self._time.after(self._plan.evaluation_interval, self._evaluate, self._life)
@@ -132,6 +147,18 @@ class Server:
         """Give it another configuration, now and for every start to come."""
         self.pools = pools
         self.receive(msg.ConfigurePools(pools), _nobody)
+
+    def judge_by(self, policy: HealthPolicy) -> None:
+        """Give it another policy, now and for every start to come."""
+        self.policy = policy
+        if self.machine is not None:
+            self.machine.offer_policy(policy)
+            self._adopt()
+
+    def _adopt(self) -> None:
+        if self.policy.digest:
+            name, digest = self.policy.name, self.policy.digest
+            self.receive(msg.AdoptPolicy(name, digest, "the configuration names it"), _nobody)
 
     def stall(self, lasts: timedelta) -> None:
         """Let the process stand still for a while, as under SIGSTOP or on a dying disk."""
@@ -217,7 +244,7 @@ class Server:
 
     def _perform(self, machine: Machine) -> None:
         for action in machine.owed(self._time.now):
-            lane = (action.provider, type(action))
+            lane = (_where(action), type(action))
             is_full = list(self._under_way.values()).count(lane) >= EFFECTS_AT_ONCE
             if action.key in self._under_way or is_full:
                 continue
@@ -226,18 +253,21 @@ class Server:
             self._crashes.reach(Boundary.AFTER_EFFECT)
 
     def _begin(self, action: Action) -> None:
-        cloud = self.clouds[action.provider]
         tell = partial(self._told, self._life, action.key)
         match action:
             case Launch():
-                cloud.launch(action, TAG, tell)
+                self.clouds[action.provider].launch(action, TAG, tell)
             case Terminate():
                 self._checks.terminating(action, self._time.now)
-                cloud.terminate(action, tell)
+                self.clouds[action.provider].terminate(action, tell)
             case TakeInventory():
-                cloud.take_inventory(action, tell)
+                self.clouds[action.provider].take_inventory(action, tell)
             case ListTypes():
-                cloud.list_types(action, tell)
+                self.clouds[action.provider].list_types(action, tell)
+            case Tell():
+                self.manager.tell(action, tell)
+            case AskDrained():
+                self.manager.ask(action, tell)
             case _:
                 assert_never(action)
 
@@ -249,6 +279,11 @@ class Server:
         """An effect is under way until its outcome was looked at, or it would be begun twice."""
         if life == self._life:
             del self._under_way[key]
+
+
+def _where(action: Action) -> str:
+    """At whom an effect is under way."""
+    return "" if isinstance(action, Tell | AskDrained) else action.provider
 
 
 def _nobody(_answer: msg.Answer | None) -> None:

@@ -17,6 +17,8 @@ from datetime import timedelta
 from msgspec import Struct
 
 from navarch.core.model import events as ev
+from navarch.core.model.fleet import Fleet
+from navarch.core.model.gpu import GPU
 from navarch.providers.base import ProvisionRequest
 from navarch.simulator.agents import Agent
 from navarch.simulator.autoscaling import Scaler
@@ -26,9 +28,12 @@ from navarch.simulator.clouds import Cloud
 from navarch.simulator.crashes import Boundary, Crashes
 from navarch.simulator.dice import Dice
 from navarch.simulator.faults import Cut, Plan, draw_plan
+from navarch.simulator.hardware import Hardware, Kind
 from navarch.simulator.markets import MINUTE
 from navarch.simulator.operators import Operators
+from navarch.simulator.policies import TABLES
 from navarch.simulator.server import Server, facts_of
+from navarch.simulator.sick_faults import Alarm
 from navarch.simulator.timeline import EPOCH, Timeline
 
 RECOVERY_MAX = timedelta(minutes=90)
@@ -37,8 +42,14 @@ RECOVERY_MAX = timedelta(minutes=90)
 LOOK_EVERY = timedelta(seconds=30)
 """How often the healed fleet is looked at; it must be calm twice in a row."""
 
+PATIENCE = timedelta(minutes=4)
+"""How long people leave a halted pool to itself; a sick node they leave to repair twice as long."""
+
 STALL_MAX = timedelta(minutes=3)
 """The longest time for which the control plane stands still without dying."""
+
+LEMON_REST = 2 * MINUTE
+"""How long a broken GPU is quiet in the next machine."""
 
 TAIL = 15
 """How many facts of the journal a failure shows."""
@@ -93,6 +104,7 @@ class World:
         self.agents: dict[str, Agent] = {}
         """By the cloud's id of their machine."""
         self._rolls = self.dice.stream("world")
+        self._alarm_rolls = self.dice.stream("alarms")
         self._healed = False
         self._calm = False
         for cloud_plan in self.plan.clouds:
@@ -109,7 +121,9 @@ class World:
             self.server.scalers[scaled.pool] = Scaler(scaled, lambda: self.time.now)
         self.checks.scalers = self.server.scalers
         self.checks.operators = self.operators
-        self.checks.is_empty = self._is_empty
+        self.checks.repairs.is_empty = self._is_empty
+        self.checks.repairs.hardware_of = self._hardware_of
+        self.checks.manager = self.server.manager
 
     def run(self) -> Outcome:
         """Live through it. Raises `Failed` when an invariant does not hold."""
@@ -141,6 +155,10 @@ class World:
         for _ in range(plan.stalls):
             lasts = rolls.between(timedelta(seconds=1), STALL_MAX)
             self.time.after(rolls.between(MINUTE, plan.faults_last), self.server.stall, lasts)
+        for alarm in plan.sickness.alarms:
+            self.time.after(alarm.begins, self._alarm, alarm)
+        if plan.sickness.next_policy:
+            self.time.after(plan.sickness.next_policy_at, self._change_policy)
         if plan.later_pools:
             self.time.after(plan.later_at, self._reconfigure)
         if plan.dropped_at is not None:
@@ -157,7 +175,8 @@ class World:
         rolls = self.dice.stream("machine", ref)
         if not self._healed and rolls.chance(self.plan.agents.stillborn):
             return
-        agent = self._agent(machine.instance.name, ref, lambda: cloud.alive(ref))
+        lemon = self._returned(ref)
+        agent = self._agent(machine.instance.name, ref, lambda: cloud.alive(ref), lemon)
         boots_in = machine.running_at - self.time.now
         self.time.after(boots_in + rolls.between(timedelta(), timedelta(seconds=20)), agent.start)
         if ref in cloud.spot and not self._healed and rolls.chance(self.plan.agents.preempted):
@@ -168,24 +187,54 @@ class World:
             cloud.vanish(ref)
 
     def _is_empty(self, node_id: str) -> bool:
+        if self.plan.settings.workload_manager:
+            return self.server.manager.is_empty(node_id)
         return any(agent.is_empty for agent in self.agents.values() if agent.node_id == node_id)
 
-    def _agent(self, node_id: str, ref: str, is_alive: Callable[[], bool]) -> Agent:
+    def _hardware_of(self, node_id: str) -> list[Hardware]:
+        return [agent.hardware for agent in self.agents.values() if agent.node_id == node_id]
+
+    def _returned(self, ref: str) -> str:
+        """Pick a broken GPU of a machine that is gone: the seller puts it into the next one."""
+        rolls = self.dice.stream("lemon", ref)
+        if self._healed or not rolls.chance(self.plan.sickness.lemons):
+            return ""
+        mounted: set[str] = set()
+        broken: dict[str, None] = {}
+        for agent in self.agents.values():
+            if agent.machine_is_alive():
+                mounted |= {gpu.uuid for gpu in agent.hardware.gpus}
+            else:
+                broken |= dict.fromkeys(agent.hardware.lemons)
+        free = [uuid for uuid in broken if uuid not in mounted]
+        return rolls.pick(free) if free else ""
+
+    def _agent(
+        self, node_id: str, ref: str, is_alive: Callable[[], bool], lemon: str = ""
+    ) -> Agent:
+        uuids = [f"GPU-{ref}-{index}" for index in range(self.plan.sickness.gpus)]
+        if lemon:
+            uuids[0] = lemon
+        gpus = tuple(GPU(index, uuid) for index, uuid in enumerate(uuids))
         agent = Agent(
             node_id,
             self.server,
             self.time,
             dice=self.dice,
-            plan=self.plan.agents,
-            settings=self.plan.settings,
+            plan=self.plan,
+            hardware=Hardware(gpus, self.dice.stream("hardware", ref)),
             is_alive=is_alive,
             purpose=ref,
         )
         self.agents[ref] = agent
         if self._healed:
             agent.heal()
-        else:
-            agent.draw_fate(self.plan.agents.within or self.plan.faults_last)
+            return agent
+        within = self.plan.agents.within or self.plan.faults_last
+        agent.draw_fate(within)
+        agent.draw_ailments(self.dice.stream("ailments", ref), within)
+        if lemon:
+            self.time.after(LEMON_REST, agent.suffer, Kind.BROKEN, within, gpu=0)
         return agent
 
     def _welcome(self, name: str) -> None:
@@ -220,6 +269,14 @@ class World:
         for agent in away:
             agent.cut_off = False
 
+    def _alarm(self, alarm: Alarm) -> None:
+        for agent in self.agents.values():
+            if self._alarm_rolls.chance(alarm.share):
+                agent.suffer(alarm.kind, alarm.lasts)
+
+    def _change_policy(self) -> None:
+        self.server.judge_by(TABLES[self.plan.sickness.next_policy])
+
     def _vanish(self) -> None:
         if self._healed:
             return
@@ -240,6 +297,7 @@ class World:
         self._healed = True
         for cloud in self.server.clouds.values():
             cloud.heal()
+        self.server.manager.heal()
         for agent in self.agents.values():
             agent.heal()
         for scaler in self.server.scalers.values():
@@ -261,7 +319,7 @@ class World:
             for agent in self.agents.values()
             if agent.machine_is_alive() and not agent.running and not agent.ended
         ]
-        replaced = all(pool.auto_replace for pool in self.plan.pools)
+        replaced = all(pool.auto_replace and not pool.dry_run for pool in self.plan.pools)
         if len(dead) > 1 or not replaced:
             for agent in dead:
                 agent.start()
@@ -277,9 +335,21 @@ class World:
             self.time.stop()
             return
         self._calm = not unrest
+        if machine is not None:
+            self._tend(machine.fleet)
         if self.time.now - EPOCH > self.plan.faults_last + RECOVERY_MAX:
             raise Broken(kind, f"{unrest}, {RECOVERY_MAX} after the last fault")
         self.time.after(LOOK_EVERY, self._look)
+
+    def _tend(self, fleet: Fleet) -> None:
+        """Let people look after what waits for them, once repair had its time."""
+        waited = self.time.now - EPOCH - self.plan.faults_last
+        if waited > PATIENCE:
+            self.operators.let_repair_try(fleet)
+        if waited > 2 * PATIENCE:
+            helpless = self.checks.repairs.needs_help
+            now = self.time.now
+            self.operators.set_aside([id_ for id_ in fleet.ailing if helpless(id_, now)])
 
     def _check_executions(self) -> None:
         for agent in self.agents.values():

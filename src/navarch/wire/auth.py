@@ -115,6 +115,7 @@ ACCESS: Final[Mapping[str, Access]] = MappingProxyType(
         "IssueCommand": _CHANGE,
         "ScalePool": _CHANGE,
         "PausePool": _CHANGE,
+        "ClearHealth": _CHANGE,
         "ListNodes": _READ,
         "GetNode": _READ,
         "ListInstances": _READ,

@@ -171,6 +171,14 @@ def pause_pool(request: pb.PausePoolRequest, limits: Limits = DEFAULT) -> messag
     )
 
 
+def clear_health(request: pb.ClearHealthRequest, limits: Limits = DEFAULT) -> messages.ClearHealth:
+    """Read a wish to set aside what stands against a node. Raises `WireError`."""
+    return messages.ClearHealth(
+        node_id=check_id("node_id", request.node_id),
+        reason=check_text("reason", request.reason, limits),
+    )
+
+
 def apply_config(request: pb.ApplyConfigRequest, limits: Limits = DEFAULT) -> Configuration:
     """Read a configuration to use from now on. Raises `WireError`, also when it is empty."""
     if not request.text:
@@ -322,7 +330,8 @@ def _health_event(event: pb.HealthEvent, limits: Limits) -> HealthEvent:
         system=words.WATCH_SYSTEM_OF.get(event.system, ""),
         metrics=check_map("metrics", event.metrics, limits),
         message=check_text("message", event.message, limits),
-        at=_time("timestamp", event.timestamp) if event.HasField("timestamp") else None,
+        timestamp=_time("timestamp", event.timestamp) if event.HasField("timestamp") else None,
+        count=max(event.count, 1),
     )
 
 

@@ -13,7 +13,7 @@ from navarch.metrics.base import FIELDS, MetricsSource
 from navarch.wiring import plugins
 
 if TYPE_CHECKING:
-    from navarch.metrics.endpoint import Credentials
+    from navarch.peers.endpoint import Credentials
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ class Sources:
             times=config.times,
             history=History(window=config.history.window, interval=config.history.interval),
             deadline=config.deadline,
-            credentials=_credentials(config.credentials),
+            credentials=credentials_of(config.credentials),
             name=written.name_of(config),
         )
 
@@ -128,7 +128,7 @@ class Sources:
             config.url,
             now=self._now,
             namespace=namespace,
-            credentials=_credentials(config.credentials),
+            credentials=credentials_of(config.credentials),
             deadline=config.deadline,
             name=written.name_of(config),
         )
@@ -157,8 +157,9 @@ def _order(configs: Sequence[written.Metrics]) -> dict[str, list[str]]:
     }
 
 
-def _credentials(config: written.Credentials) -> Credentials:
-    from navarch.metrics.endpoint import Credentials
+def credentials_of(config: written.Credentials) -> Credentials:
+    """Say where the secrets of an API are, in the words of those who use them."""
+    from navarch.peers.endpoint import Credentials
 
     return Credentials(
         token_env=config.token_env or "",

@@ -15,6 +15,7 @@ from navarch.errors import ConfigError, PluginError
 from navarch.wiring import plugins
 
 if TYPE_CHECKING:
+    from navarch.config.schema import ProcessProvider as ProcessConfig
     from navarch.config.schema import Provider as ProviderConfig
     from navarch.controlplane.clock import Clock
     from navarch.core.model.pool import PoolSpec
@@ -60,7 +61,7 @@ def make_provider(
 
             return ProcessProvider(
                 plan.data / "instances" / name,
-                _agent_command(name, config, secret, url),
+                _agent_command(name, config, plan, secret, url),
                 now=clock.now,
                 name=name,
                 gpu_count=config.gpu_count,
@@ -69,7 +70,7 @@ def make_provider(
 
 
 def _agent_command(
-    provider: str, config: ProviderConfig, secret: bytes, url: str
+    provider: str, config: ProcessConfig, plan: Plan, secret: bytes, url: str
 ) -> Callable[[ProvisionRequest, Path], AgentCommand]:
     """How an instance of the process provider is started: an agent of our own version."""
     from navarch.providers.local_process import AgentCommand
@@ -80,6 +81,11 @@ def _agent_command(
         argv += ["--node-id", request.name, "--state-dir", str(folder / "state")]
         argv += ["--provider", provider, "--region", request.region, "--zone", request.zone]
         argv += ["--instance-type", request.instance_type]
+        argv += ["--sensors", "injected"]
+        for word in config.allow:
+            argv += ["--allow", word]
+        if plan.tls is not None:
+            argv += ["--tls-ca", plan.tls.cert_file]
         argv += ["--gpu-count", str(config.gpu_count), "--gpu-type", config.gpu_type]
         for key, value in request.labels.items():
             argv += ["--label", f"{key}={value}"]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from navarch.core.model.pool import Disruption, PoolSpec
 from navarch.core.settings import Settings
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from navarch.config.schema import Config, Server
     from navarch.config.schema import Provider as ProviderConfig
     from navarch.wire.auth import StaticToken
+    from navarch.wire.listener import Tls
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +50,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     config: Config | None = None
     """What the pools come from, and whatever scales them; None: `up` without a configuration."""
     autoscale_interval: timedelta = timedelta(seconds=30)
+    tls: Tls | None = None
+    """The files of a server that speaks TLS; None: it speaks plain HTTP."""
 
 
 def local_settings(heartbeat_interval: timedelta) -> Settings:
@@ -57,6 +61,11 @@ def local_settings(heartbeat_interval: timedelta) -> Settings:
         health_check_interval=heartbeat_interval * 5,
         provisioning_timeout=timedelta(seconds=60),
         registration_timeout=timedelta(seconds=60),
+        report_fold=heartbeat_interval,
+        drain_timeout=timedelta(seconds=60),
+        probation=timedelta(seconds=30),
+        reset_timeout=timedelta(seconds=60),
+        reboot_timeout=timedelta(seconds=120),
         termination_retry=timedelta(seconds=10),
         inventory_interval=timedelta(seconds=10),
         inventory_interval_urgent=timedelta(seconds=1),
@@ -112,7 +121,47 @@ def planned(config: Config) -> Plan:
         tokens=tokens,
         config=config,
         autoscale_interval=server.autoscale_interval,
+        tls=_tls(server),
     )
+
+
+HEALTH_SETTINGS: Final = (
+    *("workload_manager", "drain_timeout", "drain_overrun", "drain_poll", "probation"),
+    *("probation_max", "reset_timeout", "reboot_timeout", "relapse_window", "attempts_max"),
+    "clean_reports_to_heal",
+)
+"""What a configuration says about drains and repairs, which `up` takes from it too."""
+
+
+def with_config(plan: Plan, written: Plan) -> Plan:
+    """Put a configuration in the place of the local pool; the machine's own settings stay.
+
+    What the file does not say about repairs is left as short as suits local processes.
+    """
+    usual = Settings()
+    said = {
+        name: getattr(written.settings, name)
+        for name in HEALTH_SETTINGS
+        if getattr(written.settings, name) != getattr(usual, name)
+    }
+    return replace(
+        plan,
+        providers=written.providers,
+        pools=written.pools,
+        config=written.config,
+        autoscale_interval=written.autoscale_interval,
+        settings=replace(plan.settings, **said),
+    )
+
+
+def _tls(server: Server) -> Tls | None:
+    from navarch.wire.listener import Tls
+
+    files = server.auth.tls
+    if files.cert_file is None or files.key_file is None:
+        return None
+    client_ca = str(files.client_ca_file) if files.client_ca_file else None
+    return Tls(str(files.cert_file), str(files.key_file), client_ca)
 
 
 def _host(server: Server, *, has_tokens: bool) -> str:

@@ -1,4 +1,4 @@
-"""Another configuration while running: pools, their autoscalers and their metrics.
+"""Another configuration while running: pools, autoscalers, metrics, and the health policy.
 
 It comes from the file, read again at SIGHUP, or from an administrator. It is understood and made as
 a whole before anything of it is used. What only a restart can change is refused and not ignored:
@@ -19,10 +19,12 @@ from navarch.config import document, load
 from navarch.core.model.pool import PoolSpec
 from navarch.core.selection import BUILT_IN
 from navarch.errors import ConfigError, NavarchError, WireError
+from navarch.wiring import health
 
 if TYPE_CHECKING:
     from navarch.config.schema import Config
     from navarch.controlplane.control_plane import ControlPlane
+    from navarch.policy import HealthPolicy
     from navarch.wire.queries import Configuration
     from navarch.wiring.scaling import ScalingParts
 
@@ -30,7 +32,7 @@ log = logging.getLogger(__name__)
 
 KEPT = (
     *("address", "data", "store", "heartbeat_interval", "health_check_interval"),
-    *("autoscale_interval", "auth"),
+    *("autoscale_interval", "auth", "notifier", "repair"),
 )
 """The keys of ``server`` that only a restart changes."""
 
@@ -91,11 +93,20 @@ class Reload:
             before = self._config
             config = await asyncio.to_thread(_understood, text, source, before)
             self._check_restart(before, config)
+            policy = await asyncio.to_thread(health.policy_of, config)
             scaling = self._scaling.make(config)
             await self._control_plane.configure_pools(config.pools.values())
             await self._scaling.place(scaling)
             self._config = config
-            return list(_changes(before, config))
+            return [*_changes(before, config), *await self._judge_by(policy, source)]
+
+    async def _judge_by(self, policy: HealthPolicy, source: str) -> Sequence[str]:
+        """Adopt a policy that differs from the one in use; the file may have changed by itself."""
+        before = self._control_plane.policy
+        if (policy.name, policy.digest) == (before.name, before.digest):
+            return ()
+        await self._control_plane.adopt_policy(policy, f"{source} was read again")
+        return (f"health policy {before.name} -> {policy.name} ({len(policy.rules)} rules)",)
 
     def _check_restart(self, before: Config, after: Config) -> None:
         keys = [] if self._local else KEPT
@@ -125,6 +136,8 @@ def _understood(text: str, source: str, before: Config) -> Config:
     found = load.examine_text(text, path=before.file, environ=os.environ, name=source)
     if found.config is None:
         raise ConfigError("\n".join(map(str, found.faults)))
+    for warning in found.warnings:
+        log.warning("%s", warning)
     return found.config
 
 

@@ -11,18 +11,16 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from msgspec.structs import replace
-
 from navarch.errors import NavarchError
-from navarch.wiring import logs, parts, plans
+from navarch.wiring import health, logs, parts, plans
 from navarch.wiring.plans import Plan
 
 if TYPE_CHECKING:
+    from navarch.agent.settings import AgentSettings
     from navarch.config.schema import Config
     from navarch.controlplane.clock import Clock
     from navarch.controlplane.control_plane import ControlPlane
@@ -42,16 +40,10 @@ def run_up(
 
     A `config` takes the place of the local pool. Raises `NavarchError` when it cannot begin.
     """
+    logs.to_stderr()
     local = plans.local(nodes, port, data, heartbeat_interval)
     if config is not None:
-        written = plans.planned(_load(config))
-        local = replace(
-            local,
-            providers=written.providers,
-            pools=written.pools,
-            config=written.config,
-            autoscale_interval=written.autoscale_interval,
-        )
+        local = plans.with_config(local, plans.planned(_load(config)))
     return _run(local)
 
 
@@ -60,61 +52,37 @@ def run_server(config: Path) -> int:
 
     Raises `NavarchError` when it cannot begin.
     """
+    logs.to_stderr()
     return _run(plans.planned(_load(config)))
 
 
-def run_agent(  # noqa: PLR0913 - one for each option of the command
-    *,
-    server: str,
-    node_id: str,
-    state_dir: Path,
-    token: str | None,
-    provider: str,
-    region: str,
-    zone: str,
-    instance_type: str,
-    labels: Mapping[str, str],
-    sensors: str,
-    gpu_count: int,
-    gpu_type: str,
-) -> int:
+def run_agent(settings: AgentSettings) -> int:
     """Run the agent of a node until a signal says stop; return the exit code.
 
     Raises `ConfigError` when it cannot begin.
     """
     from navarch.agent.daemon import run_agent as run
-    from navarch.agent.settings import AgentSettings
     from navarch.controlplane.clock import RealClock
 
     logs.to_stderr()
-    settings = AgentSettings(
-        servers=(server,),
-        node_id=node_id,
-        state_dir=state_dir,
-        token=token,
-        provider=provider,
-        region=region,
-        zone=zone,
-        instance_type=instance_type,
-        labels=dict(labels),
-        sensors=sensors,
-        gpu_count=gpu_count,
-        gpu_type=gpu_type,
-    )
     run(settings, now=RealClock().now)
     return 0
 
 
 def _load(path: Path) -> Config:
-    from navarch.config.load import load
+    from navarch.config.load import examine
 
-    return load(path)
+    found = examine(path)
+    if found.config is None:
+        raise found.faults[0]
+    for warning in found.warnings:
+        log.warning("%s", warning)
+    return found.config
 
 
 def _run(plan: Plan) -> int:
     import uvloop
 
-    logs.to_stderr()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(plan))
 
@@ -129,7 +97,8 @@ async def _serve(plan: Plan) -> int:
     listening = listener.bind(plan.host, plan.port)  # first, so that nothing begins in vain
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(listening.close)
-        control_plane = _control_plane(plan, clock, _url(listening))
+        url = _url(listening, tls=plan.tls is not None)
+        control_plane = _control_plane(plan, clock, url)
         parts_of_scaling = ScalingParts(control_plane, clock)
         scaling = parts_of_scaling.make(plan.config) if plan.config else None
         await control_plane.start()
@@ -144,10 +113,11 @@ async def _serve(plan: Plan) -> int:
         if scaling is not None:
             await parts_of_scaling.place(scaling)
         _take_configurations(plan, control_plane, parts_of_scaling)
-        server = listener.EmbeddedServer(listener.config(control_plane.asgi_app))
+        listening_as = listener.config(control_plane.asgi_app, tls=plan.tls)
+        server = listener.EmbeddedServer(listening_as)
         listening.listen()  # whoever reads the greeting may call at once, and is answered soon
         serving = asyncio.create_task(server.serve(sockets=[listening]))
-        _greet(plan, _url(listening), control_plane)
+        _greet(plan, url, control_plane)
         try:
             await _until_told(control_plane, serving, hangup_ends=plan.local)
         finally:
@@ -197,7 +167,13 @@ def _control_plane(plan: Plan, clock: Clock, url: str) -> ControlPlane:
         settings=settings,
     )
     authenticator = Authenticator(plan.tokens, secret)
-    control_plane = ControlPlane(config, parts.open_store(plan.store), authenticator=authenticator)
+    control_plane = ControlPlane(
+        config,
+        parts.open_store(plan.store),
+        authenticator=authenticator,
+        policy=health.policy_of(plan.config),
+        notifier=health.notifier_of(plan.config, clock),
+    )
     for name, written in plan.providers.items():
         control_plane.register_provider(
             parts.make_provider(name, written, plan, clock, secret, url), name
@@ -214,12 +190,13 @@ def _local_machines(control_plane: ControlPlane) -> list[ProcessProvider]:
     return [provider for provider in providers if isinstance(provider, ProcessProvider)]
 
 
-def _url(listening: socket.socket) -> str:
+def _url(listening: socket.socket, *, tls: bool) -> str:
     """Where agents on this machine reach us."""
+    scheme = "https" if tls else "http"
     host, port = listening.getsockname()[:2]
     if host in ("0.0.0.0", "::"):  # noqa: S104 - read, not bound
         host = "localhost"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 async def _until_told(

@@ -15,8 +15,8 @@ from navarch.controlplane.clock import RealClock
 from navarch.core.scaling.base import PENDING_JOBS, PoolMetrics, Quality
 from navarch.metrics import pods
 from navarch.metrics.base import FIELDS
-from navarch.metrics.endpoint import Credentials
 from navarch.metrics.kubernetes import KubernetesMetricsSource
+from navarch.peers.endpoint import Credentials
 
 NOW = RealClock().now
 

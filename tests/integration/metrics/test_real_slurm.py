@@ -15,9 +15,10 @@ from navarch.controlplane.clock import RealClock
 from navarch.core.scaling.base import PENDING_JOBS, UTILIZATION, PoolMetrics, Quality
 from navarch.metrics import slurm as source_of_slurm
 from navarch.metrics import slurm_records
-from navarch.metrics.base import FIELDS, Unanswered
+from navarch.metrics.base import FIELDS
 from navarch.metrics.merged import MergedMetricsSource
 from navarch.metrics.slurm import SlurmMetricsSource
+from navarch.peers.unanswered import Unanswered
 
 WHOLE_NODE = "--gres=gpu:h100:8"
 NOW = RealClock().now

@@ -8,7 +8,7 @@ which calls itself injected in everything it says.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from navarch.core.model.gpu import GPU, NodeSample
 from navarch.core.model.report import CheckResult, HealthEvent
@@ -17,7 +17,7 @@ from navarch.errors import NavarchError
 EVENT_TYPES = frozenset(
     [
         *("xid", "thermal", "power", "memory", "nvlink", "pcie"),
-        *("driver_error", "ecc_sbe", "ecc_dbe"),
+        *("driver_error", "ecc_sbe", "ecc_dbe", "sxid", "system"),
     ]
 )
 """The words that an event may have as its type: those that travel on the wire."""
@@ -73,4 +73,13 @@ class Sensor(Protocol):
 
         None, always, for real sensors; None too when such a fault is over or was cleared.
         """
+        ...
+
+
+@runtime_checkable
+class HoldsGPUs(Protocol):
+    """A sensor that keeps GPUs open, which therefore cannot be reset."""
+
+    def close(self) -> None:
+        """Let go of the GPUs; the next reading takes them up again. May block, may raise."""
         ...

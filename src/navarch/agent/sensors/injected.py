@@ -12,246 +12,97 @@ it. The file, ``injected.json``, may also be edited by hand::
       "utilization_percent": 80.0,            of every GPU; null for the usual
       "silent_until": "2026-01-31T12:00:00Z", the node says nothing until then; null for none
       "temperatures_celsius": {"3": 96},      by GPU; as long as it stands here
-      "events": [                             each is given once; the check fails while it stands
+      "events": [                             each is given once
         {"serial": 1, "kind": "xid", "gpu": 3, "value": 79, "message": "...", "at": "..."},
-        {"serial": 2, "kind": "thermal", "gpu": 3, "value": 96, "message": "...", "at": "..."}
+        {"serial": 2, "kind": "thermal", "gpu": 3, "value": 96, "message": "...", "at": "..."},
+        {"serial": 3, "kind": "ecc_dbe", "gpu": 2, "metrics": {"ecc_dbe_count": 4}, "at": "..."}
       ]
     }
 
 A file that makes no sense changes nothing: the faults stay as they were, and the check ``nvml``
-says where the mistake is.
+says where the mistake is. Events are not judged here: whether an XID is bad is for the policy of
+the control plane to say. A pretended reset ends the faults of a GPU, a pretended reboot those of
+all; silence and utilization are no faults of the hardware and stay.
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import math
-import re
 import zlib
-from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Final
 
-import msgspec
-from msgspec import Meta, Struct, field, structs
+from msgspec import structs
 
 from navarch.agent.sensors.base import SensorError
+from navarch.agent.sensors.injected_faults import (
+    EVENT_KINDS,
+    EVENTS_MAX,
+    FILE_BYTES_MAX,
+    FILE_NAME,
+    GPUS_MAX,
+    THERMAL_CELSIUS,
+    Clear,
+    Event,
+    Fault,
+    Faults,
+    Happening,
+    InjectedHardware,
+    Silence,
+    Temperature,
+    Utilization,
+    Xid,
+    inject,
+    locked,
+    read_faults,
+    write_faults,
+)
 from navarch.agent.state import replace_file
 from navarch.core.model.gpu import GPU, GPUSample, NodeSample
 from navarch.core.model.report import CheckResult, Health, HealthEvent
 from navarch.errors import ConfigError
 
-FILE_NAME: Final = "injected.json"
+__all__ = [
+    "EVENTS_MAX",
+    "EVENT_KINDS",
+    "FILE_BYTES_MAX",
+    "FILE_NAME",
+    "Clear",
+    "Fault",
+    "Happening",
+    "InjectedHardware",
+    "InjectedSensor",
+    "Silence",
+    "Temperature",
+    "Utilization",
+    "Xid",
+    "inject",
+]
+
 SEEN_NAME: Final = "injected.seen"
 """Holds the serial number of the newest event that was given."""
-
-FILE_BYTES_MAX: Final = 256 * 1024
-"""More than the faults that anybody injects; less than what would slow a reading down."""
-
-EVENTS_MAX: Final = 500
-"""Faults that may stand in the file at once."""
-
-GPUS_MAX: Final = 64
-"""The wire's limit of GPUs a node."""
 
 MEMORY_BYTES: Final = 80 * 1024**3
 """What an H100 has: 80 GiB, near enough for a pretence."""
 
-THERMAL_CELSIUS: Final = 85
-"""From here on a temperature is an event. H100 boards begin to slow down at about 87 °C."""
-
 UTILIZATION_USUAL: Final = 50.0
 """Between the usual thresholds for growing and shrinking, so that nothing scales by itself."""
 
-Celsius = Annotated[int, Meta(ge=-50, le=200)]
-Percent = Annotated[float, Meta(ge=0, le=100)]
-GPUIndex = Annotated[int, Meta(ge=-1, lt=GPUS_MAX)]
-
-
-# --- faults ----------------------------------------------------------------------------------
-
-
-class Xid(Struct, frozen=True):
-    """The driver logs an XID, once. The check ``xid`` fails until it is cleared."""
-
-    code: Annotated[int, Meta(ge=1, le=999)]
-    gpu: GPUIndex = 0
-    message: str = ""
-
-
-class Temperature(Struct, frozen=True):
-    """A GPU has this temperature until it is cleared or set anew."""
-
-    celsius: Celsius
-    gpu: GPUIndex = -1
-    """-1 means every GPU."""
-
-
-class Silence(Struct, frozen=True):
-    """The node says nothing for so long, as if its network were cut."""
-
-    duration: timedelta
-
-
-class Utilization(Struct, frozen=True):
-    """Every GPU is this busy, until it is cleared or set anew."""
-
-    percent: Percent
-
-
-class Clear(Struct, frozen=True):
-    """All faults are over."""
-
-
-Fault = Xid | Temperature | Silence | Utilization | Clear
-
-
-class _Event(Struct, frozen=True, forbid_unknown_fields=True):
-    serial: Annotated[int, Meta(ge=1)]
-    kind: Literal["xid", "thermal"]
-    gpu: GPUIndex
-    value: Annotated[int, Meta(ge=-50, le=999)]
-    at: Annotated[datetime, Meta(tz=True)]
-    message: Annotated[str, Meta(max_length=1024)] = ""
-
-
-class _Faults(Struct, frozen=True, forbid_unknown_fields=True):
-    """The content of the file."""
-
-    sensors: Literal["injected"]
-    gpu_count: Annotated[int, Meta(ge=0, le=GPUS_MAX)] = 0
-    """How many GPUs there are, so that a fault cannot be injected into one that is not."""
-    serial: Annotated[int, Meta(ge=0)] = 0
-    utilization_percent: Percent | None = None
-    silent_until: Annotated[datetime, Meta(tz=True)] | None = None
-    temperatures_celsius: dict[Annotated[int, Meta(ge=0, lt=GPUS_MAX)], Celsius] = field(
-        default_factory=dict
-    )
-    events: Annotated[list[_Event], Meta(max_length=EVENTS_MAX)] = field(default_factory=list)
-
-
-def inject(state_folder: Path, fault: Fault, *, now: datetime) -> None:
-    """Put a fault into the injected sensors of the agent with this state folder.
-
-    The agent notices at its next reading. Raises `ConfigError` when the node's sensors are not
-    injected, it has no such GPU, or the file makes no sense or cannot be written.
-    """
-    path = state_folder / FILE_NAME
-    if not path.is_file():
-        text = "these sensors are not injected ones: faults cannot be put into real hardware"
-        raise ConfigError(text, file=str(state_folder))
-    try:
-        with _locked(path):
-            faults = _with_fault(_read(path), fault, now=now)
-            _write(path, faults)
-    except OSError as error:
-        raise ConfigError(f"cannot be changed: {error.strerror}", file=str(path)) from error
-
-
-def _with_fault(faults: _Faults, fault: Fault, *, now: datetime) -> _Faults:
-    match fault:
-        case Clear():
-            return _Faults("injected", gpu_count=faults.gpu_count, serial=faults.serial)
-        case Utilization(percent):
-            return structs.replace(faults, utilization_percent=percent)
-        case Silence(duration):
-            return structs.replace(faults, silent_until=now + duration)
-        case Xid(code, gpu, message):
-            _demand_gpu(faults, gpu)
-            text = message or f"NVRM: Xid: {code}"
-            return _with_event(faults, kind="xid", gpu=gpu, value=code, text=text, now=now)
-        case Temperature(celsius, gpu):
-            _demand_gpu(faults, gpu)
-            indexes = range(faults.gpu_count) if gpu == -1 else (gpu,)
-            temperatures = dict(faults.temperatures_celsius)
-            for index in indexes:
-                temperatures[index] = celsius
-            faults = structs.replace(faults, temperatures_celsius=temperatures)
-            if celsius < THERMAL_CELSIUS:
-                return faults
-            text = f"temperature {celsius} °C, slowdown from {THERMAL_CELSIUS} °C"
-            for index in indexes:
-                faults = _with_event(
-                    faults, kind="thermal", gpu=index, value=celsius, text=text, now=now
-                )
-            return faults
-
-
-def _demand_gpu(faults: _Faults, gpu: int) -> None:
-    if gpu >= faults.gpu_count:
-        text = f"there is no GPU {gpu}, expected 0 to {faults.gpu_count - 1}"
-        raise ConfigError(text, key="gpu")
-
-
-def _with_event(
-    faults: _Faults,
-    *,
-    kind: Literal["xid", "thermal"],
-    gpu: int,
-    value: int,
-    text: str,
-    now: datetime,
-) -> _Faults:
-    if len(faults.events) >= EVENTS_MAX:
-        raise ConfigError(f"{EVENTS_MAX} faults are injected already: clear them first")
-    serial = faults.serial + 1
-    event = _Event(serial, kind, gpu, value, now, text[:1024])
-    return structs.replace(faults, serial=serial, events=[*faults.events, event])
-
-
-# --- the file --------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Keep others from changing the file between our reading and writing."""
-    with path.with_suffix(".lock").open("ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _write(path: Path, faults: _Faults) -> None:
-    """Write the file, unless it could not be read again. Raises `OSError` and `ConfigError`."""
-    content = msgspec.json.encode(faults)
-    try:
-        msgspec.json.decode(content, type=_Faults)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"this fault is impossible: {error}") from error
-    replace_file(path, msgspec.json.format(content, indent=2) + b"\n")
-
-
-def _read(path: Path) -> _Faults:
-    """Decode the file. Raises `OSError`, and `ConfigError` naming the line of a mistake."""
-    with path.open("rb") as file:
-        content = file.read(FILE_BYTES_MAX + 1)
-    if len(content) > FILE_BYTES_MAX:
-        text = f"is larger than {FILE_BYTES_MAX} bytes: clear it, or remove it"
-        raise ConfigError(text, file=str(path))
-    try:
-        return msgspec.json.decode(content, type=_Faults)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        text = f"{error}: repair the file, or remove it"
-        line = _line_of_mistake(content, str(error))
-        raise ConfigError(text, file=str(path), line=line) from error
-
-
-def _line_of_mistake(content: bytes, text: str) -> int:
-    """Find the line that the decoder complains of, as well as its words allow; else the first."""
-    if match := re.search(r"\(byte (\d+)\)", text):
-        return content.count(b"\n", 0, int(match.group(1))) + 1
-    number = 0
-    key = ""
-    for name, index in re.findall(r"\.(\w+)|\[(\d+)\]", text.rpartition(" at ")[2]):
-        number, key = (number, name) if name else (int(index), key)
-    places = [found.start() for found in re.finditer(rb'"%s"' % key.encode(), content)]
-    if key and number < len(places):
-        return content.count(b"\n", 0, places[number]) + 1
-    return 1
-
-
-# --- the sensor ------------------------------------------------------------------------------
+_SYSTEMS: Final = {
+    "xid": "DRIVER",
+    "thermal": "THERMAL",
+    "power": "POWER",
+    "memory": "MEM",
+    "ecc_dbe": "MEM",
+    "ecc_sbe": "MEM",
+    "nvlink": "NVLINK",
+    "pcie": "PCIE",
+    "driver_error": "DRIVER",
+    "sxid": "NVSWITCH",
+}
+"""Which part of the node an event of each type is about."""
 
 
 class InjectedSensor:
@@ -282,11 +133,11 @@ class InjectedSensor:
         self._now = now
         self._gpu_count = gpu_count
         self._gpu_type = gpu_type
-        self._faults = _Faults("injected", gpu_count=gpu_count)
+        self._faults = Faults("injected", gpu_count=gpu_count)
         self._mistake = ""
         try:
             self._seen = self._read_seen()
-            with _locked(self._path):
+            with locked(self._path):
                 self._adopt_file()
         except OSError as error:
             text = f"cannot be used: {error.strerror}"
@@ -316,13 +167,9 @@ class InjectedSensor:
         )
 
     def check(self) -> tuple[CheckResult, ...]:
-        """Stand in for the checks of a real node: ``boot``, ``nvml`` and ``xid``."""
+        """Stand in for the checks of a real node: ``nvml`` and ``xid``."""
         self._refresh()
-        return (
-            self._result("boot", Health.HEALTHY, f"{self._gpu_count} pretended GPUs, none is real"),
-            self._nvml_result(),
-            self._xid_result(),
-        )
+        return (self._nvml_result(), self._xid_result())
 
     def events(self) -> tuple[HealthEvent, ...]:
         """Give the faults injected since the last call, in whichever process that was."""
@@ -349,17 +196,17 @@ class InjectedSensor:
     def _adopt_file(self) -> None:
         """Take up the faults of an earlier run, or begin without; a person repairs mistakes."""
         if not self._path.exists():
-            _write(self._path, self._faults)
+            write_faults(self._path, self._faults)
             return
         self._refresh()
         if not self._mistake and self._faults.gpu_count != self._gpu_count:
             self._faults = structs.replace(self._faults, gpu_count=self._gpu_count)
-            _write(self._path, self._faults)
+            write_faults(self._path, self._faults)
 
     def _refresh(self) -> None:
         """Read the file anew. A file with a mistake changes nothing but the check ``nvml``."""
         try:
-            self._faults = _read(self._path)
+            self._faults = read_faults(self._path)
         except ConfigError as error:
             self._mistake = str(error)
         except OSError as error:
@@ -419,20 +266,18 @@ class InjectedSensor:
         if not xids:
             return self._result("xid", Health.HEALTHY, "no XID was injected")
         newest = xids[-1]
-        text = f"XID {newest.value} on GPU {newest.gpu}, {len(xids)} in all, until cleared"
-        return self._result("xid", Health.DEGRADED, text)
+        counted = "1 XID" if len(xids) == 1 else f"{len(xids)} XIDs"
+        text = f"{counted} injected, the newest {newest.value} on GPU {newest.gpu}"
+        return self._result("xid", Health.HEALTHY, f"{text}; judged by the control plane's policy")
 
-    def _health_event(self, event: _Event) -> HealthEvent:
-        system, metric = {
-            "xid": ("DCGM_HEALTH_WATCH_DRIVER", "xid_code"),
-            "thermal": ("DCGM_HEALTH_WATCH_THERMAL", "temperature"),
-        }[event.kind]
+    def _health_event(self, event: Event) -> HealthEvent:
+        system = _SYSTEMS.get(event.kind)
         return HealthEvent(
             event_type=event.kind,
             gpu_index=event.gpu,
             gpu_uuid=self._uuid(event.gpu) if event.gpu >= 0 else "",
-            system=system,
-            metrics={metric: str(event.value)},
+            system=f"DCGM_HEALTH_WATCH_{system}" if system else "",
+            metrics=event.told,
             message=f"injected: {event.message}",
-            at=event.at,
+            timestamp=event.at,
         )

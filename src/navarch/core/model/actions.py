@@ -6,7 +6,11 @@ action's `key` says which ones are the same, so that none is performed twice at 
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from msgspec import Struct, field
+
+from navarch.core.model.ladder import Told
 
 
 class Launch(Struct, frozen=True, tag="launch"):
@@ -65,4 +69,38 @@ class ListTypes(Struct, frozen=True, tag="list_types"):
         return f"types {self.provider}"
 
 
-Action = Launch | Terminate | TakeInventory | ListTypes
+class Tell(Struct, frozen=True, tag="tell"):
+    """Let the workload manager know what to do with a node. Telling it twice does no harm."""
+
+    node_id: str
+    told: Told
+    because: str
+    deadline: datetime | None = None
+    """When a drain is over, done or not; None: never, or it is no drain."""
+    intent: int = 0
+    """The number of this wish about the node, from 1; the same when it is told again."""
+
+    @property
+    def key(self) -> str:
+        """One word at a time about a node."""
+        return f"tell {self.node_id}"
+
+
+class AskDrained(Struct, frozen=True, tag="ask_drained"):
+    """Ask the workload manager whether a node is empty."""
+
+    node_id: str
+
+    @property
+    def key(self) -> str:
+        """One question at a time about a node."""
+        return f"drained {self.node_id}"
+
+
+Purchase = Launch | Terminate | TakeInventory | ListTypes
+"""What providers are asked."""
+
+Notice = Tell | AskDrained
+"""What the workload manager is told and asked."""
+
+Action = Purchase | Notice

@@ -17,9 +17,11 @@ from msgspec import Struct, field
 
 from navarch.core.model.command import Command
 from navarch.core.model.instance import Instance, InstanceState
+from navarch.core.model.ladder import Lemon, Told
 from navarch.core.model.node import Contact, Node
 from navarch.core.model.offer import Refusals
 from navarch.core.model.pool import Pool
+from navarch.core.model.report import GRAVITY, Health
 
 BOOTING = (InstanceState.PROVISIONING, InstanceState.PENDING_REGISTRATION)
 
@@ -54,6 +56,16 @@ class Snapshot(Struct, omit_defaults=True):
     """By ``provider/ref``."""
     refusals: dict[str, Refusals] = field(default_factory=dict)
     """What failed launches taught, by the key of an offer or the name of a provider."""
+    event_serial: int = 0
+    """The highest number given to a health event."""
+    policy: str = ""
+    """The digest of the policy that judges; empty before one was adopted."""
+    policy_name: str = ""
+    """What people call it."""
+    rule_failures: dict[str, int] = field(default_factory=dict)
+    """How many verdicts each rule was missing from because it could not be evaluated."""
+    lemons: dict[str, Lemon] = field(default_factory=dict)
+    """Distrusted GPUs by UUID, the longest distrusted first."""
 
 
 Ids = dict[str, None]
@@ -77,6 +89,11 @@ class Fleet:
         self.pending = records.pending
         self.orphans = records.orphans
         self.refusals = records.refusals
+        self.event_serial = records.event_serial
+        self.policy = records.policy
+        self.policy_name = records.policy_name
+        self.rule_failures = records.rule_failures
+        self.lemons = records.lemons
         self.members: dict[str, Ids] = {}
         """Instances of each pool that have not ended."""
         self.booting: Ids = {}
@@ -97,6 +114,16 @@ class Fleet:
         """Nodes that have ended and are still kept."""
         self.unjudged: Ids = {}
         """Nodes whose newest report has no verdict yet."""
+        self.ailing: Ids = {}
+        """Nodes that are degraded or unhealthy."""
+        self.repairing: Ids = {}
+        """Nodes that are repaired where they are."""
+        self.distrusted: Ids = {}
+        """Nodes with hardware that had to be replaced before."""
+        self.untold: Ids = {}
+        """Nodes about which the workload manager has to be told something."""
+        self.emptying: Ids = {}
+        """Nodes that the workload manager was told to drain, and has not drained yet."""
         for instance in self.instances.values():
             self._index_instance(instance)
         for node in self.nodes.values():
@@ -116,6 +143,11 @@ class Fleet:
             pending=self.pending,
             orphans=self.orphans,
             refusals=self.refusals,
+            event_serial=self.event_serial,
+            policy=self.policy,
+            policy_name=self.policy_name,
+            rule_failures=self.rule_failures,
+            lemons=self.lemons,
         )
 
     def __eq__(self, other: object) -> bool:
@@ -167,15 +199,19 @@ class Fleet:
         for id_ in nodes:
             self.nodes.pop(id_, None)
             self.pending.pop(id_, None)
-            self.lost.pop(id_, None)
-            self.gone.pop(id_, None)
-            self.unjudged.pop(id_, None)
+            for index in self._of_nodes():
+                index.pop(id_, None)
 
     def _of_instances(self) -> Iterator[Ids]:
         """Every index that holds ids of instances."""
         yield from (self.booting, self.ending, self.ended, self.uncertain)
         yield from (self.condemned, self.releasing)
         yield from self.members.values()
+
+    def _of_nodes(self) -> Iterator[Ids]:
+        """Every index that holds ids of nodes."""
+        yield from (self.lost, self.gone, self.unjudged, self.ailing, self.repairing)
+        yield from (self.distrusted, self.untold, self.emptying)
 
     def _index_instance(self, instance: Instance) -> None:
         id_, state = instance.id, instance.state
@@ -191,6 +227,13 @@ class Fleet:
         _mark(self.lost, node.id, here=node.contact is Contact.LOST)
         _mark(self.gone, node.id, here=node.ended_at is not None)
         _mark(self.unjudged, node.id, here=not node.report_judged)
+        ailing = GRAVITY[node.health] >= GRAVITY[Health.DEGRADED] and not node.over
+        _mark(self.ailing, node.id, here=ailing)
+        _mark(self.repairing, node.id, here=node.repair is not None and not node.over)
+        _mark(self.distrusted, node.id, here=bool(node.lemon) and not node.over)
+        _mark(self.untold, node.id, here=node.untold)
+        emptying = node.told is Told.DRAINING and node.emptied_at is None and not node.over
+        _mark(self.emptying, node.id, here=emptying)
 
 
 def _mark(index: Ids, id_: str, *, here: bool) -> None:

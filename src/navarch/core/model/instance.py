@@ -73,6 +73,10 @@ class Instance(Struct, frozen=True, omit_defaults=True):
     condemned_at: datetime | None = None
     """When repair decided to replace it; None while it is wanted."""
     condemned_because: str = ""
+    condemned_for: str = ""
+    """The cause: ``silence``, ``sickness`` or ``lemon``; empty in journals of version 0.1."""
+    draining_since: datetime | None = None
+    """Since when it is drained because its replacement serves; None before."""
     releasing_since: datetime | None = None
     """Since when it is drained because it is too many; None while it is wanted."""
 

@@ -13,6 +13,7 @@ from msgspec import Struct, field
 
 from navarch.core.model.command import Command, CommandState, CommandType
 from navarch.core.model.gpu import GPU, NodeSample
+from navarch.core.model.ladder import Told
 from navarch.core.model.node import Metadata
 from navarch.core.model.pool import PoolSpec
 from navarch.core.model.report import CheckResult, HealthEvent
@@ -95,6 +96,13 @@ class PausePool(Struct, frozen=True):
     reason: str = ""
 
 
+class ClearHealth(Struct, frozen=True):
+    """An operator sets aside everything that stands against a node."""
+
+    node_id: str
+    reason: str = ""
+
+
 # --- from the process itself -----------------------------------------------------------------
 
 
@@ -115,6 +123,14 @@ class ConfigurePools(Struct, frozen=True):
     """The configuration has these pools, and no others."""
 
     pools: tuple[PoolSpec, ...]
+
+
+class AdoptPolicy(Struct, frozen=True):
+    """Another policy judges from now on; `Machine.offer_policy` was given it before."""
+
+    name: str
+    digest: str
+    because: str
 
 
 class Recommended(Struct, frozen=True):
@@ -220,6 +236,26 @@ class TypesListed(Struct, frozen=True):
     types: tuple[Sold, ...] | None
 
 
+class WorkloadAnswered(Struct, frozen=True):
+    """How the workload manager took what it was told about a node."""
+
+    node_id: str
+    told: Told
+    error: str = ""
+    """What went wrong; empty when it has agreed."""
+    refused: bool = False
+    """Whether it said no; otherwise an error says nothing, and it is told again."""
+
+
+class DrainAnswered(Struct, frozen=True):
+    """Whether the workload manager has emptied a node."""
+
+    node_id: str
+    done: bool
+    text: str = ""
+    """What it said."""
+
+
 class InventoryFailed(Struct, frozen=True):
     """A provider could not be asked."""
 
@@ -236,9 +272,11 @@ Message = (
     | IssueCommand
     | ScalePool
     | PausePool
+    | ClearHealth
     | Found
     | Resume
     | ConfigurePools
+    | AdoptPolicy
     | Recommended
     | Tick
     | Launched
@@ -248,6 +286,8 @@ Message = (
     | InventoryTaken
     | InventoryFailed
     | TypesListed
+    | WorkloadAnswered
+    | DrainAnswered
 )
 
 

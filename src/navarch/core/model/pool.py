@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct, field
 
+from navarch.core.model.finding import Remedy
+
 HOUR = timedelta(hours=1)
 
 TROUBLE_MEMORY = timedelta(minutes=15)
@@ -17,7 +19,7 @@ YOUNG = timedelta(minutes=10)
 failures come in the first 10 minutes (Aegis, read November 2026)."""
 
 
-class Disruption(Struct, frozen=True):
+class Disruption(Struct, frozen=True, omit_defaults=True):
     """How much a pool may lose to our own repairs at one time."""
 
     max_unavailable: int = 1
@@ -28,6 +30,8 @@ class Disruption(Struct, frozen=True):
     max_unavailable_percent: float = 0.0
     """The same as a share of the pool's nodes, from 0 to 100. The larger of the two counts, so
     that a percentage never leaves a pool of three without any repair."""
+    max_unavailable_per_zone: int = 0
+    """Nodes being replaced at one time in any one zone; 0: as many as in the pool."""
     max_replacements_per_hour: int = 6
     """Nodes condemned within any hour, at least 0.
 
@@ -76,7 +80,22 @@ class PoolSpec(Struct, frozen=True, omit_defaults=True):
     ssh_key_names: tuple[str, ...] = ()
     user_data: str = ""
     auto_replace: bool = True
-    """Whether lost nodes are replaced without asking."""
+    """Whether lost and sick nodes are replaced without asking."""
+    unhealthy_after: int = 2
+    """Reports in a row that have to confirm an unhealthy verdict before anything is repaired.
+
+    Two: one report may be a slip of a sensor, and the next is a minute away.
+    """
+    ladder: tuple[Remedy, ...] = (Remedy.REPLACE,)
+    """What repair may do to a sick node: any of reset_gpu, reboot and replace.
+
+    Replacing only, by default: resets and reboots need agents that allow them.
+    """
+    replace_in_place: bool = False
+    """Whether a sick node may be ended before its replacement is bought, where the pool is at its
+    maximum. Lost nodes give nothing, and are ended first there in any case."""
+    dry_run: bool = False
+    """Whether repair only says what it would do."""
     disruption: Disruption = Disruption()
 
 
@@ -98,6 +117,12 @@ class Pool(Struct, frozen=True, omit_defaults=True):
     """Whether the configuration no longer has it. Its machines stay until somebody decides."""
     brake_because: str = ""
     """Why repair is stopped by itself; empty while it is not."""
+    brake_acknowledged: bool = False
+    """Whether a person has looked, and wants repair to try one node."""
+    brake_half_open_at: datetime | None = None
+    """Since when one repair may show that all is well again; None: not yet, or not halted."""
+    brake_tolerated: int = 0
+    """How many troubled nodes are known and accepted while one repair is tried."""
     brake_ended_at: datetime | None = None
     """When repair last went on after it had stopped by itself; None: it never stopped."""
     failures: int = 0

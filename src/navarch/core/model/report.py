@@ -32,6 +32,10 @@ class CheckResult(Struct, frozen=True, omit_defaults=True):
     details: dict[str, str] = field(default_factory=dict)
 
 
+VOLATILE = frozenset({"pid", "process", "oom_pid", "oom_name"})
+"""Metrics that tell who suffered, not what happened: they make no other event of it."""
+
+
 class HealthEvent(Struct, frozen=True, omit_defaults=True):
     """One thing that happened to a GPU or a node, raw: judged in the control plane."""
 
@@ -42,19 +46,36 @@ class HealthEvent(Struct, frozen=True, omit_defaults=True):
     gpu_uuid: str = ""
     system: str = ""
     """A watch system such as ``DCGM_HEALTH_WATCH_PCIE``; may be empty."""
-    metrics: dict[str, str] = field(default_factory=dict)
-    """Numbers as text, as they travel: ``xid_code``, ``temperature``, ``link_id``, ..."""
+    metrics: dict[str, str | int | float] = field(default_factory=dict)
+    """Numbers, or text as it travels: ``xid_code``, ``temperature``, ``link_id``, ..."""
     message: str = ""
-    at: datetime | None = None
-    """The sender's time: data."""
+    timestamp: datetime | None = field(default=None, name="at")
+    """The sender's time: data, never used to measure silence."""
     count: int = 1
     """How many equal events this one stands for, at least 1."""
 
     @property
     def shape(self) -> tuple[object, ...]:
         """What makes two events the same but for their time."""
-        metrics = tuple(sorted(self.metrics.items()))
+        metrics = tuple(
+            sorted(
+                (name, str(value)) for name, value in self.metrics.items() if name not in VOLATILE
+            )
+        )
         return (self.event_type, self.gpu_index, self.gpu_uuid, self.system, metrics)
+
+    @property
+    def kind(self) -> str:
+        """What it is counted as: its type, and for an XID the code too, such as ``xid:79``."""
+        code = self.metrics.get("xid_code", "")
+        return f"{self.event_type}:{code}" if code != "" else self.event_type
+
+    @property
+    def described(self) -> str:
+        """A few words for people, such as ``xid 79 on GPU 3 ×2``."""
+        where = "node" if self.gpu_index < 0 else f"GPU {self.gpu_index}"
+        times = f" ×{self.count}" if self.count > 1 else ""
+        return f"{self.kind.replace(':', ' ')} on {where}{times}"
 
 
 class HealthReport(Struct, frozen=True, omit_defaults=True):
@@ -63,6 +84,8 @@ class HealthReport(Struct, frozen=True, omit_defaults=True):
     received_at: datetime
     results: tuple[CheckResult, ...] = ()
     events: tuple[HealthEvent, ...] = ()
+    first_number: int = 0
+    """The number of its first event in the fleet; the others follow. 0: they have none."""
 
     @property
     def clean(self) -> bool:
@@ -77,11 +100,12 @@ class HealthReport(Struct, frozen=True, omit_defaults=True):
 def folded(events: tuple[HealthEvent, ...]) -> tuple[HealthEvent, ...]:
     """Merge events of one shape into one with a count; the newest of each speaks.
 
-    The order is that of first appearance. A flood of one fault becomes one fact.
+    The order is that of their last appearance: a word which settles what came before it must not
+    settle what came again. A flood of one fault becomes one fact.
     """
     merged: dict[tuple[object, ...], HealthEvent] = {}
     for event in events:
-        before = merged.get(event.shape)
+        before = merged.pop(event.shape, None)
         if before is None:
             merged[event.shape] = event
         else:
@@ -92,7 +116,7 @@ def folded(events: tuple[HealthEvent, ...]) -> tuple[HealthEvent, ...]:
                 system=event.system,
                 metrics=event.metrics,
                 message=event.message,
-                at=event.at,
+                timestamp=event.timestamp,
                 count=before.count + event.count,
             )
     return tuple(merged.values())

@@ -12,6 +12,7 @@ from msgspec import Struct, field
 
 from navarch.core.model.gpu import NodeSample
 from navarch.core.model.messages import Machine, Sold
+from navarch.core.model.report import HealthEvent
 
 
 class Inventory(Struct, frozen=True):
@@ -65,9 +66,24 @@ class Sightings(Struct):
     """The newest price list of each provider that was asked for one."""
     tried: dict[str, datetime] = field(default_factory=dict)
     """When an effect, by its key, was last tried in vain."""
+    held: dict[str, tuple[HealthEvent, ...]] = field(default_factory=dict)
+    """Repetitions of what a node has just reported: they become one fact a little later."""
+    drains: dict[str, str] = field(default_factory=dict)
+    """What the workload manager said last of each drain that is under way."""
+
+    def heard_of_drain(self, node_id: str, text: str) -> None:
+        """Keep what the workload manager said last of a drain; an empty text says it is over."""
+        if text:
+            self.drains[node_id] = text
+        else:
+            self.drains.pop(node_id, None)
 
     def forget(self, node_id: str) -> None:
         """Drop what was seen of a node that is no longer kept."""
         self.heard.pop(node_id, None)
         self.samples.pop(node_id, None)
         self.missing.pop(node_id, None)
+        self.held.pop(node_id, None)
+        self.drains.pop(node_id, None)
+        for key in (f"tell {node_id}", f"drained {node_id}"):
+            self.tried.pop(key, None)

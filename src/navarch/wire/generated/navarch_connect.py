@@ -21,7 +21,7 @@ from connectrpc.protocol import ProtocolType
 from connectrpc.server import ConnectASGIApplication, ConnectWSGIApplication, DEFAULT_READ_MAX_BYTES, Endpoint, EndpointSync
 from pyqwest import Client, SyncClient
 
-from .navarch_pb2 import AckCommandRequest, AckCommandResponse, ApplyConfigRequest, ApplyConfigResponse, ExplainRequest, ExplainResponse, GetInstanceRequest, GetInstanceResponse, GetNodeCommandsRequest, GetNodeCommandsResponse, GetNodeRequest, GetNodeResponse, GetPoolRequest, GetPoolResponse, HeartbeatBatchRequest, HeartbeatBatchResponse, HeartbeatRequest, HeartbeatResponse, IssueCommandRequest, IssueCommandResponse, ListEventsRequest, ListEventsResponse, ListInstancesRequest, ListInstancesResponse, ListNodesRequest, ListNodesResponse, ListPoolsRequest, ListPoolsResponse, PausePoolRequest, PausePoolResponse, RegisterNodeRequest, RegisterNodeResponse, ReportHealthRequest, ReportHealthResponse, ScalePoolRequest, ScalePoolResponse, WatchEventsRequest, WatchEventsResponse
+from .navarch_pb2 import AckCommandRequest, AckCommandResponse, ApplyConfigRequest, ApplyConfigResponse, ClearHealthRequest, ClearHealthResponse, ExplainRequest, ExplainResponse, GetInstanceRequest, GetInstanceResponse, GetNodeCommandsRequest, GetNodeCommandsResponse, GetNodeRequest, GetNodeResponse, GetPoolRequest, GetPoolResponse, HeartbeatBatchRequest, HeartbeatBatchResponse, HeartbeatRequest, HeartbeatResponse, IssueCommandRequest, IssueCommandResponse, ListEventsRequest, ListEventsResponse, ListInstancesRequest, ListInstancesResponse, ListNodesRequest, ListNodesResponse, ListPoolsRequest, ListPoolsResponse, PausePoolRequest, PausePoolResponse, RegisterNodeRequest, RegisterNodeResponse, ReportHealthRequest, ReportHealthResponse, ScalePoolRequest, ScalePoolResponse, WatchEventsRequest, WatchEventsResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
@@ -142,6 +142,12 @@ class ControlPlaneService(Protocol):
     async def pause_pool(self, request: PausePoolRequest, ctx: RequestContext[PausePoolRequest, PausePoolResponse], /) -> PausePoolResponse:
         """
         Stops buying, repairing and scaling for a pool, or lets it go on.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def clear_health(self, request: ClearHealthRequest, ctx: RequestContext[ClearHealthRequest, ClearHealthResponse], /) -> ClearHealthResponse:
+        """
+        Sets aside everything that stands against a node's health, as if nothing had been reported yet.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -370,6 +376,17 @@ class ControlPlaneServiceASGIApplication(ConnectASGIApplication[ControlPlaneServ
                         stream_type=StreamType.UNARY,
                     ),
                     function=svc.pause_pool,
+                ),
+                "/navarch.ControlPlaneService/ClearHealth": Endpoint.unary(
+                    method=MethodInfo(
+                        name="ClearHealth",
+                        service_name="navarch.ControlPlaneService",
+                        input=ClearHealthRequest,
+                        output=ClearHealthResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.clear_health,
                 ),
                 "/navarch.ControlPlaneService/ListEvents": Endpoint.unary(
                     method=MethodInfo(
@@ -849,6 +866,29 @@ class ControlPlaneServiceClient(ConnectClient):
             headers=headers,
             timeout_ms=timeout_ms,
         )
+    async def clear_health(
+        self,
+        request: ClearHealthRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> ClearHealthResponse:
+        """
+        Sets aside everything that stands against a node's health, as if nothing had been reported yet.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ClearHealth",
+                service_name="navarch.ControlPlaneService",
+                input=ClearHealthRequest,
+                output=ClearHealthResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
     async def list_events(
         self,
         request: ListEventsRequest,
@@ -1048,6 +1088,12 @@ class ControlPlaneServiceSync(Protocol):
     def pause_pool(self, request: PausePoolRequest, ctx: RequestContext[PausePoolRequest, PausePoolResponse], /) -> PausePoolResponse:
         """
         Stops buying, repairing and scaling for a pool, or lets it go on.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def clear_health(self, request: ClearHealthRequest, ctx: RequestContext[ClearHealthRequest, ClearHealthResponse], /) -> ClearHealthResponse:
+        """
+        Sets aside everything that stands against a node's health, as if nothing had been reported yet.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -1274,6 +1320,17 @@ class ControlPlaneServiceWSGIApplication(ConnectWSGIApplication):
                         stream_type=StreamType.UNARY,
                     ),
                     function=service.pause_pool,
+                ),
+                "/navarch.ControlPlaneService/ClearHealth": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="ClearHealth",
+                        service_name="navarch.ControlPlaneService",
+                        input=ClearHealthRequest,
+                        output=ClearHealthResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.clear_health,
                 ),
                 "/navarch.ControlPlaneService/ListEvents": EndpointSync.unary(
                     method=MethodInfo(
@@ -1747,6 +1804,29 @@ class ControlPlaneServiceClientSync(ConnectClientSync):
                 service_name="navarch.ControlPlaneService",
                 input=PausePoolRequest,
                 output=PausePoolResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def clear_health(
+        self,
+        request: ClearHealthRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> ClearHealthResponse:
+        """
+        Sets aside everything that stands against a node's health, as if nothing had been reported yet.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ClearHealth",
+                service_name="navarch.ControlPlaneService",
+                input=ClearHealthRequest,
+                output=ClearHealthResponse,
                 idempotency_level=IdempotencyLevel.UNKNOWN,
                 stream_type=StreamType.UNARY,
             ),

@@ -38,6 +38,8 @@ class HealthEventType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     HEALTH_EVENT_TYPE_DRIVER_ERROR: _ClassVar[HealthEventType]
     HEALTH_EVENT_TYPE_ECC_SBE: _ClassVar[HealthEventType]
     HEALTH_EVENT_TYPE_ECC_DBE: _ClassVar[HealthEventType]
+    HEALTH_EVENT_TYPE_SXID: _ClassVar[HealthEventType]
+    HEALTH_EVENT_TYPE_SYSTEM: _ClassVar[HealthEventType]
 
 class HealthWatchSystem(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -114,6 +116,8 @@ HEALTH_EVENT_TYPE_PCIE: HealthEventType
 HEALTH_EVENT_TYPE_DRIVER_ERROR: HealthEventType
 HEALTH_EVENT_TYPE_ECC_SBE: HealthEventType
 HEALTH_EVENT_TYPE_ECC_DBE: HealthEventType
+HEALTH_EVENT_TYPE_SXID: HealthEventType
+HEALTH_EVENT_TYPE_SYSTEM: HealthEventType
 HEALTH_WATCH_SYSTEM_UNKNOWN: HealthWatchSystem
 HEALTH_WATCH_SYSTEM_PCIE: HealthWatchSystem
 HEALTH_WATCH_SYSTEM_NVLINK: HealthWatchSystem
@@ -331,7 +335,7 @@ class HealthCheckResult(_message.Message):
     def __init__(self, check_name: _Optional[str] = ..., status: _Optional[_Union[HealthStatus, str]] = ..., message: _Optional[str] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., details: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class HealthEvent(_message.Message):
-    __slots__ = ("timestamp", "gpu_index", "gpu_uuid", "system", "event_type", "metrics", "message")
+    __slots__ = ("timestamp", "gpu_index", "gpu_uuid", "system", "event_type", "metrics", "message", "count")
     class MetricsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -346,6 +350,7 @@ class HealthEvent(_message.Message):
     EVENT_TYPE_FIELD_NUMBER: _ClassVar[int]
     METRICS_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
     timestamp: _timestamp_pb2.Timestamp
     gpu_index: int
     gpu_uuid: str
@@ -353,7 +358,8 @@ class HealthEvent(_message.Message):
     event_type: HealthEventType
     metrics: _containers.ScalarMap[str, str]
     message: str
-    def __init__(self, timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., gpu_index: _Optional[int] = ..., gpu_uuid: _Optional[str] = ..., system: _Optional[_Union[HealthWatchSystem, str]] = ..., event_type: _Optional[_Union[HealthEventType, str]] = ..., metrics: _Optional[_Mapping[str, str]] = ..., message: _Optional[str] = ...) -> None: ...
+    count: int
+    def __init__(self, timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., gpu_index: _Optional[int] = ..., gpu_uuid: _Optional[str] = ..., system: _Optional[_Union[HealthWatchSystem, str]] = ..., event_type: _Optional[_Union[HealthEventType, str]] = ..., metrics: _Optional[_Mapping[str, str]] = ..., message: _Optional[str] = ..., count: _Optional[int] = ...) -> None: ...
 
 class GetNodeCommandsRequest(_message.Message):
     __slots__ = ("node_id",)
@@ -684,6 +690,20 @@ class PausePoolResponse(_message.Message):
     POOL_FIELD_NUMBER: _ClassVar[int]
     pool: PoolInfo
     def __init__(self, pool: _Optional[_Union[PoolInfo, _Mapping]] = ...) -> None: ...
+
+class ClearHealthRequest(_message.Message):
+    __slots__ = ("node_id", "reason")
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    node_id: str
+    reason: str
+    def __init__(self, node_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class ClearHealthResponse(_message.Message):
+    __slots__ = ("node",)
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    node: NodeInfo
+    def __init__(self, node: _Optional[_Union[NodeInfo, _Mapping]] = ...) -> None: ...
 
 class ListEventsRequest(_message.Message):
     __slots__ = ("after_seq", "limit", "subject", "since", "newest_first")

@@ -1,0 +1,60 @@
+"""What may be written and is probably not meant: nothing is refused for it, people are told.
+
+Each function yields what it finds, with the place of a key that was written. What cannot work at
+all is in `contradictions`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from navarch.config.reading import Reader
+from navarch.config.schema import Document, Pool, ProcessProvider
+from navarch.errors import ConfigError
+
+Doubts = Iterator[ConfigError]
+
+COMMANDS = {"reset_gpu": "gpu_reset", "reboot": "reboot"}
+"""The commands that carry out repairs, as ``allow`` of a provider calls them."""
+
+
+def found(written: Document, reader: Reader) -> Doubts:
+    """Find all of them in a file without mistakes."""
+    for name, pool in written.pools.items():
+        key = f"pools.{name}"
+        yield from _unrepaired(pool, key, reader)
+        yield from _refused(pool, written, key, reader)
+
+
+def _unrepaired(pool: Pool, key: str, reader: Reader) -> Doubts:
+    """Find what keeps sick nodes as they are."""
+    health, here = pool.health, f"{key}.health"
+    if health.dry_run:
+        message = "repair only says what it would do: sick and lost nodes stay as they are"
+        yield reader.fault(message, key=f"{here}.dry_run")
+    line = reader.first_line(f"{here}.repair")
+    if line is None:
+        return
+    if "replace" in health.repair and not health.auto_replace:
+        message = "replace is never done, since auto_replace is false"
+        yield reader.fault(message, key=f"{here}.repair", line=line)
+    if "replace" not in health.repair and health.auto_replace:
+        message = (
+            "without replace, sick nodes that the rest does not help wait for a person; "
+            "auto_replace then holds for lost nodes alone"
+        )
+        yield reader.fault(message, key=f"{here}.repair", line=line)
+
+
+def _refused(pool: Pool, written: Document, key: str, reader: Reader) -> Doubts:
+    """Find repairs that the agents of a provider do not carry out."""
+    for word in pool.health.repair:
+        command = COMMANDS.get(word)
+        for name in dict.fromkeys(pool.sellers):
+            seller = written.providers[name]
+            if command and isinstance(seller, ProcessProvider) and command not in seller.allow:
+                place = f"{key}.health.repair"
+                message = (
+                    f"the agents of {name} refuse {word}: add {command} to providers.{name}.allow"
+                )
+                yield reader.fault(message, key=place, line=reader.first_line(place))

@@ -1,0 +1,95 @@
+"""Health: which policy judges, and who is told of cordons and drains, from a configuration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, assert_never
+
+from msgspec import structs
+
+from navarch.wiring import plugins
+from navarch.wiring.metrics import credentials_of
+
+if TYPE_CHECKING:
+    from navarch.config import notifier as written
+    from navarch.config.schema import Config
+    from navarch.controlplane.clock import Clock
+    from navarch.notifiers.base import Notifier
+    from navarch.policy import HealthPolicy
+
+NOTIFIERS = plugins.Kind(
+    "notifier", "navarch.notifiers", ("cordon", "uncordon", "drain", "drained", "close")
+)
+
+
+def policy_of(config: Config | None) -> HealthPolicy:
+    """Read the policy that a configuration names; the built-in one where it names none.
+
+    Raises `ConfigError` with every mistake in the policy, one a line.
+    """
+    from navarch.policy import HealthPolicy
+
+    path = config.server.health_policy if config is not None else None
+    return HealthPolicy.default() if path is None else HealthPolicy.from_file(path)
+
+
+def notifier_of(config: Config | None, clock: Clock) -> Notifier | None:
+    """Make the notifier that a configuration names; None where it names none.
+
+    Raises `ConfigError` when it cannot work as it is configured, and `PluginError` when it is
+    somebody else's and does not fit.
+    """
+    if config is None or config.server.notifier is None:
+        return None
+    return _made(config.server.notifier, clock)
+
+
+def _made(config: written.Notifier, clock: Clock) -> Notifier:
+    from navarch.config import notifier as written
+
+    match config:
+        case written.WebhookNotifier():
+            return _webhook(config.webhook, clock)
+        case written.SlurmNotifier():
+            from navarch.notifiers.slurm import SlurmNotifier, SlurmSettings
+
+            return SlurmNotifier(SlurmSettings(**structs.asdict(config.slurm)))
+        case written.KubernetesNotifier():
+            return _kubernetes(config.kubernetes)
+        case written.NoopNotifier():
+            from navarch.notifiers.noop import NoopNotifier
+
+            return NoopNotifier()
+        case written.CustomNotifier():
+            made: Notifier = plugins.make(NOTIFIERS, config.custom.use, config.custom.config)
+            return made
+        case _:
+            assert_never(config)
+
+
+def _webhook(config: written.Webhook, clock: Clock) -> Notifier:
+    from navarch.notifiers.webhook import WebhookNotifier, WebhookSettings
+
+    settings = WebhookSettings(
+        cordon_url=config.cordon_url or "",
+        uncordon_url=config.uncordon_url or "",
+        drain_url=config.drain_url or "",
+        drain_status_url=config.drain_status_url or "",
+        timeout=config.timeout,
+        headers=config.headers,
+        secret_env=config.secret_env or "",
+        secret_file=str(config.secret_file or ""),
+        ca_file=str(config.ca_file or ""),
+        retries=config.retries,
+    )
+    return WebhookNotifier(settings, now=clock.now)
+
+
+def _kubernetes(config: written.Kubernetes) -> Notifier:
+    from navarch.notifiers.kubernetes import KubernetesNotifier, KubernetesSettings
+
+    settings = KubernetesSettings(
+        url=config.url or "",
+        credentials=credentials_of(config.credentials),
+        timeout=config.timeout,
+    )
+    return KubernetesNotifier(settings)
