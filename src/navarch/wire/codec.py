@@ -328,7 +328,7 @@ def _health_event(event: pb.HealthEvent, limits: Limits) -> HealthEvent:
         gpu_index=_gpu_index("gpu_index", event.gpu_index, -1, limits),
         gpu_uuid=check_text("gpu_uuid", event.gpu_uuid, limits),
         system=words.WATCH_SYSTEM_OF.get(event.system, ""),
-        metrics=check_map("metrics", event.metrics, limits),
+        metrics={**check_map("metrics", event.metrics, limits)},
         message=check_text("message", event.message, limits),
         timestamp=_time("timestamp", event.timestamp) if event.HasField("timestamp") else None,
         count=max(event.count, 1),
