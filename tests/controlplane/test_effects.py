@@ -12,10 +12,17 @@ from navarch.controlplane.clock import FakeClock
 from navarch.controlplane.effects import Effects, Pace, machine_of
 from navarch.core.model import messages as msg
 from navarch.core.model.actions import Launch, ListTypes, Purchase, TakeInventory, Terminate
-from navarch.errors import NoCapacity, OutcomeUnknown, PluginError, ProviderError, Throttled
+from navarch.errors import (
+    ConfigError,
+    NoCapacity,
+    OutcomeUnknown,
+    PluginError,
+    ProviderError,
+    Throttled,
+)
 from navarch.providers.base import Instance, Instances, InstanceType, Provider, ProvisionRequest
 from navarch.providers.fake import FakeProvider
-from pools import MONDAY, pass_time, run, until
+from pools import MONDAY, TellingProvider, pass_time, run, until
 
 SECOND = timedelta(seconds=1)
 
@@ -254,3 +261,25 @@ def test_every_kind_of_refusal_is_named_by_its_class() -> None:
         if kind is not OutcomeUnknown:
             [outcome] = Bench(Scripted(kind("no"))).perform(launch())
             assert outcome == msg.LaunchRefused(launch().instance_id, kind.__name__, "no")
+
+
+def test_what_a_machine_runs_first_is_written_when_it_is_asked_for() -> None:
+    provider = TellingProvider("fake", FakeClock(MONDAY))
+    bench = Bench(provider)
+    bench.effects.add("fake", provider, lambda action: f"#!/bin/sh\nid={action.instance_id}")
+    bench.perform(launch())
+    [request] = provider.requests
+    assert request.user_data == "#!/bin/sh\nid=training-k3f9-0001"
+
+
+def test_a_boot_script_that_cannot_be_written_buys_nothing() -> None:
+    def fail(_action: Launch) -> str:
+        raise ConfigError("no address for agents is configured", key="server.bootstrap")
+
+    provider = FakeProvider()
+    bench = Bench(provider)
+    bench.effects.add("fake", provider, fail)
+    [outcome] = bench.perform(launch())
+    text = "server.bootstrap: no address for agents is configured"
+    assert outcome == msg.LaunchRefused("training-k3f9-0001", "InvalidRequest", text)
+    assert not provider.cloud.machines

@@ -58,6 +58,8 @@ class RealPrometheus:
     def freeze(self) -> None:
         """Let it stand still: connections open, and nothing is answered."""
         self._process.send_signal(signal.SIGSTOP)
+        stat = Path(f"/proc/{self._process.pid}/stat")
+        wait_for(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", "it stands still")
 
     def thaw(self) -> None:
         """Let it go on."""

@@ -25,6 +25,7 @@ from msgspec.structs import replace
 
 from navarch.controlplane.clock import Clock, RealClock
 from navarch.controlplane.demand import StoreMetricsSource
+from navarch.controlplane.effects import BootScript
 from navarch.controlplane.founding import new_tag
 from navarch.controlplane.instance_manager import InstanceManager, NodeHealthObserver
 from navarch.controlplane.pool_manager import PoolManager
@@ -128,6 +129,7 @@ class ControlPlane:
         self._retain = retain
         self._authenticator = authenticator or Authenticator()
         self._providers: dict[str, Provider] = {}
+        self._boots: dict[str, BootScript] = {}
         self._rankers: dict[str, Ranker] = dict(BUILT_IN)
         self._specs: dict[str, PoolSpec] = {}
         self._runtime: Runtime | None = None
@@ -153,18 +155,24 @@ class ControlPlane:
 
     # --- before the start ----------------------------------------------------------------
 
-    def register_provider(self, provider: Provider, name: str | None = None) -> None:
+    def register_provider(
+        self, provider: Provider, name: str | None = None, *, boot: BootScript | None = None
+    ) -> None:
         """Let pools buy from a provider, under its own name or another.
 
-        Raises `PluginError` when the name is taken, or when it misstates its facts.
+        `boot` writes what its machines run at their first boot, from what is asked for; None: the
+        pool's own `user_data`. Raises `PluginError` when the name is taken, or when it misstates
+        its facts.
         """
         known_as = name or provider.name
         if known_as in self._providers:
             raise PluginError(f"provider {known_as} is registered already: give it another name")
         facts_of(provider)
         self._providers[known_as] = provider
+        if boot is not None:
+            self._boots[known_as] = boot
         if self._runtime is not None:
-            self._runtime.effects.add(known_as, provider)
+            self._runtime.effects.add(known_as, provider, boot)
 
     def register_ranker(self, ranker: Ranker) -> None:
         """Let pools name a ranker of others as their strategy. Takes effect at the start.
@@ -206,6 +214,8 @@ class ControlPlane:
                 tick=min(TICK, self._config.stale_check_interval),
                 notifier=self._notifier,
             )
+            for name, boot in self._boots.items():
+                runtime.effects.add(name, self._providers[name], boot)
             runtime.hears.append(self.instance_manager.hear)
             await runtime.recover(new_tag(), VERSION, holder())
         except BaseException:

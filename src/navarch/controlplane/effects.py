@@ -20,7 +20,7 @@ from typing import assert_never
 from navarch.controlplane.clock import Clock
 from navarch.core.model import messages as msg
 from navarch.core.model.actions import Launch, ListTypes, Purchase, TakeInventory, Terminate
-from navarch.errors import NotFound, OutcomeUnknown, ProviderError
+from navarch.errors import NavarchError, NotFound, OutcomeUnknown, ProviderError
 from navarch.providers.base import (
     FLEET_LABEL,
     INSTANCE_LABEL,
@@ -45,6 +45,10 @@ TERMINATIONS_AT_ONCE = 8
 """How many terminations may be under way at one provider: as many as launches by default."""
 BURST_SECONDS = 2.0
 """For how long a provider that was left in peace may be asked at once what its rate allows."""
+
+
+BootScript = Callable[[Launch], str]
+"""Writes what a machine runs at its first boot. Raises `NavarchError` when it cannot."""
 
 
 class Pace:
@@ -82,6 +86,7 @@ class Effects:
         self._providers: dict[str, Provider] = {}
         self._facts: dict[str, ProviderFacts] = {}
         self._paces: dict[str, Pace] = {}
+        self._boots: dict[str, BootScript] = {}
         self._post = post
         self._clock = clock
         self._under_way: dict[str, asyncio.Task[None]] = {}
@@ -89,12 +94,15 @@ class Effects:
         for name, provider in providers.items():
             self.add(name, provider)
 
-    def add(self, name: str, provider: Provider) -> None:
+    def add(self, name: str, provider: Provider, boot: BootScript | None = None) -> None:
         """Know one more provider, under the name that pools use.
 
-        Raises `PluginError` when it misstates its facts.
+        `boot` writes what its machines run first; None: what the pool says, as it stands. Raises
+        `PluginError` when the provider misstates its facts.
         """
         facts = facts_of(provider)
+        if boot is not None:
+            self._boots[name] = boot
         self._providers[name] = provider
         self._facts[name] = facts
         self._paces[name] = Pace(facts.calls_per_second, self._clock)
@@ -165,10 +173,14 @@ class Effects:
         if provider is None:
             text = f"no provider {action.provider!r} is configured"
             return msg.LaunchRefused(action.instance_id, "InvalidRequest", text)
+        try:
+            request = _request(action, fleet_tag, self._boots.get(action.provider))
+        except NavarchError as error:
+            return msg.LaunchRefused(action.instance_id, "InvalidRequest", str(error))
         await self._paces[action.provider].turn()
         try:
             async with asyncio.timeout(LAUNCH_SECONDS_MAX):
-                instance = await provider.provision(_request(action, fleet_tag))
+                instance = await provider.provision(request)
         except OutcomeUnknown as error:
             return msg.LaunchLost(action.instance_id, str(error))
         except ProviderError as error:
@@ -267,8 +279,11 @@ def _sold(line: InstanceType) -> msg.Sold:
     )
 
 
-def _request(action: Launch, fleet_tag: str) -> ProvisionRequest:
-    """Our id travels as the name, as a label and as the token."""
+def _request(action: Launch, fleet_tag: str, boot: BootScript | None) -> ProvisionRequest:
+    """Our id travels as the name, as a label and as the token.
+
+    What the machine runs first may hold its secret: it is written now, and never in the journal.
+    """
     ours = {
         FLEET_LABEL: fleet_tag,
         INSTANCE_LABEL: action.instance_id,
@@ -281,7 +296,7 @@ def _request(action: Launch, fleet_tag: str) -> ProvisionRequest:
         zone=action.zone,
         ssh_key_names=action.ssh_key_names,
         labels={**action.labels, **ours},
-        user_data=action.user_data,
+        user_data=boot(action) if boot is not None else action.user_data,
         spot=action.spot,
         token=action.instance_id,
     )

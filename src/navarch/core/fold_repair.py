@@ -50,17 +50,18 @@ def applied(fleet: Fleet, before: Node, event: RepairFact) -> Node:
                 stage=event.stage,
                 stage_since=event.at,
                 command_id=event.command_id or before.repair.command_id,
+                gpu=event.gpu or before.repair.gpu,
             )
             return replace(before, repair=repair, clean_reports=0)
         case ev.RepairEnded():
-            return _ended(fleet, before, event)
+            return _ended(before, event)
         case ev.RepairWithheld():
             return replace(before, withheld=event.rung.value, because=event.because)
         case ev.NodeHandedOver():
             return replace(before, handed_over=event.because, because=event.because)
 
 
-def _ended(fleet: Fleet, before: Node, event: ev.RepairEnded) -> Node:
+def _ended(before: Node, event: ev.RepairEnded) -> Node:
     """A repair that helped has paid what was owed; one that has not leaves everything as it is."""
     if before.repair is None:
         return before
@@ -74,8 +75,7 @@ def _ended(fleet: Fleet, before: Node, event: ev.RepairEnded) -> Node:
     )
     if event.outcome is not Outcome.SUCCEEDED:
         return after
-    command = fleet.commands.get(before.repair.command_id)
-    gpu = command.parameters.get("gpu", "all") if command is not None else "all"
+    gpu = before.repair.gpu or "all"
     left = tuple(each for each in after.findings if not each.bad or not _is_paid(each, gpu))
     worst = max(
         (each.status for each in left if each.bad), key=lambda status: GRAVITY[status], default=None

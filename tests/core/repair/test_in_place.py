@@ -113,7 +113,7 @@ def test_an_empty_node_gets_its_command() -> None:
         {"gpu": "0"},
         "it is sick",
     )
-    advance = ev.RepairAdvanced(at(minutes=2), name(1), Stage.ACTING, "it is drained", ACT)
+    advance = ev.RepairAdvanced(at(minutes=2), name(1), Stage.ACTING, "it is drained", ACT, "0")
     assert advanced(fleet) == [command, advance]
     fold_all(command, advance, fleet=fleet)
     repair = fleet.nodes[name(1)].repair

@@ -48,6 +48,8 @@ class Repair(Struct, frozen=True, omit_defaults=True):
     because: str
     command_id: str = ""
     """The command that does it; empty before ACTING."""
+    gpu: str = ""
+    """Which GPU is reset, by its index, or ``all``; empty: it is no reset, or none yet."""
 
 
 class Attempt(Struct, frozen=True, array_like=True):

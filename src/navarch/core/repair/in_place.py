@@ -75,7 +75,9 @@ def _after_drain(
     )
     return [
         command,
-        ev.RepairAdvanced(now, node.id, Stage.ACTING, because, command.command_id),
+        ev.RepairAdvanced(
+            now, node.id, Stage.ACTING, because, command.command_id, parameters.get("gpu", "")
+        ),
     ]
 
 

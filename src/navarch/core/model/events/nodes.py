@@ -112,6 +112,8 @@ class RepairAdvanced(Event, frozen=True, tag="repair_advanced"):
     stage: Stage
     because: str
     command_id: str = ""
+    gpu: str = ""
+    """Which GPU is reset, by its index, or ``all``; empty: it is no reset, or was begun before."""
 
 
 class RepairEnded(Event, frozen=True, tag="repair_ended"):
