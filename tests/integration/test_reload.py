@@ -121,3 +121,40 @@ def test_only_an_administrator_may_apply(tmp_path: Path, token: str | None, told
         refused = server.run("config", "apply", str(file))
         assert (refused.returncode, refused.stdout) == (1, "")
         assert refused.stderr.endswith(told)
+
+
+RULES = """
+version: v1
+metadata: {{name: {name}}}
+rules:
+  - name: any
+    description: a test's only rule
+    condition: "{condition}"
+    result: degraded
+"""
+
+
+def test_another_policy_is_a_fact_and_rubbish_leaves_the_old_one_in_use(tmp_path: Path) -> None:
+    port, file, policy = free_port(), tmp_path / "navarch.yaml", tmp_path / "policy.yaml"
+    text = written(tmp_path, port).replace("  auth:", "  health_policy: policy.yaml\n  auth:")
+    file.write_text(text)
+    policy.write_text(RULES.format(name="first", condition="true"))
+    with daemon(file, port, environ=ENVIRON, token=ADMIN) as server:
+
+        def adopted() -> list[str]:
+            return [fact["text"].split()[1] for fact in server.facts("policy_adopted")]
+
+        assert adopted() == ["first"]
+        policy.write_text(RULES.format(name="second", condition="event.colour == 'red'"))
+        server.hang_up()
+        until(lambda: "not reloaded" in server.log, "the refusal")
+        assert "policy.yaml:7" in server.log
+        assert "^" in server.log
+        policy.write_text("\x00 rubbish")
+        server.hang_up()
+        until(lambda: server.log.count("not reloaded: ") > 2, "another refusal")
+        assert adopted() == ["first"]
+        policy.write_text(RULES.format(name="second", condition="event.gpu_index > 3"))
+        server.hang_up()
+        until(lambda: adopted() == ["first", "second"], "the second policy")
+        assert "reloaded: health policy first -> second (1 rules)" in server.log
