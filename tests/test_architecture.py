@@ -114,7 +114,7 @@ def test_the_import_contracts_hold(project: Path) -> None:
         ("core/model/node.py", "import navarch.core.fold", "The core: decisions above nouns"),
         ("core/liveness.py", "import random", "The core knows no clock"),
         ("controlplane/runtime.py", "import navarch.stores.sqlite", "Only wiring names"),
-        ("providers/fake.py", "import navarch.providers.process", "Providers do not know"),
+        ("providers/fake/cloud.py", "import navarch.providers.process", "Providers do not know"),
         ("brain.py", "", "Rings: imports point inward"),
     ],
 )

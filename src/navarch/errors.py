@@ -29,6 +29,7 @@ nonsense. Expected outcomes inside the core are values, never exceptions.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Protocol
 
 
@@ -71,6 +72,11 @@ class QuotaExceeded(ProviderError):
 
 class Throttled(ProviderError):
     """The provider wants fewer requests. Nothing was created; the same request is fine later."""
+
+    def __init__(self, message: str = "", *, retry_after: timedelta | None = None) -> None:
+        """Say what happened; `retry_after` is how long it wants to be left alone, None if any."""
+        self.retry_after = retry_after
+        super().__init__(message)
 
 
 class Unauthorized(ProviderError):

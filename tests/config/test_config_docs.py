@@ -31,7 +31,7 @@ def table_of(block: Block) -> str:
 
 def row_of(name: str, slot: Slot) -> str:
     default = "*required*" if slot.required else f"`{format_value(slot.default)}`"
-    if isinstance(slot.shape, Block):
+    if isinstance(slot.shape, Block) and (slot.required or slot.default is not None):
         default = ""
     return f"| `{name}` | {value_of(slot.shape)} | {default} | {slot.doc} |"
 
@@ -72,4 +72,4 @@ def test_every_example_has_no_mistakes(number: int) -> None:
 
 
 def test_there_are_examples() -> None:
-    assert len(EXAMPLES) == 6
+    assert len(EXAMPLES) == 8

@@ -44,7 +44,8 @@ from navarch.config.notifier import (
     Webhook,
     WebhookNotifier,
 )
-from navarch.config.schema import Config, FakeProvider, ProcessProvider, Server, Tls, Token
+from navarch.config.providers import FakeProvider, ProcessProvider
+from navarch.config.schema import Config, Server, Tls, Token
 from navarch.config.shapes import Leaf
 from navarch.config.values import Address, Store
 from navarch.core.model.finding import Remedy
@@ -345,7 +346,9 @@ def test_a_bom_and_windows_lines_are_fine(tmp_path: Path) -> None:
 
 def test_the_golden_files_use_every_key_there_is() -> None:
     folder = GOLDEN / "config"
-    files = [folder / "whole.yaml", *sorted((folder / "notifiers").glob("*.yaml"))]
+    files = [folder / "whole.yaml"]
+    for kind in ("notifiers", "providers"):
+        files += sorted((folder / kind).glob("*.yaml"))
     written = "".join(file.read_text() for file in files)
     keys = {key for block in blocks().values() for key in block.slots}
     assert [key for key in sorted(keys) if f"{key}:" not in written] == []

@@ -76,6 +76,10 @@ LIFE: list[tuple[ev.Fact, set[str]]] = [
     (ev.ReleaseRevoked(at(minutes=7), name(1), "wanted"), {"members"}),
     (registered_with_a_lemon(at(minutes=8)), {"members", "distrusted"}),
     (releasing(1, at(minutes=8)), {"members", "releasing", "distrusted", "untold"}),
+    (
+        ev.InterruptionNoticed(at(minutes=8), name(1), "spot"),
+        {"members", "releasing", "interrupted", "distrusted", "untold"},
+    ),
     (ending(1, at(minutes=9)), {"members", "ending"}),
     (ev.InstanceTerminated(at(minutes=10), name(1), "gone"), {"ended", "gone"}),
     (ev.RecordsForgotten(at(hours=9), "old", (name(1),), (name(1),)), set()),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from navarch.errors import (
     Unavailable,
 )
 from navarch.providers.base import ProvisionRequest
-from navarch.providers.local_process import AgentCommand
+from navarch.providers.local_process import AgentCommand, exclusively
 from navarch.providers.process import CommandFor
 
 
@@ -141,3 +142,21 @@ def test_what_else_lies_in_the_root_is_left_alone(bench: Bench) -> None:
     assert asyncio.run(provider.list()) == []
     assert (bench.root / "notes.txt").read_text() == "mine"
     assert (bench.root / ".git").is_dir()
+
+
+def test_a_folder_that_another_keeps_hold_of_is_waited_for_no_longer_than_agreed(
+    bench: Bench,
+) -> None:
+    provider = bench.provider()
+    provider.turn_timeout = timedelta(milliseconds=20)
+    bench.root.mkdir()
+
+    async def scenario() -> None:
+        with exclusively(bench.root / ".mutex") as is_ours:
+            assert is_ours
+            for call in (provider.list(), provider.provision(asking()), provider.terminate("n-1")):
+                with pytest.raises(Unavailable, match=r"keeps hold of .*\.mutex"):
+                    await call
+        assert await provider.list() == []
+
+    asyncio.run(scenario())

@@ -107,3 +107,26 @@ def restarts() -> Plan:
         clouds=(CloudPlan("alpha", hidden_share=0.3),),
         agents=AgentPlan(frozen=0.8, frozen_max=5 * MINUTE),
     )
+
+
+def notices() -> Plan:
+    """All machines are cheap, and most are taken away, with a word beforehand."""
+    plan = a_sick_plan(Sickness(), nodes=5)
+    pools = tuple(replace(pool, spot_percent=100.0, max_nodes=20) for pool in plan.pools)
+    agents = AgentPlan(preempted=0.9, noticed=1.0, drain_time=45 * SECOND)
+    return replace(plan, pools=pools, agents=agents)
+
+
+def crowded_zones() -> Plan:
+    """A pool may lose three nodes to repair at one time, and one in any one zone."""
+    plan = a_sick_plan(
+        Sickness(policy="strict", ailments=((Kind.SPENT, 0.4),), gpus=2), nodes=9, ladder=LADDER
+    )
+    disruption = Disruption(
+        max_unavailable=3, max_unavailable_per_zone=1, max_replacements_per_hour=20
+    )
+    pools = tuple(
+        replace(pool, region="r1", zones=("r1-a", "r1-b"), disruption=disruption)
+        for pool in plan.pools
+    )
+    return replace(plan, pools=pools)

@@ -30,7 +30,7 @@ from navarch.core.repair import (
 )
 from navarch.core.settings import Settings
 from navarch.simulator.faults import Plan
-from simulation.sick_plans import lemons, long_reboots
+from simulation.sick_plans import crowded_zones, lemons, long_reboots
 from simulation.sweeping import first_failure
 
 POINTS = 6
@@ -158,7 +158,7 @@ MUTANTS: dict[Mutate, Callable[[], Plan] | None] = {
     reset_without_draining: None,
     end_before_the_replacement_serves: None,
     count_no_repair_in_place: None,
-    crowd_a_zone: None,
+    crowd_a_zone: crowded_zones,
     repeat_what_failed: None,
     act_in_a_dry_run: None,
     leave_a_refused_wish: None,
@@ -179,6 +179,6 @@ def test_a_broken_rule_of_repair_is_found(mutate: Mutate, monkeypatch: pytest.Mo
     assert failed.kind in FOUND_AS
 
 
-@pytest.mark.parametrize("plan", [long_reboots, lemons])
+@pytest.mark.parametrize("plan", [long_reboots, lemons, crowded_zones])
 def test_the_core_as_it_is_passes_the_same_plans(plan: Callable[[], Plan]) -> None:
     assert first_failure(range(3), POINTS, plan()) is None

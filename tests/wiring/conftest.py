@@ -12,6 +12,8 @@ steady = wiring.foreign:Steady
 absent = wiring.foreign:Absent
 [navarch.metrics_sources]
 tickets = wiring.foreign:Tickets
+[navarch.providers]
+rack = wiring.foreign:Rack
 [navarch.rankers]
 backwards = wiring.foreign:Backwards
 forwards = wiring.foreign:Backwards

@@ -119,6 +119,32 @@ def test_pools_come_and_go(running: Running) -> None:
     running(story)
 
 
+def test_abstract_types_are_said_in_the_sellers_words_or_nothing_changes(
+    running: Running, tmp_path: Path
+) -> None:
+    before = BEFORE.replace("{fake: {type: fake}}", "{fake: {type: fake}, cheap: {type: lambda}}")
+
+    async def story(here: Fixture) -> None:
+        here.reload = Reload(
+            here.control_plane, here.scaling, load.load(_written(tmp_path, before), {}), local=False
+        )
+        pool = "  cheap: {provider: cheap, instance_type: TYPE, max_nodes: 3}\n"
+        with pytest.raises(ConfigError, match="lambda sells no 'h100-9x'; nearest: h100-"):
+            await here.reload.use(before + pool.replace("TYPE", "h100-9x"), "new.yaml")
+        assert here.max_nodes == {"training": 4, "batch": 1}
+        await here.reload.use(before + pool.replace("TYPE", "h100-8x"), "new.yaml")
+        spec = here.control_plane.runtime.machine.fleet.pools["cheap"].spec
+        assert [source.instance_type for source in spec.sources] == ["gpu_8x_h100_sxm5"]
+
+    running(story)
+
+
+def _written(folder: Path, text: str) -> Path:
+    file = folder / "other.yaml"
+    file.write_text(text)
+    return file
+
+
 def test_metrics_are_replaced_and_the_old_ones_closed(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,6 +28,7 @@ from navarch.agent.boot_check import Admission, admission, check_boot, read_admi
 from navarch.agent.commands import Commands
 from navarch.agent.duties import Duties
 from navarch.agent.equipment import Census, make_pretence, make_sensors
+from navarch.agent.interruption import Interruptions, make_interruptions
 from navarch.agent.line import Line
 from navarch.agent.record import CommandRecord, Rebooting
 from navarch.agent.reports import FILE_NAME, ReportFile
@@ -112,6 +113,9 @@ class Daemon:
             pretence=make_pretence(settings, now),
         )
         self._inputs: asyncio.Queue[Input] = asyncio.Queue()
+        self._interruptions: Interruptions | None = make_interruptions(
+            settings.interruptions, settings.metadata, now=now
+        )
         self._started_at = now()
         self._loop_started_at = 0.0
         self._boot = CheckResult("boot", Health.UNKNOWN, "the boot check has not ended yet")
@@ -153,6 +157,9 @@ class Daemon:
             underway: set[asyncio.Task[None]] = set()
             if awaited is not None:
                 underway.add(tasks.create_task(self._await_reboot(awaited)))
+            if self._interruptions is not None:
+                watching = self._interruptions.watch(lambda event: self._sensed_early((event,)))
+                underway.add(tasks.create_task(watching))
             while True:
                 for output in duties.step(given, self._present()):
                     if isinstance(output, Stop):

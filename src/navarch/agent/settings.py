@@ -13,6 +13,7 @@ from msgspec import Struct, field
 
 from navarch.agent.boot_check import BOOT_CHECK_TIME_MAX
 from navarch.agent.commands import Means
+from navarch.agent.interruption import AUTO, Metadata, check_interruptions
 from navarch.core.model import ids
 from navarch.errors import ConfigError
 
@@ -81,6 +82,11 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
     """How long a call may take: longer than a control plane's slowest flush to its disk."""
     reading_time_max: timedelta = timedelta(seconds=5)
     """How long sensors may take before the reading counts as failed: a driver may hang."""
+    interruptions: str = AUTO
+    """Whose notices that a spot machine ends are looked for: ``auto``, ``aws``, ``gcp`` or
+    ``off``."""
+    metadata: Metadata = Metadata()
+    """Where those notices are."""
 
     def check(self) -> None:
         """Raise `ConfigError`, naming the setting, where one cannot be used."""
@@ -98,6 +104,7 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
         if self.sensors not in SENSOR_KINDS:
             text = f"{self.sensors!r} is no kind of sensors, expected {' or '.join(SENSOR_KINDS)}"
             raise ConfigError(text, key="sensors")
+        check_interruptions(self.interruptions)
         if self.tls is not None and not any(url.startswith("https:") for url in self.servers):
             raise ConfigError("no address begins with https://: TLS has nowhere to go", key="tls")
 

@@ -31,7 +31,7 @@ def check(context: click.Context, file: Path) -> None:
     """Name every mistake in a configuration file and in the health policy that it names."""
     from navarch.config import load
 
-    found = load.examine(file)
+    found = _with_providers(load.examine(file))
     judged = _policy_of(found)
     if output.for_programs(output_format(context)):
         policy = None if judged is None else _policy_document(judged)
@@ -53,6 +53,20 @@ def check(context: click.Context, file: Path) -> None:
             context.exit(1)
     counts = f"{len(found.config.pools)} pools, {len(found.config.providers)} providers"
     output.line(f"{file}: no mistakes; {counts}")
+
+
+def _with_providers(found: Examination) -> Examination:
+    """Add what is wrong in a file and only providers can tell; none of them is asked anything."""
+    from msgspec import structs
+
+    from navarch.wiring import providers
+
+    if found.config is None:
+        return found
+    faults = providers.faults(found.config, found.readings)
+    if not faults:
+        return found
+    return structs.replace(found, config=None, faults=tuple(faults), warnings=())
 
 
 def _policy_of(found: Examination) -> tuple[Path, CheckReport] | None:

@@ -193,6 +193,13 @@ WORDS = Words()
     "--reboot-command", type=WORDS, help="Reboots the machine.  [default: systemctl reboot]"
 )
 @click.option(
+    "--interruptions",
+    type=click.Choice(["auto", "aws", "gcp", "off"]),
+    default="auto",
+    show_default=True,
+    help="Whose notices that a spot machine ends are looked for; auto asks the firmware.",
+)
+@click.option(
     "--dry-run-commands",
     is_flag=True,
     help="Carry out no command: refuse each, and say what would be done.",
@@ -225,6 +232,7 @@ def agent(  # noqa: PLR0913 - click hands over one argument an option
     allowed: tuple[str, ...],
     gpu_reset_command: tuple[str, ...] | None,
     reboot_command: tuple[str, ...] | None,
+    interruptions: str,
     dry_run_commands: bool,
 ) -> None:
     """Run the agent of a node."""
@@ -262,6 +270,7 @@ def agent(  # noqa: PLR0913 - click hands over one argument an option
         means=means,
         boot_checks=boot_checks,
         boot_check_register_anyway=boot_check_register_anyway,
+        interruptions=interruptions,
     )
     context.exit(wiring.run_agent(settings))
 

@@ -29,6 +29,7 @@ from navarch.cli import (
     output,
     policies,
     pools,
+    providers,
     session,
 )
 from navarch.errors import ConfigError, NavarchError, WireError
@@ -65,7 +66,7 @@ for _command in (
     *(nodes.list_nodes, nodes.get_node),
     *(nodes.cordon, nodes.uncordon, nodes.drain, nodes.terminate, nodes.clear),
     *(commands.reset, commands.reboot, commands.diagnose, policies.policy),
-    *(injecting.inject, instances.instance, pools.pool),
+    *(injecting.inject, instances.instance, pools.pool, providers.provider),
     *(events.show_events, explaining.explain, configuration.config, autoscaling.autoscale),
 ):
     cli.add_command(_command)

@@ -17,8 +17,10 @@ from navarch.config.autoscaling import (
     Scheduled,
     Window,
 )
+from navarch.config.bootstrap import Bootstrap
 from navarch.config.metrics import Metrics
 from navarch.config.notifier import Notifier
+from navarch.config.providers import AwsProvider, FakeProvider, ProcessProvider, Provider
 from navarch.config.reading import Reader
 from navarch.config.schema import USER_DATA_MAX, Document, Pool, Server, Tls, Token
 from navarch.config.values import format_duration
@@ -33,11 +35,16 @@ def found(written: Document, reader: Reader) -> Faults:
         key = f"pools.{name}"
         yield from _limits(pool, key, reader)
         yield from _sellers(pool, tuple(written.providers), key, reader)
+        yield from _spot(pool, key, reader)
         yield from _boot_script(pool, key, reader)
+        yield from _first_script(pool, written, key, reader)
         yield from _repairs(pool, f"{key}.health.repair", reader)
         if pool.autoscaling is not None:
             yield from _autoscaling(pool.autoscaling, f"{key}.autoscaling", reader)
         yield from _metrics(pool.metrics, f"{key}.metrics", reader)
+    for name, provider in written.providers.items():
+        yield from _provider(provider, f"providers.{name}", reader)
+    yield from _bootstrap(written.server.bootstrap, "server.bootstrap", reader)
     yield from _metrics(written.server.metrics, "server.metrics", reader)
     if written.server.notifier is not None:
         yield from _notifier(written.server.notifier, "server.notifier", reader)
@@ -69,6 +76,16 @@ def _sellers(pool: Pool, known: Sequence[str], key: str, reader: Reader) -> Faul
             yield reader.fault(message, key=place)
 
 
+def _spot(pool: Pool, key: str, reader: Reader) -> Faults:
+    """Find two answers to the question whether machines may be taken away."""
+    if pool.spot_percent is None:
+        return
+    for index, seller in enumerate(pool.providers):
+        if seller.spot:
+            message = "expected either spot of a seller or spot_percent of the pool, got both"
+            yield reader.fault(message, key=f"{key}.providers[{index}].spot")
+
+
 def _boot_script(pool: Pool, key: str, reader: Reader) -> Faults:
     if not pool.setup_commands:
         return
@@ -80,6 +97,47 @@ def _boot_script(pool: Pool, key: str, reader: Reader) -> Faults:
         size = len(pool.boot_script())
         message = f"expected at most {USER_DATA_MAX:,} characters in all, got {size:,}"
         yield reader.fault(message, key=place)
+
+
+# --- machines --------------------------------------------------------------------------------
+
+
+def _provider(provider: Provider, key: str, reader: Reader) -> Faults:
+    """Find what a cloud's own settings cannot tell: which of two keys of ours is meant."""
+    if isinstance(provider, AwsProvider) and (provider.region is None) == (not provider.regions):
+        got = "both" if provider.regions else "neither"
+        message = f"expected either region or regions, got {got}"
+        yield reader.fault(message, key=key, line=reader.readings[f"{key}.type"].line)
+
+
+def _bootstrap(written: Bootstrap | None, key: str, reader: Reader) -> Faults:
+    if written is None:
+        return
+    line = reader.first_line(key)
+    if (written.server_url is None) == (not written.server_urls):
+        got = "both" if written.server_urls else "neither"
+        message = f"expected either server_url or server_urls, got {got}"
+        yield reader.fault(message, key=key, line=line)
+    given = {
+        "package": written.package,
+        "wheel": written.wheel,
+        "executable": written.executable,
+    }
+    several = [name for name, value in given.items() if value]
+    if len(several) > 1:
+        message = f"expected one of package, wheel and executable, got {' and '.join(several)}"
+        yield reader.fault(message, key=key, line=line)
+
+
+def _first_script(pool: Pool, written: Document, key: str, reader: Reader) -> Faults:
+    """Find user data that cannot run beside the script that installs the agent."""
+    sellers = [written.providers[name] for name in pool.sellers if name in written.providers]
+    bought = any(not isinstance(one, FakeProvider | ProcessProvider) for one in sellers)
+    if written.server.bootstrap is None or not bought:
+        return
+    if pool.user_data and not pool.user_data.startswith("#!"):
+        message = "expected a script that begins with #!, since server.bootstrap runs it as one"
+        yield reader.fault(message, key=f"{key}.user_data")
 
 
 # --- autoscalers -----------------------------------------------------------------------------

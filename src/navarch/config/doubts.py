@@ -8,9 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from navarch.config.providers import (
+    DockerProvider,
+    FakeProvider,
+    LambdaProvider,
+    ProcessProvider,
+    RunPodProvider,
+    SshProvider,
+)
 from navarch.config.reading import Reader
-from navarch.config.schema import Document, Pool, ProcessProvider
+from navarch.config.schema import Document, Pool
+from navarch.core.model.pool import PoolSpec
 from navarch.errors import ConfigError
+
+WITHOUT_SPOT = (DockerProvider, LambdaProvider, RunPodProvider, SshProvider)
+"""Those who sell lasting machines alone (docs/providers)."""
 
 Doubts = Iterator[ConfigError]
 
@@ -24,6 +36,9 @@ def found(written: Document, reader: Reader) -> Doubts:
         key = f"pools.{name}"
         yield from _unrepaired(pool, key, reader)
         yield from _refused(pool, written, key, reader)
+        yield from _without_agent(pool, written, key, reader)
+        yield from _lasting(pool, written, key, reader)
+        yield from _unused(pool, key, reader)
 
 
 def _unrepaired(pool: Pool, key: str, reader: Reader) -> Doubts:
@@ -58,3 +73,40 @@ def _refused(pool: Pool, written: Document, key: str, reader: Reader) -> Doubts:
                     f"the agents of {name} refuse {word}: add {command} to providers.{name}.allow"
                 )
                 yield reader.fault(message, key=place, line=reader.first_line(place))
+
+
+def _without_agent(pool: Pool, written: Document, key: str, reader: Reader) -> Doubts:
+    """Find machines on which nobody starts an agent, unless their image does."""
+    if written.server.bootstrap is not None or pool.boot_script():
+        return
+    for name in dict.fromkeys(pool.sellers):
+        if not isinstance(written.providers[name], FakeProvider | ProcessProvider):
+            message = (
+                f"nobody starts an agent on machines of {name}, unless their image does: write "
+                "server.bootstrap, or user_data"
+            )
+            yield reader.fault(message, key=key, line=reader.first_line(key))
+
+
+def _lasting(pool: Pool, written: Document, key: str, reader: Reader) -> Doubts:
+    """Find sellers that are asked for machines that may be taken away, and have none."""
+    spot = {seller.name for seller in pool.providers if seller.spot}
+    if pool.spot_percent is not None:
+        spot = set(pool.sellers) if pool.spot_percent else set()
+    for name in dict.fromkeys(pool.sellers):
+        if name in spot and isinstance(written.providers[name], WITHOUT_SPOT):
+            message = f"{name} sells no machines that may be taken away: it refuses these launches"
+            place = f"{key}.spot_percent"
+            yield reader.fault(message, key=place, line=reader.first_line(place))
+
+
+UNUSED = ("ssh_user", "ssh_private_key_path")
+"""Keys of a pool that only a core that knows them can use."""
+
+
+def _unused(pool: Pool, key: str, reader: Reader) -> Doubts:
+    """Find keys that this version reads and does nothing with."""
+    for name in UNUSED:
+        place = f"{key}.{name}"
+        if getattr(pool, name) and name not in PoolSpec.__struct_fields__:
+            yield reader.fault("is not used by this version of Navarch", key=place)

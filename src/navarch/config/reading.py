@@ -173,7 +173,7 @@ class Reader:
             message = f"missing, expected {slot.shape.expected}: {slot.doc}"
             self.note(self.fault(message, key=key, node=around[0] if around else None))
             return None
-        if isinstance(slot.shape, Block):
+        if isinstance(slot.shape, Block) and slot.default is not None:
             return self._block(slot.shape, (), key)
         self._keep(key, format_value(slot.default), None)
         return slot.default

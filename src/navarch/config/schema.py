@@ -2,8 +2,8 @@
 
 This is the only list of keys. The structs below are read by machines: `shapes` turns them into the
 shapes that `load` checks a file against, that `json_schema` prints and that `explain` walks. To add
-a key, add a field with a `Key`; to add a kind of provider, add a struct to `Provider`. Nothing else
-has to know.
+a key, add a field with a `Key`; to add a kind of provider, add a struct to `Provider` of
+`navarch.config.providers`. Nothing else here has to know.
 
 A field's name is its key in the file. A field without a default must be written. Texts that mean
 something else (durations, addresses) carry the `Form` that reads them.
@@ -18,9 +18,11 @@ from typing import Annotated, Literal
 from msgspec import Struct, structs
 
 from navarch.config.autoscaling import NODES_MAX, Autoscaling
+from navarch.config.bootstrap import Bootstrap
 from navarch.config.key import LABEL, NAME, VARIABLE, WORD, Key
 from navarch.config.metrics import Metrics
 from navarch.config.notifier import Notifier
+from navarch.config.providers import Provider
 from navarch.config.values import (
     ADDRESS,
     DURATION,
@@ -39,8 +41,6 @@ from navarch.core.model.finding import Remedy
 from navarch.core.model.pool import Disruption, PoolSpec, Source
 from navarch.core.settings import Settings
 
-GPUS_MAX = 64
-"""GPUs a node: the limit of the wire."""
 LABELS_MAX = 64
 """Labels a node: the limit of the wire."""
 REPORTS_MAX = 1_000
@@ -175,6 +175,10 @@ class Server(Struct, frozen=True):
         Notifier | None,
         Key("Who is told of cordons and drains, and says when a node is empty. Absent: agents do."),
     ] = None
+    bootstrap: Annotated[
+        Bootstrap | None,
+        Key("How agents get onto machines that are bought. Absent: their images bring one."),
+    ] = None
     repair: Annotated[Repair, Key("How patient repair is.")] = Repair()
     auth: Annotated[Auth, Key("Who may call the API.")] = Auth()
 
@@ -201,37 +205,6 @@ class Server(Struct, frozen=True):
             drain_overrun=self.notifier.on_drain_timeout,
             drain_poll=self.notifier.poll_interval,
         )
-
-
-class FakeProvider(Struct, frozen=True, tag_field="type", tag="fake"):
-    """Sells machines that exist in memory only, for trying things out."""
-
-    gpu_count: Annotated[int, Key("GPUs of each machine.", minimum=0, maximum=GPUS_MAX)] = 8
-    gpu_type: Annotated[str, Key("What its GPUs call themselves.", maximum=253)] = (
-        "NVIDIA H100 80GB HBM3"
-    )
-    stock: Annotated[
-        dict[str, Annotated[int, Key("How many.", minimum=0, maximum=NODES_MAX)]],
-        Key("How many of a type may exist at once; a type that is not here is never sold out."),
-    ] = {}
-
-
-class ProcessProvider(Struct, frozen=True, tag_field="type", tag="process"):
-    """Sells agent processes on this machine, whose GPUs are injected."""
-
-    gpu_count: Annotated[int, Key("GPUs that each agent shows.", minimum=0, maximum=GPUS_MAX)] = 8
-    gpu_type: Annotated[str, Key("What its GPUs call themselves.", maximum=253)] = "H100"
-    allow: Annotated[
-        tuple[
-            Annotated[Literal["gpu_reset", "reboot"], Key("A command that takes work down.")],
-            ...,
-        ],
-        Key("The commands that its agents carry out beyond the harmless ones."),
-    ] = ()
-
-
-Provider = FakeProvider | ProcessProvider
-"""Everything that can sell machines, told apart by ``type``."""
 
 
 class PoolHealth(Struct, frozen=True):
@@ -302,6 +275,13 @@ class Defaults(Struct, frozen=True):
         tuple[Annotated[str, Key("The key's name at the provider.", form=WORD)], ...],
         Key("Names of the SSH keys to install."),
     ] = ()
+    ssh_user: Annotated[
+        str | None, Key("Who logs in on its machines. Absent: as the provider says.", form=WORD)
+    ] = None
+    ssh_private_key_path: Annotated[
+        Path | None,
+        Key("The private key to log in with. Absent: as the provider says.", form=PATH),
+    ] = None
     user_data: Annotated[
         str, Key("What the machine runs at its first boot.", maximum=USER_DATA_MAX)
     ] = ""
@@ -334,7 +314,8 @@ class Seller(Struct, frozen=True):
         Key("In which parts of them. None: in the pool's zones."),
     ] = ()
     instance_type: Annotated[
-        str, Key("Which kind, in its words. Empty: the pool's.", maximum=253)
+        str,
+        Key("Which kind, such as h100-8x, or in its words. Empty: the pool's.", maximum=253),
     ] = ""
     spot: Annotated[bool, Key("Whether machines that may be taken away are bought.")] = False
 
@@ -389,7 +370,18 @@ class Pool(Defaults, frozen=True, kw_only=True):
         tuple[Annotated[Metrics, Key("One source.")], ...],
         Key("Who knows the demand on it. None: those under server."),
     ] = ()
-    instance_type: Annotated[str, Key("Which kind, in the provider's words.", maximum=253)] = ""
+    instance_type: Annotated[
+        str,
+        Key("Which kind, such as h100-8x, or in the provider's words.", maximum=253),
+    ] = ""
+    spot_percent: Annotated[
+        float | None,
+        Key(
+            "The percentage of its nodes that may be taken away again. Absent: as sellers say.",
+            minimum=0,
+            maximum=100,
+        ),
+    ] = None
     region: Annotated[str, Key("Where, in the provider's words.", maximum=253)] = ""
     zones: Annotated[
         tuple[Annotated[str, Key("The zone's name at the provider.", form=WORD)], ...],
@@ -410,7 +402,7 @@ class Pool(Defaults, frozen=True, kw_only=True):
 
     def spec(self, name: str) -> PoolSpec:
         """Say it in the words of the core; `name` is its key under ``pools``."""
-        return PoolSpec(
+        spec = PoolSpec(
             name=name,
             provider=self.sellers[0],
             instance_type=self.instance_type,
@@ -425,6 +417,7 @@ class Pool(Defaults, frozen=True, kw_only=True):
             labels=self.labels,
             ssh_key_names=self.ssh_keys,
             user_data=self.boot_script(),
+            spot_percent=self.spot_percent,
             auto_replace=self.health.auto_replace,
             unhealthy_after=self.health.unhealthy_after,
             ladder=tuple(map(Remedy, self.health.repair)),
@@ -437,6 +430,12 @@ class Pool(Defaults, frozen=True, kw_only=True):
                 max_replacements_per_hour=self.disruption.max_replacements_per_hour,
             ),
         )
+        later = {
+            "ssh_user": self.ssh_user or "",
+            "ssh_private_key_path": str(self.ssh_private_key_path or ""),
+        }
+        known = {key: value for key, value in later.items() if hasattr(spec, key)}
+        return structs.replace(spec, **known)
 
 
 class Document(Struct, frozen=True):

@@ -184,7 +184,8 @@ class Effects:
         except OutcomeUnknown as error:
             return msg.LaunchLost(action.instance_id, str(error))
         except ProviderError as error:
-            return msg.LaunchRefused(action.instance_id, type(error).__name__, str(error))
+            wait = getattr(error, "retry_after", None) or timedelta()
+            return msg.LaunchRefused(action.instance_id, type(error).__name__, str(error), wait)
         except Exception as error:
             log.exception("launch of %s by %s broke", action.instance_id, action.provider)
             return msg.LaunchLost(action.instance_id, f"{type(error).__name__}: {error}")

@@ -31,7 +31,7 @@ class Count(Struct, frozen=True):
     """A pool's machines, counted."""
 
     current: tuple[Instance, ...]
-    """Wanted and neither condemned nor released, booting included; oldest first."""
+    """Wanted and not condemned, released or taken away, booting included; oldest first."""
     existing: int
     """All that may exist at the provider."""
     ending: int
@@ -46,6 +46,7 @@ def count(fleet: Fleet, pool: Pool) -> Count:
         if instance.state is not InstanceState.TERMINATING
         and instance.condemned_at is None
         and instance.releasing_since is None
+        and instance.interrupted_at is None
     )
     members = fleet.members.get(pool.name, {})
     ending = 0
@@ -89,7 +90,8 @@ def called_back(
 def _may_stay(fleet: Fleet, instance: Instance) -> bool:
     """Whether a released machine can be called back: it is heard, and nobody has ended it."""
     node = fleet.node_of(instance)
-    return instance.releasing and instance.live and node is not None and node.connected
+    wanted = instance.releasing and instance.live and not instance.interrupted
+    return wanted and node is not None and node.connected
 
 
 def retry_at(pool: Pool, now: datetime, settings: Settings) -> datetime:

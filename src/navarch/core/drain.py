@@ -42,7 +42,7 @@ def ordered_again(fleet: Fleet, now: datetime, settings: Settings) -> Iterator[e
     if settings.workload_manager:
         return
     orders = 0
-    waiting = {*fleet.repairing, *fleet.condemned, *fleet.releasing}
+    waiting = {*fleet.repairing, *fleet.condemned, *fleet.releasing, *fleet.interrupted}
     for node_id in sorted(waiting):
         node = fleet.nodes.get(node_id)
         if node is None or not _waits(fleet, node, now, settings):

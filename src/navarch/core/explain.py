@@ -80,6 +80,10 @@ def explain_instance(sightings: Sightings, instance: Instance, now: datetime) ->
         yield f"whether the machine exists is unknown since {waited:.0f} s: it is looked up"
     if instance.condemned and instance.live:
         yield f"it will be replaced: {instance.condemned_because}"
+    if instance.interrupted and instance.live:
+        until = instance.interrupted_until
+        when = f"at {until:%H:%M:%S}" if until is not None else "soon"
+        yield f"its provider takes it away {when}: it is drained, and another is bought"
     if instance.draining_since is not None and instance.live:
         waited = (now - instance.draining_since).total_seconds()
         yield f"its replacement serves; it is drained since {waited:.0f} s"

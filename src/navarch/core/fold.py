@@ -203,7 +203,7 @@ def _apply_to_instance(fleet: Fleet, event: ev.InstanceFact) -> None:
             after = _ended(fleet, before, event)
         case ev.InstanceVanished():
             after = _ended(fleet, before, event)
-            if event.at - before.requested_at < YOUNG:
+            if event.at - before.requested_at < YOUNG and not before.interrupted:
                 _count_trouble(fleet, before, event, event.because)
         case ev.InstanceCondemned():
             after = _condemned(fleet, before, event)
@@ -336,7 +336,7 @@ def _remember_refusal(fleet: Fleet, instance: Instance, event: ev.LaunchFailed) 
     count = 1
     if before is not None and event.at - before.at < HOUR:
         count = before.count + (instance.requested_at > before.at)
-    fleet.refusals[key] = Refusals(count, event.at, event.failure, event.because)
+    fleet.refusals[key] = Refusals(count, event.at, event.failure, event.because, event.retry_after)
 
 
 # --- nodes -----------------------------------------------------------------------------------
@@ -389,6 +389,8 @@ def _apply_to_node(fleet: Fleet, event: ev.NodeFact) -> None:
             )
         case ev.NodeReturned():
             after = _returned(fleet, before, event)
+        case ev.InterruptionNoticed():
+            after = _interrupted(fleet, before, event)
         case ev.NodeDismissed():
             after = replace(before, phase=Phase.TERMINATING, because=event.because)
         case ev.NodeRetired():
@@ -419,6 +421,15 @@ def _apply_to_node(fleet: Fleet, event: ev.NodeFact) -> None:
         case _:
             assert_never(event)
     fleet.put_node(after)
+
+
+def _interrupted(fleet: Fleet, before: Node, event: ev.InterruptionNoticed) -> Node:
+    instance = fleet.instances.get(before.instance_id)
+    if instance is not None:
+        fleet.put_instance(
+            replace(instance, interrupted_at=event.at, interrupted_until=event.deadline)
+        )
+    return replace(before, phase=Phase.LEAVING, because=event.because, drained_at=None)
 
 
 def _over(

@@ -72,6 +72,7 @@ def _is_emptied_by(fleet: Fleet, command: Command) -> bool:
     node = fleet.nodes.get(command.node_id)
     begun = [
         instance.releasing_since or instance.draining_since if instance is not None else None,
+        instance.interrupted_at if instance is not None else None,
         node.repair.begun_at if node is not None and node.repair is not None else None,
     ]
     return all(since is None or command.issued_at >= since for since in begun)

@@ -8,10 +8,10 @@ repeated messages teach nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import assert_never
 
-from navarch.core import health, inventory, requests, workload
+from navarch.core import health, interruption, inventory, requests, workload
 from navarch.core.model import events as ev
 from navarch.core.model import ids
 from navarch.core.model import messages as msg
@@ -32,6 +32,9 @@ REPORTABLE = frozenset(
     }
 )
 """What a node may say of a command; the other states are ours to give."""
+
+RETRY_AFTER_MAX = timedelta(minutes=15)
+"""The longest that a provider can make us wait: who asks for a day is asked sooner."""
 
 Learned = Sequence[ev.Fact] | msg.Refused
 
@@ -208,7 +211,7 @@ def _report(
     repeated = last is not None and last.events == events and _agree(last.results, results)
     bad = bool(events) or any(result.status is not Health.HEALTHY for result in results)
     awaited = (bad or bool(results)) and health.awaits_report(fleet, node, settings, bad=bad)
-    facts = _speaks_again(node, now)
+    facts = [*_speaks_again(node, now), *interruption.noticed(fleet, node, events, now)]
     if awaited or (bad and not repeated):
         held = sightings.held.get(node.id, ())
         if not is_storm(node, results, events, now, settings):
@@ -391,7 +394,8 @@ def _launch_answered(
         case msg.LaunchRefused():
             because = f"{instance.provider}: {message.text}"
             if waiting:
-                return [ev.LaunchFailed(now, instance.id, message.failure, because)]
+                wait = min(message.retry_after, RETRY_AFTER_MAX)
+                return [ev.LaunchFailed(now, instance.id, message.failure, because, wait)]
             if instance.state is InstanceState.TERMINATING:
                 return [ev.InstanceTerminated(now, instance.id, f"never launched: {because}")]
             return ()

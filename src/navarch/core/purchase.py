@@ -80,11 +80,41 @@ def choices(
     if not open_offers:
         return
     bought = dict(pool.bought)
+    mix = _Mix.of(fleet, pool)
     for _ in range(number):
         market = Market(now, sightings.catalogs, bought)
-        best = ranker.rank(_turned(open_offers, bought), market)[0]
+        candidates = mix.narrowed(open_offers)
+        if not candidates:
+            return
+        best = ranker.rank(_turned(candidates, bought), market)[0]
         yield Choice(best, _because(ranker, best, market, passed_over))
         bought[best.provider] = bought.get(best.provider, 0) + 1
+        mix.total += 1
+        mix.spot += best.spot
+
+
+class _Mix(Struct):
+    """How many of a pool's nodes may be taken away again, and how many may be at most."""
+
+    percent: float | None
+    spot: int
+    total: int
+
+    @classmethod
+    def of(cls, fleet: Fleet, pool: Pool) -> _Mix:
+        """Count a pool. Cost: O(its machines)."""
+        current = capacity.count(fleet, pool).current
+        return cls(pool.spec.spot_percent, sum(i.spot for i in current), len(current))
+
+    def narrowed(self, offers_open: Sequence[Offer]) -> list[Offer]:
+        """Leave the offers of the kind whose turn it is; where spot is dry, the other kind."""
+        if self.percent is None:
+            return list(offers_open)
+        spot = [offer for offer in offers_open if offer.spot]
+        may_be_spot = (self.spot + 1) * 100 <= self.percent * (self.total + 1)
+        if may_be_spot and spot:
+            return spot
+        return [offer for offer in offers_open if not offer.spot]
 
 
 def _turned(open_offers: Sequence[Offer], bought: Mapping[str, int]) -> list[Offer]:

@@ -124,6 +124,8 @@ def _of_node(event: ev.NodeFact) -> str:
             return f"{name} is lost: {event.because}"
         case ev.NodeReturned():
             return f"{name} is back: {event.because}"
+        case ev.InterruptionNoticed():
+            return f"{name} will be taken away: {event.because}"
         case ev.NodeDismissed():
             return f"{name} is to end: {event.because}"
         case ev.NodeRetired():

@@ -186,6 +186,17 @@ class Endpoint:
                 retry_after=response.headers.get("retry-after", ""),
             )
 
+    async def date(self, deadline: timedelta) -> str:
+        """Ask what the peer's clock says: the header ``Date`` of whatever it answers.
+
+        Credentials are not sent. Empty where there is no such header.
+
+        :raises Unanswered: there was no answer within `deadline`
+        """
+        request = Request("GET", self.url + "/", Headers([("accept", "*/*")]))
+        async with ending(self.url, deadline), await self._transport.execute(request) as response:
+            return response.headers.get("date", "")
+
     async def lines(self, path: str, query: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
         """Read an answer line by line while it is being written; the first item is empty.
 

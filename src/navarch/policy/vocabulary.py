@@ -23,6 +23,7 @@ EVENT_TYPES: Final = (
     "ecc_sbe",
     "ecc_dbe",
     "system",
+    "interruption",
     "unknown",
 )
 """The types of events that agents report."""

@@ -56,15 +56,19 @@ class AgentCommand(Struct, frozen=True, kw_only=True):
 
 
 @contextmanager
-def exclusively(mutex: Path) -> Iterator[None]:
-    """Wait for the mutex file, hold it for the block, and give it back, crash or not.
+def exclusively(mutex: Path) -> Iterator[bool]:
+    """Hold the mutex file for the block, and give it back, crash or not; tell whether it is ours.
 
-    It excludes other processes and other threads. May block as long as the others work.
+    It excludes other processes and other threads. Never waits: False if one of them holds it.
     """
     descriptor = os.open(mutex, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+        is_ours = True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            is_ours = False
+        yield is_ours
     finally:
         os.close(descriptor)
 

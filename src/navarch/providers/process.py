@@ -83,6 +83,9 @@ LOG_BYTES_KEPT: Final = 1024 * 1024
 POLL_INTERVAL: Final = timedelta(milliseconds=20)
 """How often a power cycle looks whether processes have ended."""
 
+TURN_INTERVAL: Final = timedelta(milliseconds=2)
+"""How often a call tries to get its turn at the mutex, which is held for milliseconds."""
+
 DEATH_TIME_MAX: Final = timedelta(seconds=10)
 """How long a power cycle waits for the kernel to end what was killed; it needs milliseconds."""
 
@@ -107,6 +110,9 @@ class ProcessProvider:
     """They take turns anyway; more would only keep threads waiting."""
 
     honours_tokens: Final = True
+
+    turn_timeout: timedelta = timedelta(seconds=30)
+    """A call that gets no turn for so long, because another holds the folder, does nothing."""
 
     def __init__(
         self,
@@ -135,14 +141,16 @@ class ProcessProvider:
         self._max_instances = max_instances
         self._kill_after = kill_after
 
+    async def close(self) -> None:
+        """Do nothing, as often as it is called: nothing is open, and the machines live on."""
+
     async def provision(self, request: ProvisionRequest) -> Instance:
         """Start the process of a new machine; see `Provider.provision`.
 
         The name alone is the idempotency key: a machine of this name that lives is returned, and
         one that has ended, or was asked for with another token, is refused.
 
-        :raises InvalidRequest: the name cannot be a folder's, or belongs to a machine that has
-            ended or to a launch with another token
+        :raises InvalidRequest: so it is, or the name cannot be a folder's
         :raises QuotaExceeded: `max_instances` exist
         :raises NoCapacity: no disk, memory, processes or files are left
         :raises Unauthorized: the folder or the program is forbidden to us
@@ -188,8 +196,7 @@ class ProcessProvider:
     async def power_on(self) -> int:
         """Start what `power_off` stopped, with the same ids; return how many.
 
-        A process that survived a `power_off` cut short is killed and started anew. Called again,
-        it starts none.
+        A process that survived a `power_off` cut short is started anew. Called again, none is.
 
         :raises ProviderError: one could not be started; it and those after it stay off
         """
@@ -356,13 +363,18 @@ class ProcessProvider:
     async def _with_the_mutex(self, work: Callable[[], T]) -> T:
         """Do the work in a thread, alone on this root, with the kernel's errors translated."""
 
-        def alone() -> T:
+        def alone() -> tuple[T] | None:
             with self._translated():
                 self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-                with local_process.exclusively(self._root / ".mutex"):
-                    return work()
+                with local_process.exclusively(self._root / ".mutex") as is_ours:
+                    return (work(),) if is_ours else None
 
-        return await asyncio.to_thread(alone)
+        for _ in range(max(1, self.turn_timeout // TURN_INTERVAL)):
+            done = await asyncio.to_thread(alone)
+            if done is not None:
+                return done[0]
+            await asyncio.sleep(TURN_INTERVAL.total_seconds())
+        raise Unavailable(f"{self.name}: another process keeps hold of {self._root / '.mutex'}")
 
     async def _wait_until_still(self, deadline: timedelta) -> None:
         """Wait until no process lives that was told to stop; kill those that outlive it."""

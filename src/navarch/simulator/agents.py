@@ -137,6 +137,11 @@ class Agent:
         if not self.healed and self.machine_is_alive():
             self.hardware.fall_ill(kind, self._time.now, lasts, verdict=verdict, gpu=gpu)
 
+    def notice(self, deadline: datetime) -> None:
+        """Let its seller say when the machine will be gone."""
+        event = self.hardware.notice(deadline, self._time.now)
+        self._later(self._incarnation, turns.EventsSensed((event,)))
+
     def heal(self) -> None:
         """From now on nothing happens to it any more. A dead process stays dead."""
         self.healed = True

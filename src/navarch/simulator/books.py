@@ -7,7 +7,7 @@ invariant needs it.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from msgspec import Struct
 
@@ -37,6 +37,8 @@ class Refusal(Struct, frozen=True):
 
     failure: str
     at: datetime
+    retry_after: timedelta = timedelta()
+    """How long the seller wanted to be left alone; zero: it did not say."""
 
 
 class Bought(Struct):
@@ -50,6 +52,8 @@ class Bought(Struct):
     """The key of what was asked for."""
     zone: tuple[str, str] = ("", "")
     """Its region and zone."""
+    spot: bool = False
+    """Whether its seller may take it away again."""
     ref: str = ""
     launched_at: datetime | None = None
     registered: bool = False
@@ -59,6 +63,9 @@ class Bought(Struct):
     condemned_for: str = ""
     draining_since: datetime | None = None
     """Since when it is drained because its replacement serves."""
+    interrupted_at: datetime | None = None
+    """When its seller said that it will take it away."""
+    interrupted_until: datetime | None = None
     releasing_since: datetime | None = None
     intent: Intent = Intent.IN_SERVICE
     uncordoned_by_hand: bool = False
@@ -75,7 +82,7 @@ class Bought(Struct):
     def current(self) -> bool:
         """Whether it counts as a node of its pool, booting or not."""
         leaving = self.ended or self.ending or self.releasing_since is not None
-        return not leaving and self.condemned_at is None
+        return not leaving and self.condemned_at is None and self.interrupted_at is None
 
     @property
     def serves(self) -> bool:
@@ -154,6 +161,7 @@ class Books:
                     fact.at,
                     place,
                     (fact.region, fact.zone),
+                    fact.spot,
                 )
             case _:
                 self._write_about_instance(fact)
@@ -190,7 +198,7 @@ class Books:
             case ev.LaunchFailed():
                 one.ended_at = fact.at
                 what = one.provider if fact.failure in WIDE else one.place
-                self.refusals[what] = Refusal(fact.failure, fact.at)
+                self.refusals[what] = Refusal(fact.failure, fact.at, fact.retry_after)
             case ev.InstanceTerminated() | ev.InstanceVanished():
                 one.ended_at = fact.at
             case ev.ReleaseRequested():
@@ -207,6 +215,9 @@ class Books:
                 one.draining_since, one.uncordoned_by_hand = fact.at, False
             case ev.RepairStarted():
                 one.uncordoned_by_hand = False
+            case ev.InterruptionNoticed():
+                one.interrupted_at, one.interrupted_until = fact.at, fact.deadline
+                one.uncordoned_by_hand = False
             case ev.NodeRegistered():
                 one.registered = True
             case ev.NodeLost():
@@ -218,8 +229,6 @@ class Books:
             case ev.HealthJudged():
                 one.sick = fact.health is Health.UNHEALTHY
             case ev.HealthCleared():
-                one.sick = False
-            case ev.RepairEnded() if fact.outcome == "succeeded":
                 one.sick = False
             case _:
                 pass

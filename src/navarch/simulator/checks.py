@@ -40,6 +40,7 @@ from navarch.core.model.actions import Terminate
 from navarch.core.model.command import CommandType
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.node import Intent, Phase
+from navarch.core.model.report import Health
 from navarch.core.settings import Settings
 from navarch.providers.base import FLEET_LABEL, POOL_LABEL, Instance
 from navarch.providers.fake import Machine as TrueMachine
@@ -164,6 +165,9 @@ class Checks:
             self.books.write(fact)
             self.repair_books.write(fact, self._reported_before)
             self.repairs.check_written(fact)
+            if isinstance(fact, ev.RepairEnded) and fact.node_id in self.books.instances:
+                verdict = self.repair_books.of(fact.node_id).verdict
+                self.books.instances[fact.node_id].sick = verdict is Health.UNHEALTHY
         workload_rules.are_taken_back(refused, step.facts)
         scaling_rules.targets_within_limits(self.books)
         for message in messages:
@@ -247,6 +251,8 @@ class Checks:
             case ev.TargetChanged() if (fact.pool, fact.target) not in self._asked:
                 word, scaler = self._words.get(fact.pool), self.scalers.get(fact.pool)
                 scaling_rules.may_retarget(self.books, fact, word, scaler)
+            case ev.ReleaseRevoked():
+                scaling_rules.may_call_back(self.books.instances[fact.instance_id])
             case ev.ReleaseRequested():
                 scaling_rules.may_let_go(self.books, self.books.instances[fact.instance_id])
             case ev.CommandIssued() if fact.reason != WISH and fact.type is CommandType.UNCORDON:
@@ -311,8 +317,10 @@ class Checks:
         assert self.operators is not None
         if one.id in self.operators.condemned or self._is_overdue(one, now):
             return
-        if one.releasing_since is not None:
-            is_empty = self.repairs.is_empty(one.id)
+        is_empty = self.repairs.is_empty(one.id)
+        if one.interrupted_at is not None:
+            scaling_rules.may_end_interrupted(one, now, is_empty=is_empty)
+        elif one.releasing_since is not None:
             scaling_rules.may_end_released(one, now, self._settings, is_empty=is_empty)
         elif one.condemned_at is not None:
             self._is_replaced(one, one.condemned_at)

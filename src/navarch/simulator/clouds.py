@@ -51,6 +51,10 @@ REFUSALS: tuple[type[ProviderError], ...] = (
 )
 
 
+WAITS = (None, timedelta(seconds=30), timedelta(minutes=2), timedelta(hours=2))
+"""How long a cloud that is asked too often may want to be left alone."""
+
+
 class Cloud:
     """One provider, its machines, and what goes wrong with it."""
 
@@ -86,6 +90,7 @@ class Cloud:
         self._time = time
         self._rolls = dice.stream("cloud", plan.name)
         self._price_rolls = dice.stream("prices", plan.name)
+        self._wait_rolls = dice.stream("waits", plan.name)
         self._on_made = on_made
         self._may_hide = may_hide
         if plan.outage_at is not None:
@@ -221,8 +226,10 @@ class Cloud:
             lost = msg.LaunchLost(instance_id, "no answer")
             self._time.after(max(CALL_TIMEOUT - lateness, ZERO), tell, lost)
         elif isinstance(answer.result, ProviderError):
+            error = answer.result
+            wait = error.retry_after if isinstance(error, Throttled) else None
             refused = msg.LaunchRefused(
-                instance_id, type(answer.result).__name__, str(answer.result)
+                instance_id, type(error).__name__, str(error), wait or timedelta()
             )
             self._time.after(answer.after, tell, refused)
         else:
@@ -236,7 +243,11 @@ class Cloud:
         roll = self._rolls.fraction()
         if roll < faults.refused:
             kind = self._rolls.pick(REFUSALS)
-            self.truth.fail_next(kind(f"{self.name} is having a bad day"), call=call)
+            text = f"{self.name} is having a bad day"
+            error = kind(text)
+            if kind is Throttled:
+                error = Throttled(text, retry_after=self._wait_rolls.pick(WAITS))
+            self.truth.fail_next(error, call=call)
         elif (roll := roll - faults.refused) < faults.request_lost:
             self.truth.lose_request(call=call)
         elif (roll := roll - faults.request_lost) < faults.answer_lost:

@@ -19,7 +19,15 @@ from navarch.core.model.pool import Disruption, PoolSpec
 from navarch.core.settings import Settings
 from navarch.simulator.autoscaling import ScaledPool, draw_scaled
 from navarch.simulator.dice import Dice, Stream
-from navarch.simulator.markets import MINUTE, STRATEGIES, ZERO, Trouble, draw_sources, draw_troubles
+from navarch.simulator.markets import (
+    MINUTE,
+    STRATEGIES,
+    ZERO,
+    Trouble,
+    draw_sources,
+    draw_troubles,
+    with_spot,
+)
 from navarch.simulator.sick_faults import (
     HEALTHY,
     Sickness,
@@ -110,6 +118,8 @@ class AgentPlan(Struct, frozen=True):
     """Share of calls that arrive twice."""
     preempted: float = 0.0
     """Its machine was cheap, and is taken away."""
+    noticed: float = 0.0
+    """How many of those are told so beforehand."""
     drain_time: timedelta = _seconds(45)
     """How long the work on it takes to end when it is drained."""
 
@@ -180,6 +190,7 @@ def draw_plan(dice: Dice) -> Plan:
         _sold(of(f"sources {pool.name}"), pool, names, steady)
         for pool in _pools(of("pools"), steady)
     )
+    pools = tuple(with_spot(of(f"spot {pool.name}"), pool) for pool in pools)
     settings = _settings(of("settings"))
     if sickness is not HEALTHY:
         pools = tuple(with_ladder(of(f"ladder {pool.name}"), pool) for pool in pools)
@@ -199,7 +210,7 @@ def draw_plan(dice: Dice) -> Plan:
         scaled=scaled,
         later_pools=_later_pools(of("later_pools"), pools),
         later_at=of("later_at").between(MINUTE, lasts),
-        agents=_agents(of("agents")),
+        agents=replace(_agents(of("agents")), noticed=of("notices").pick((0.0, 0.7, 1.0))),
         sickness=sickness,
         cuts=_cuts(of("cuts"), lasts),
         requests=of("requests").pick((0, 3, 8)),

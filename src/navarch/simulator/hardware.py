@@ -105,6 +105,8 @@ class Hardware:
         """Whether anything was ever wrong in truth."""
         self.cried_wolf = False
         """Whether its sensors ever claimed something that was not so."""
+        self.notices: list[datetime] = []
+        """When the machine will be taken away, by each notice that its seller gave."""
         self._rolls = rolls
 
     @property
@@ -145,6 +147,16 @@ class Hardware:
     def heal(self) -> None:
         """Be well again, as if somebody had put new parts in."""
         self.ailments = []
+
+    def notice(self, deadline: datetime, now: datetime) -> HealthEvent:
+        """Be told that the machine will be taken away; return what its agent reads of it."""
+        self.notices.append(deadline)
+        return HealthEvent(
+            "interruption",
+            metrics={"deadline": deadline.isoformat()},
+            message="its seller takes it back",
+            timestamp=now,
+        )
 
     # --- what its sensors say ---------------------------------------------------------------
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from navarch.core.model.pool import Source
+from navarch.core.model.pool import PoolSpec, Source
 from navarch.errors import NoCapacity, ProviderError, QuotaExceeded, Throttled, Unauthorized
 from navarch.simulator.dice import Stream
 
@@ -59,6 +60,14 @@ def _source(rolls: Stream, cloud: str) -> Source:
         instance_type=f"{cloud}-gpu" if rolls.chance(0.5) else "",
         spot=rolls.chance(0.2),
     )
+
+
+def with_spot(rolls: Stream, pool: PoolSpec) -> PoolSpec:
+    """Draw how many machines of a pool may be taken away again; mostly its sources say that."""
+    if not rolls.chance(0.3):
+        return pool
+    sources = tuple(replace(source, spot=False) for source in pool.sources)
+    return replace(pool, sources=sources, spot_percent=rolls.pick((0.0, 30.0, 60.0, 100.0)))
 
 
 def draw_troubles(rolls: Stream, lasts: timedelta, *, steady: bool) -> tuple[Trouble, ...]:

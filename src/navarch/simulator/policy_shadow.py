@@ -91,6 +91,7 @@ _ALIKE = (
     | ev.NodeRegistered
     | ev.NodeLost
     | ev.NodeReturned
+    | ev.InterruptionNoticed
     | ev.IntentChanged
     | ev.HealthCleared
 )

@@ -22,6 +22,10 @@ SPREAD_MAX = 1.2
 """What a wait may be longer than its limit by, so that not all ask again at once."""
 
 
+RETRY_AFTER_MAX = timedelta(minutes=15)
+"""No seller is left alone for longer because it says so."""
+
+
 class Place(Struct, frozen=True):
     """One offer of a pool."""
 
@@ -40,7 +44,8 @@ class Place(Struct, frozen=True):
     @property
     def name(self) -> str:
         """What reasons call it."""
-        return f"{self.provider}/{self.zone or self.region}".removesuffix("/")
+        name = f"{self.provider}/{self.zone or self.region}".removesuffix("/")
+        return f"{name} (spot)" if self.spot else name
 
 
 def places(spec: PoolSpec) -> Iterator[Place]:
@@ -53,7 +58,14 @@ def places(spec: PoolSpec) -> Iterator[Place]:
                 zones = tuple(zone for zone in zones if zone.startswith(region))
             for zone in zones or ("",):
                 kind = source.instance_type or spec.instance_type
-                yield Place(source.provider, region, zone, kind, source.priority, source.spot)
+                for spot in _kinds(spec, source):
+                    yield Place(source.provider, region, zone, kind, source.priority, spot)
+
+
+def _kinds(spec: PoolSpec, source: Source) -> tuple[bool, ...]:
+    if spec.spot_percent is None:
+        return (source.spot,)
+    return (False, True) if spec.spot_percent else (False,)
 
 
 def may_buy(books: Books, fact: ev.LaunchRequested, settings: Settings) -> None:
@@ -71,6 +83,7 @@ def may_buy(books: Books, fact: ev.LaunchRequested, settings: Settings) -> None:
         raise Broken("opaque", f"the reason of {fact.instance_id} does not name {chosen.name}")
     if spec.strategy == "priority":
         _named_better(books, fact, chosen, settings)
+    _keeps_the_share(books, fact)
     _called_back_first(books, fact)
 
 
@@ -79,9 +92,12 @@ def _named_better(
 ) -> None:
     """A better offer is passed over only if it refused lately, and not without a word."""
     passed_over = fact.because.partition("; not ")[2]
-    for better in places(books.pools[fact.pool].spec):
+    spec = books.pools[fact.pool].spec
+    for better in places(spec):
         if better.priority >= chosen.priority:
             continue
+        if spec.spot_percent is not None and better.spot is not chosen.spot:
+            continue  # the share of the pool decides which kind is bought
         refusal = _newest_refusal(books, better)
         if refusal is None or fact.at - refusal.at > _longest(settings):
             raise Broken("unsafe", f"{better.name} would sell, and {chosen.name} was asked")
@@ -89,10 +105,22 @@ def _named_better(
             raise Broken("opaque", f"{fact.instance_id} says nothing of {better.name}")
 
 
+def _keeps_the_share(books: Books, fact: ev.LaunchRequested) -> None:
+    """No more of a pool than it agreed to may be taken away again by its seller."""
+    percent = books.pools[fact.pool].spec.spot_percent
+    if percent is None or not fact.spot:
+        return
+    current = [one for one in books.of_pool(fact.pool) if one.current]
+    spot = sum(one.spot for one in current) + 1
+    if spot * 100 > percent * (len(current) + 1):
+        text = f"{fact.instance_id} is spot: {spot} of {len(current) + 1}, {percent}% at most"
+        raise Broken("unsafe", text)
+
+
 def _called_back_first(books: Books, fact: ev.LaunchRequested) -> None:
     """Whoever is being released, and can still be kept, is kept before anything is bought."""
     for one in books.of_pool(fact.pool):
-        if one.releasing_since is not None and not one.ending:
+        if one.releasing_since is not None and not one.ending and one.interrupted_at is None:
             raise Broken("unsafe", f"{fact.instance_id} is bought while {one.id} is let go")
 
 
@@ -107,11 +135,13 @@ def _patience(refusal: Refusal, settings: Settings) -> timedelta:
         return settings.provider_block
     if refusal.failure == "NoCapacity":
         return min(settings.stock_out_base, settings.stock_out_max)
-    return min(settings.retry_base, settings.retry_max)
+    asked = min(refusal.retry_after, RETRY_AFTER_MAX)
+    return max(min(settings.retry_base, settings.retry_max), asked)
 
 
 def _longest(settings: Settings) -> timedelta:
-    return SPREAD_MAX * max(settings.provider_block, settings.stock_out_max, settings.retry_max)
+    waits = (settings.provider_block, settings.stock_out_max, settings.retry_max)
+    return SPREAD_MAX * max(*waits, RETRY_AFTER_MAX)
 
 
 def memory_agrees(books: Books, remembered: dict[str, tuple[str, datetime]]) -> None:

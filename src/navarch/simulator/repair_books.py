@@ -22,6 +22,9 @@ from navarch.core.model.report import Health, HealthEvent
 
 TREATMENTS = {CommandType.GPU_RESET: Remedy.RESET_GPU, CommandType.REBOOT: Remedy.REBOOT}
 
+GPUS_MAX = 16
+"""More than any simulated machine has."""
+
 Debt = tuple[str, int]
 """A kind of event, and the GPU that it came from."""
 
@@ -34,7 +37,7 @@ class Mending(Struct):
     command_id: str = ""
     """The reset or the reboot; empty before it was asked for."""
     gpu: str = "all"
-    """Which GPU it is for."""
+    """What it is for: the index of one GPU, or all of them."""
     succeeded: bool = False
     """Whether its agent said that it was done."""
     on_probation_since: datetime | None = None
@@ -59,8 +62,8 @@ class Record(Struct):
     """How many different reports had come when it fell ill last."""
     debts: dict[Debt, HealthEvent] = field(default_factory=dict)
     """What lasts until it is put right: the newest event of each."""
-    ails: bool = False
-    """Whether anything that passes stands against it."""
+    ails: dict[int, None] = field(default_factory=dict)
+    """The GPUs against which anything stands that passes; -1: the node as a whole."""
     unsure: bool = False
     """Whether another policy has judged it since: then its debts are not known here."""
     cleared_at: datetime | None = None
@@ -80,7 +83,7 @@ class Record(Struct):
     @property
     def has_cause(self) -> bool:
         """Whether anything is known that a repair may be for."""
-        return bool(self.debts) or self.ails or self.unsure
+        return bool(self.debts or self.ails) or self.unsure
 
 
 class RepairBooks:
@@ -171,7 +174,7 @@ class RepairBooks:
                     record.reports_before = reports_before(record.id)
                 self._judge(record, fact)
             case ev.HealthCleared():
-                self._well(record, Health.UNKNOWN)
+                self._well(record)
                 record.cleared_at = fact.at
                 record.tried = []
                 record.lemon = record.handed_over = False
@@ -186,17 +189,11 @@ class RepairBooks:
             case ev.RepairAdvanced() if record.mending and fact.stage == "probation":
                 record.mending.on_probation_since = fact.at
             case ev.RepairEnded() if record.mending:
+                record.tried.append(Tried(record.mending.rung, fact.at, fact.outcome.value))
                 mended, record.mending = record.mending, None
-                record.tried.append(Tried(mended.rung, fact.at, fact.outcome.value))
                 if fact.outcome == "succeeded":
-                    left = {
-                        debt: event
-                        for debt, event in record.debts.items()
-                        if mended.gpu not in ("all", str(debt[1])) and debt[1] >= 0
-                    }
-                    self._well(record, Health.UNHEALTHY if left else Health.HEALTHY)
-                    record.debts = left
-                    record.handed_over = False
+                    self._pay(record, mended.gpu)
+                    record.reports_before = reports_before(record.id) + 1
             case ev.NodeHandedOver():
                 record.handed_over = True
             case ev.IntentChanged():
@@ -208,9 +205,17 @@ class RepairBooks:
             case _:
                 pass
 
-    def _well(self, record: Record, verdict: Health) -> None:
-        record.verdict = verdict
-        record.debts, record.ails, record.unsure = {}, False, False
+    def _well(self, record: Record) -> None:
+        record.verdict = Health.UNKNOWN
+        record.debts, record.ails, record.unsure = {}, {}, False
+
+    def _pay(self, record: Record, gpu: str) -> None:
+        """What a repair has put right is paid; a reset of one GPU pays for no other."""
+        left = set() if gpu == "all" else set(range(GPUS_MAX)) - {int(gpu)}
+        record.debts = {key: event for key, event in record.debts.items() if key[1] in left}
+        record.ails = dict.fromkeys(index for index in record.ails if index in left)
+        record.unsure = record.handed_over = False
+        record.verdict = Health.UNHEALTHY if record.debts else Health.HEALTHY
 
     # --- verdicts ---------------------------------------------------------------------------
 
@@ -220,12 +225,13 @@ class RepairBooks:
             self._hear(record, report, policy)
         record.reports = []
         if fact.health is not Health.UNHEALTHY:
-            record.ails = record.handed_over = record.unsure = False
+            record.ails = {}
+            record.handed_over = record.unsure = False
         record.verdict = fact.health
 
     def _hear(self, record: Record, report: ev.HealthReported, policy: HealthPolicy | None) -> None:
         if any(result.status is Health.UNHEALTHY for result in report.results):
-            record.ails = True
+            record.ails[-1] = None
         if policy is None:
             return
         for match in policy.evaluate(report.events, NothingBefore()).matches:
@@ -238,4 +244,4 @@ class RepairBooks:
             if match.status is Health.UNHEALTHY and match.lasting:
                 record.debts[event.kind, event.gpu_index] = event
             elif match.status is Health.UNHEALTHY:
-                record.ails = True
+                record.ails[event.gpu_index] = None

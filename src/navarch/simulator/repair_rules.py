@@ -80,6 +80,8 @@ class RepairRules:
                     raise Broken("unsafe", f"{fact.node_id} is not repaired, and its pool is")
             case ev.DrainBegun():
                 self._is_condemned(fact)
+            case ev.InterruptionNoticed():
+                self._was_noticed(fact)
             case _:
                 pass
 
@@ -147,7 +149,7 @@ class RepairRules:
         there = self._books.of_pool(one.pool)
         busy = [each for each in there if self._is_busy(each)]
         disruption = self._books.pools[one.pool].spec.disruption
-        live = sum(not each.ending for each in there)
+        live = sum(each.registered and not each.ending for each in there)
         share = int(live * disruption.max_unavailable_percent / 100)
         allowed = max(disruption.max_unavailable, share)
         if one.pool in self._repairs.half_open:
@@ -280,6 +282,12 @@ class RepairRules:
     def _is_condemned(self, fact: ev.DrainBegun) -> None:
         if self._books.instances[fact.instance_id].condemned_at is None:
             raise Broken("unsafe", f"{fact.instance_id} is drained to be replaced, and is not")
+
+    def _was_noticed(self, fact: ev.InterruptionNoticed) -> None:
+        """Check that the seller of a machine gave notice, and when it will be gone."""
+        notices = [at for machine in self.hardware_of(fact.node_id) for at in machine.notices]
+        if fact.deadline not in notices:
+            raise Broken("unsafe", f"{fact.node_id} is taken away by {fact.deadline}: {notices}")
 
     # --- at the end -------------------------------------------------------------------------
 

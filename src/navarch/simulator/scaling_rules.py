@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from msgspec import Struct
 
@@ -13,6 +13,9 @@ from navarch.core.settings import Settings
 from navarch.simulator.autoscaling import Scaler
 from navarch.simulator.books import Books, Bought
 from navarch.simulator.broken import Broken
+
+OVERDUE_MIN = timedelta(minutes=1)
+"""How long after its deadline a machine that was to be taken away may be ended at the earliest."""
 
 
 class Word(Struct, frozen=True):
@@ -93,6 +96,21 @@ def may_end_released(one: Bought, now: datetime, settings: Settings, *, is_empty
     has_had_its_time = now - one.releasing_since > settings.drain_timeout
     if not (is_empty or is_silent or has_had_its_time or one.uncordoned_by_hand):
         raise Broken("unsafe", f"{one.id} is ended, and may have work")
+
+
+def may_call_back(one: Bought) -> None:
+    """Check that nobody counts on a machine that its seller takes away."""
+    if one.interrupted_at is not None:
+        raise Broken("unsafe", f"{one.id} is called back, and its seller takes it away")
+
+
+def may_end_interrupted(one: Bought, now: datetime, *, is_empty: bool) -> None:
+    """Check that a machine which its seller takes away is empty, silent, or overdue there."""
+    is_silent = one.lost_at is not None or not one.registered
+    deadline = one.interrupted_until
+    is_overdue = deadline is not None and now - deadline > OVERDUE_MIN
+    if not (is_empty or is_silent or is_overdue or one.uncordoned_by_hand):
+        raise Broken("unsafe", f"{one.id} is ended before its seller takes it, and may have work")
 
 
 def keeps_intent(books: Books, fact: ev.CommandIssued) -> None:

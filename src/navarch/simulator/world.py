@@ -51,6 +51,12 @@ STALL_MAX = timedelta(minutes=3)
 LEMON_REST = 2 * MINUTE
 """How long a broken GPU is quiet in the next machine."""
 
+NOTICE_MIN = timedelta(seconds=30)
+"""What Google Cloud gives (its documents on preemption, read November 2026)."""
+
+NOTICE_MAX = timedelta(minutes=2)
+"""What AWS gives (its documents on spot interruption notices, read November 2026)."""
+
 TAIL = 15
 """How many facts of the journal a failure shows."""
 
@@ -180,11 +186,20 @@ class World:
         boots_in = machine.running_at - self.time.now
         self.time.after(boots_in + rolls.between(timedelta(), timedelta(seconds=20)), agent.start)
         if ref in cloud.spot and not self._healed and rolls.chance(self.plan.agents.preempted):
-            self.time.after(rolls.between(timedelta(), 6 * MINUTE), self._preempt, cloud, ref)
+            notices = self.dice.stream("notice", ref)
+            notice = timedelta()
+            if notices.chance(self.plan.agents.noticed):
+                notice = notices.between(NOTICE_MIN, NOTICE_MAX)
+            after = rolls.between(MINUTE, 7 * MINUTE)
+            self.time.after(after, self._preempt, cloud, ref, agent, notice)
 
-    def _preempt(self, cloud: Cloud, ref: str) -> None:
-        if not self._healed:
-            cloud.vanish(ref)
+    def _preempt(self, cloud: Cloud, ref: str, agent: Agent, notice: timedelta) -> None:
+        """Take a cheap machine away, with notice or without a word."""
+        if self._healed or not cloud.alive(ref):
+            return
+        if notice:
+            agent.notice(self.time.now + notice)
+        self.time.after(notice, cloud.vanish, ref)
 
     def _is_empty(self, node_id: str) -> bool:
         if self.plan.settings.workload_manager:

@@ -11,185 +11,86 @@ The prose of the contract is in `navarch.providers.base`; here is the part of it
 from outside. The control plane relies on each of these tests: a provider that fails one of them
 loses, leaks or doubles machines.
 
-Rules that hold: a test ends what it began, whatever becomes of it; nothing but the protocol is
-used, so that a recorded cloud, a double and a real account can all be tested.
+So much is enough to begin with. Clouds fail, and how a provider bears that is seen only when its
+cloud can be made to: a class that stands on a double, or on a recorded cloud, overrides *hooks*.
+Each is a method, plain or `async`, of the class itself; the fixture leaves what they need in
+`self`. A test whose hook is missing is skipped, and the skip says which one.
+
+=======================  ==========================================================================
+`hold_boot()`            machines bought from now on exist and do not run
+`lose_next_answer()`     the next launch is carried out, and its answer never arrives
+`make_stranger()`        a running machine without our labels is there; returns its id
+`make_many(count)`       so many running ones with `labels_of(name)` are there; returns their ids
+`break_next_list()`      the next list breaks off, after its first page where there are pages
+`fail_next(kind)`        the next launch is refused, in the words for this class of `ProviderError`
+`hang_next()`            nothing is answered until `recover`; give the provider a short deadline
+`secrets()`              strings that must be seen nowhere; none is an answer too
+`recover()`              undoes the above; called after each disturbed call, and at a test's end
+`cancel_steps = 40`      a number and no method: cancel launches at their first so many waits
+`pause(provider)`        lets a little time pass between two looks
+=======================  ==========================================================================
+
+"The next launch" is the next `provision` as a whole: where the provider tries again by itself, all
+its tries. What a provider cannot do at all is said once, with the reason, and the table of all
+providers (docs/providers/matrix.md) shows it::
+
+    not_applicable = {"test_too_many_calls_are_throttled": "nobody throttles this machine"}
+
+Rules that hold: a test ends what it began, whatever becomes of it, and closes every provider it
+made; nothing but the protocol and the hooks is used, so that a recorded cloud, a double and a real
+account can all be tested.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from datetime import timedelta
-from typing import ClassVar, TypeAlias
+from typing import TypeAlias
 
 import pytest
 
-from navarch.errors import InvalidRequest, NotFound
-from navarch.providers.base import (
-    FLEET_LABEL,
-    INSTANCE_LABEL,
-    POOL_LABEL,
-    Instance,
-    Instances,
-    InstanceStatus,
-    InstanceType,
-    InstanceTypeLister,
-    Provider,
-    ProvisionRequest,
-    facts_of,
+pytest.register_assert_rewrite(
+    "navarch.testing.provider_trial", "navarch.testing.provider_troubles"
 )
 
-MakeProvider: TypeAlias = Callable[[], Provider]
+from navarch.errors import InvalidRequest, NotFound  # noqa: E402  # after the hook
+from navarch.providers.base import Provider, ProvisionRequest  # noqa: E402  # as above
+from navarch.testing import provider_trial  # noqa: E402  # as above
+from navarch.testing.provider_trial import ALIVE, Trial, on_trial  # noqa: E402  # as above
+from navarch.testing.provider_troubles import ProviderTroubles  # noqa: E402  # as above
+
+MakeProvider: TypeAlias = provider_trial.MakeProvider
 """Makes a new provider object for one and the same account, inside the running loop."""
 
-ALIVE = frozenset({InstanceStatus.PROVISIONING, InstanceStatus.RUNNING})
+_on_trial = on_trial
+"""The name that `on_trial` had before suites of others were built on it."""
 
 
-class Trial:
-    """One test's dealings with a provider: names what it buys, and ends it afterwards."""
-
-    def __init__(self, contract: ProviderContract, make_provider: MakeProvider) -> None:
-        """Begin with a provider made for this test."""
-        self.contract = contract
-        self.make_provider = make_provider
-        self.provider = make_provider()
-        self.facts = facts_of(self.provider)
-        self._requested = 0
-        self._bought: list[Instance] = []
-        self._in_doubt: set[str] = set()
-
-    def request(self, labels: Mapping[str, str] | None = None) -> ProvisionRequest:
-        """Ask for a machine under a name of its own, as the control plane would."""
-        self._requested += 1
-        name = f"{self.contract.name_prefix}-{self._requested}"
-        ours = {
-            FLEET_LABEL: self.contract.name_prefix,
-            INSTANCE_LABEL: name,
-            POOL_LABEL: "contract",
-        }
-        return ProvisionRequest(
-            name=name,
-            instance_type=self.contract.instance_type,
-            region=self.contract.region,
-            labels={**ours, **(labels or {})},
-            token=name,
-        )
-
-    async def provision(self, request: ProvisionRequest, *, at: Provider | None = None) -> Instance:
-        """Buy what is asked for, here or at another provider object of the account."""
-        self._in_doubt.add(request.name)
-        instance = await (at or self.provider).provision(request)
-        self._in_doubt.discard(request.name)
-        self._bought.append(instance)
-        return instance
-
-    async def launch(self) -> Instance:
-        """Buy one machine."""
-        return await self.provision(self.request())
-
-    async def named(self, name: str) -> Instances:
-        """Return the listed machines of this name that have not ended."""
-        return [
-            each
-            for each in await self.provider.list()
-            if each.name == name and each.status is not InstanceStatus.TERMINATED
-        ]
-
-    async def wait_for_count(self, name: str, count: int) -> Instances:
-        """Wait until so many machines of this name are listed, and return them."""
-        async with asyncio.timeout(self.contract.patience.total_seconds()):
-            while True:
-                found = await self.named(name)
-                if len(found) == count:
-                    return found
-                await self.contract.pause(self.provider)
-
-    async def wait_until_gone(self, instance_id: str) -> None:
-        """Terminate again and again, as the control plane does, until the machine is gone.
-
-        Gone is what is listed as terminated, or not found and no longer listed.
-        """
-        async with asyncio.timeout(self.contract.patience.total_seconds()):
-            while True:
-                is_found = await self._terminate(instance_id)
-                status = {each.id: each.status for each in await self.provider.list()}
-                if status.get(instance_id) is InstanceStatus.TERMINATED:
-                    return
-                if not is_found and instance_id not in status:
-                    return
-                await self.contract.pause(self.provider)
-
-    async def _terminate(self, instance_id: str) -> bool:
-        try:
-            await self.provider.terminate(instance_id)
-        except NotFound:
-            return False
-        return True
-
-    async def end_all(self) -> None:
-        """End every machine that this test has bought or, where an answer failed, may have."""
-        for name in self._in_doubt:
-            with suppress(TimeoutError):
-                self._bought += await self.wait_for_count(name, 1)
-        for each in self._bought:
-            await self.wait_until_gone(each.id)
-
-
-def _on_trial(
-    test: Callable[[ProviderContract, Trial], Awaitable[None]],
-) -> Callable[[ProviderContract, MakeProvider], None]:
-    """Make a plain test of an asynchronous one, with a trial that cleans up after it."""
-
-    async def scenario(contract: ProviderContract, make_provider: MakeProvider) -> None:
-        trial = Trial(contract, make_provider)
-        try:
-            await test(contract, trial)
-        finally:
-            await trial.end_all()
-
-    def run(self: ProviderContract, make_provider: MakeProvider) -> None:
-        asyncio.run(scenario(self, make_provider))
-
-    run.__name__ = test.__name__
-    run.__qualname__ = test.__qualname__
-    run.__doc__ = test.__doc__
-    return run
-
-
-class ProviderContract:
+class ProviderContract(ProviderTroubles):
     """The contract suite: subclass it and add the fixture `make_provider` (`MakeProvider`)."""
 
-    instance_type: ClassVar[str] = "contract-test"
-    """A type that the provider sells, the cheaper the better."""
+    @pytest.fixture(autouse=True)
+    def _only_what_applies(self, request: pytest.FixtureRequest) -> None:
+        """Skip, before anything is set up, what this harness cannot show, and say why."""
+        unknown = [each for each in self.not_applicable if not hasattr(self, each)]
+        assert unknown == [], f"not_applicable names tests that do not exist: {unknown}"
+        name: str = request.node.originalname
+        if reason := self.why_not(name):
+            pytest.skip(reason)
 
-    region: ClassVar[str] = ""
+    @classmethod
+    def names_of_tests(cls) -> list[str]:
+        """Name every test of the suite, in the order of its pages."""
+        pages: tuple[type, ...] = (ProviderContract, ProviderTroubles)
+        return [each for page in pages for each in vars(page) if each.startswith("test_")]
 
-    name_prefix: ClassVar[str] = "contract"
-    """Begins every machine's name. For a real account: different in every run."""
-
-    patience: ClassVar[timedelta] = timedelta(seconds=5)
-    """How long a machine may take to be listed, or to be gone."""
-
-    odd_labels: ClassVar[Mapping[str, str]] = {
-        "empty": "",
-        "spaces": " two  words ",
-        "signs": 'a=b,c;d:"e"/\\',
-        "letters": "Größe 八",
-    }
-    """Labels that a careless provider mangles. Leave out what the cloud cannot store."""
-
-    async def pause(self, provider: Provider) -> None:
-        """Let a little time pass between two looks; a fake's own time is moved here."""
-        await asyncio.sleep(0.02)
-
-    @_on_trial
+    @on_trial
     async def test_name_is_a_word(self, trial: Trial) -> None:
         """Configuration, labels and metrics name the provider."""
         assert trial.provider.name.split() == [trial.provider.name]
         assert isinstance(trial.provider, Provider)
 
-    @_on_trial
+    @on_trial
     async def test_provision_describes_the_machine_asked_for(self, trial: Trial) -> None:
         """The answer carries the provider's id and our name, labels, type and place."""
         request = trial.request()
@@ -203,7 +104,7 @@ class ProviderContract:
         assert request.labels.items() <= instance.labels.items()
         assert instance.status in ALIVE
 
-    @_on_trial
+    @on_trial
     async def test_provision_leaves_the_request_alone(self, trial: Trial) -> None:
         """A request may be used again, for instance at another provider."""
         request = trial.request()
@@ -219,7 +120,7 @@ class ProviderContract:
 
         assert request == before
 
-    @_on_trial
+    @on_trial
     async def test_a_machine_is_listed_as_it_was_described(self, trial: Trial) -> None:
         """The list is where a lost answer is looked up: by our name, with our labels."""
         bought = await trial.launch()
@@ -232,7 +133,7 @@ class ProviderContract:
         assert bought.labels.items() <= listed.labels.items()
         assert listed.status in ALIVE
 
-    @_on_trial
+    @on_trial
     async def test_labels_come_back_as_they_were(self, trial: Trial) -> None:
         """Whatever may stand in a label comes back to the letter."""
         request = trial.request(self.odd_labels)
@@ -242,20 +143,20 @@ class ProviderContract:
         (listed,) = await trial.wait_for_count(request.name, 1)
         assert {key: listed.labels.get(key) for key in request.labels} == request.labels
 
-    @_on_trial
+    @on_trial
     async def test_asking_twice_buys_what_the_facts_say(self, trial: Trial) -> None:
-        """One machine where tokens are honoured; where not, both are listed under our name."""
+        """One machine where tokens are honoured; where not, perhaps two, listed by our name."""
         request = trial.request()
 
         first = await trial.provision(request)
         second = await trial.provision(request)
 
         ids = sorted({first.id, second.id})
-        assert len(ids) == (1 if trial.facts.honours_tokens else 2)
+        assert not trial.facts.honours_tokens or len(ids) == 1
         listed = await trial.wait_for_count(request.name, len(ids))
         assert sorted(each.id for each in listed) == ids
 
-    @_on_trial
+    @on_trial
     async def test_asking_twice_at_once_buys_what_the_facts_say(self, trial: Trial) -> None:
         """A control plane that has just restarted may ask while its last question is open."""
         request = trial.request()
@@ -266,26 +167,30 @@ class ProviderContract:
         )
 
         ids = sorted({first.id, second.id})
-        assert len(ids) == (1 if trial.facts.honours_tokens else 2)
+        assert not trial.facts.honours_tokens or len(ids) == 1
         listed = await trial.wait_for_count(request.name, len(ids))
         assert sorted(each.id for each in listed) == ids
 
-    @_on_trial
+    @on_trial
     async def test_a_used_token_never_buys_a_second_machine(self, trial: Trial) -> None:
-        """A late copy of a request must not bring back what has been ended."""
+        """A late copy of a request must not bring back what has been ended.
+
+        Without tokens nobody can tell once the cloud has forgotten the first; the answer is a
+        refusal or another machine, never the one that has ended.
+        """
         request = trial.request()
         first = await trial.provision(request)
         await trial.wait_until_gone(first.id)
 
-        if trial.facts.honours_tokens:
-            with pytest.raises(InvalidRequest):
-                await trial.provider.provision(request)
+        try:
+            second = await trial.provision(request)
+        except InvalidRequest:
             assert await trial.named(request.name) == []
         else:
-            second = await trial.provision(request)
+            assert not trial.facts.honours_tokens
             assert second.id != first.id
 
-    @_on_trial
+    @on_trial
     async def test_launches_at_once_are_different_machines(self, trial: Trial) -> None:
         """As many launches at a time as the facts allow, up to eight."""
         requests = [trial.request() for _ in range(min(8, trial.facts.launches_at_once))]
@@ -298,7 +203,7 @@ class ProviderContract:
             (listed,) = await trial.wait_for_count(each.name, 1)
             assert listed.id == each.id
 
-    @_on_trial
+    @on_trial
     async def test_a_list_names_each_machine_once(self, trial: Trial) -> None:
         """Two looks at a world at rest show the same, whoever looks."""
         bought = [await trial.launch() for _ in range(2)]
@@ -311,7 +216,7 @@ class ProviderContract:
         assert len(set(first)) == len(first)
         assert sorted(second) == sorted(first)
 
-    @_on_trial
+    @on_trial
     async def test_terminate_ends_one_machine_and_no_other(self, trial: Trial) -> None:
         """The neighbour stays as it was."""
         doomed, neighbour = await trial.launch(), await trial.launch()
@@ -324,7 +229,7 @@ class ProviderContract:
         assert listed.id == neighbour.id
         assert listed.status in ALIVE
 
-    @_on_trial
+    @on_trial
     async def test_terminate_may_be_called_again(self, trial: Trial) -> None:
         """At once it changes nothing or says gone; in the end it may say nothing but gone."""
         bought = await trial.launch()
@@ -338,13 +243,13 @@ class ProviderContract:
 
         assert await trial.named(bought.name) == []
 
-    @_on_trial
+    @on_trial
     async def test_what_was_never_there_is_not_found(self, trial: Trial) -> None:
         """The error names what was looked for."""
         with pytest.raises(NotFound, match="no-such-machine"):
             await trial.provider.terminate("no-such-machine")
 
-    @_on_trial
+    @on_trial
     async def test_a_launch_without_a_name_is_refused(self, trial: Trial) -> None:
         """A machine without a name could never be found again."""
         nameless = ProvisionRequest(name="", instance_type=self.instance_type, region=self.region)
@@ -354,7 +259,7 @@ class ProviderContract:
 
         assert await trial.named("") == []
 
-    @_on_trial
+    @on_trial
     async def test_a_new_provider_object_finds_and_ends_the_machine(self, trial: Trial) -> None:
         """The control plane restarts; the account remembers."""
         bought = await trial.launch()
@@ -365,15 +270,3 @@ class ProviderContract:
         (listed,) = await trial.named(bought.name)
         assert listed.id == bought.id
         await trial.wait_until_gone(listed.id)
-
-    @_on_trial
-    async def test_a_price_list_names_each_type_once(self, trial: Trial) -> None:
-        """Holds for providers that have a price list at all."""
-        sold: list[InstanceType] = []
-        if isinstance(trial.provider, InstanceTypeLister):
-            sold = await trial.provider.list_instance_types()
-
-        names = [each.name for each in sold]
-        assert len(set(names)) == len(names)
-        assert [each for each in sold if not each.name or each.gpu_count < 0] == []
-        assert [each for each in sold if each.price_per_hour < 0] == []

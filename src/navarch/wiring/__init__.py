@@ -6,15 +6,20 @@ and raises a `NavarchError` of one clear line when it cannot begin.
 
 ::
 
-    plans        what a control plane process is built from, for each command
-    parts        stores, providers and rankers made from it
-    autoscalers  autoscalers made from the configuration
-    metrics      metrics sources made from the configuration
-    plugins      classes of others, found by name and checked
-    scaling      which pool is scaled by what, put in place and replaced
-    reload       another configuration while running
-    running      the commands themselves
-    logs         what the process writes to its standard error
+    plans            what a control plane process is built from, for each command
+    parts            stores and rankers made from it
+    providers        providers made from it, and what a pool's type means to each
+    first_scripts    what machines run first: an agent
+    provider_types   what providers sell, with the catalogue's prices
+    provider_checks  whether one could buy from them
+    aws_rights       whether EC2 would allow a launch
+    autoscalers      autoscalers made from the configuration
+    metrics          metrics sources made from the configuration
+    plugins          classes of others, found by name and checked
+    scaling          which pool is scaled by what, put in place and replaced
+    reload           another configuration while running
+    running          the commands themselves
+    logs             what the process writes to its standard error
 """
 
 from __future__ import annotations

@@ -1,12 +1,11 @@
-"""Stores, providers and rankers, made from what the plan says."""
+"""Stores, rankers and the fleet's secret, made from what the plan says."""
 
 from __future__ import annotations
 
 import os
 import secrets
 import stat
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,15 +14,9 @@ from navarch.errors import ConfigError, PluginError
 from navarch.wiring import plugins
 
 if TYPE_CHECKING:
-    from navarch.config.schema import ProcessProvider as ProcessConfig
-    from navarch.config.schema import Provider as ProviderConfig
-    from navarch.controlplane.clock import Clock
     from navarch.core.model.pool import PoolSpec
     from navarch.core.selection.base import Ranker
-    from navarch.providers.base import Provider, ProvisionRequest
-    from navarch.providers.local_process import AgentCommand
     from navarch.stores.base import Store
-    from navarch.wiring.plans import Plan
 
 
 def open_store(where: str) -> Store:
@@ -37,63 +30,6 @@ def open_store(where: str) -> Store:
     from navarch.stores.sqlite import SqliteStore
 
     return SqliteStore(where, holder=holder())
-
-
-def make_provider(
-    name: str, config: ProviderConfig, plan: Plan, clock: Clock, secret: bytes, url: str
-) -> Provider:
-    """Make a provider from its configuration."""
-    from navarch.config import schema
-
-    match config:
-        case schema.FakeProvider():
-            from navarch.providers.fake import FakeCloud, FakeProvider
-
-            cloud = FakeCloud(
-                name=name,
-                gpu_count=config.gpu_count,
-                gpu_type=config.gpu_type,
-                stock=dict(config.stock),
-            )
-            return FakeProvider(name=name, cloud=cloud, now=clock.now, sleep=clock.sleep)
-        case schema.ProcessProvider():
-            from navarch.providers.process import ProcessProvider
-
-            return ProcessProvider(
-                plan.data / "instances" / name,
-                _agent_command(name, config, plan, secret, url),
-                now=clock.now,
-                name=name,
-                gpu_count=config.gpu_count,
-                gpu_type=config.gpu_type,
-            )
-
-
-def _agent_command(
-    provider: str, config: ProcessConfig, plan: Plan, secret: bytes, url: str
-) -> Callable[[ProvisionRequest, Path], AgentCommand]:
-    """How an instance of the process provider is started: an agent of our own version."""
-    from navarch.providers.local_process import AgentCommand
-    from navarch.wire.auth import mint_node_token
-
-    def command(request: ProvisionRequest, folder: Path) -> AgentCommand:
-        argv = [sys.executable, "-m", "navarch", "agent", "--server", url]
-        argv += ["--node-id", request.name, "--state-dir", str(folder / "state")]
-        argv += ["--provider", provider, "--region", request.region, "--zone", request.zone]
-        argv += ["--instance-type", request.instance_type]
-        argv += ["--sensors", "injected"]
-        for word in config.allow:
-            argv += ["--allow", word]
-        if plan.tls is not None:
-            argv += ["--tls-ca", plan.tls.cert_file]
-        argv += ["--gpu-count", str(config.gpu_count), "--gpu-type", config.gpu_type]
-        for key, value in request.labels.items():
-            argv += ["--label", f"{key}={value}"]
-        inherited = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
-        token = mint_node_token(secret, request.name)
-        return AgentCommand(argv=tuple(argv), env={**inherited, "NAVARCH_NODE_TOKEN": token})
-
-    return command
 
 
 def fleet_secret(data: Path) -> bytes:

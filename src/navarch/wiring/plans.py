@@ -18,10 +18,11 @@ from msgspec.structs import replace
 from navarch.core.model.pool import Disruption, PoolSpec
 from navarch.core.settings import Settings
 from navarch.errors import ConfigError
+from navarch.wiring import providers
 
 if TYPE_CHECKING:
+    from navarch.config.providers import Provider as ProviderConfig
     from navarch.config.schema import Config, Server
-    from navarch.config.schema import Provider as ProviderConfig
     from navarch.wire.auth import StaticToken
     from navarch.wire.listener import Tls
 
@@ -78,7 +79,7 @@ def local_settings(heartbeat_interval: timedelta) -> Settings:
 
 def local(nodes: int, port: int, data: Path, heartbeat_interval: timedelta) -> Plan:
     """Plan a fleet of processes on this machine; agents speak each `heartbeat_interval`."""
-    from navarch.config.schema import ProcessProvider as ProcessConfig
+    from navarch.config.providers import ProcessProvider as ProcessConfig
 
     pool = PoolSpec(
         name=LOCAL_POOL,
@@ -105,8 +106,11 @@ def local(nodes: int, port: int, data: Path, heartbeat_interval: timedelta) -> P
 def planned(config: Config) -> Plan:
     """Say a configuration in the terms of a plan.
 
-    Raises `ConfigError` when a token cannot be had.
+    Raises `ConfigError` when a token cannot be had, a provider cannot be made as it is written, or
+    a pool wants a type that its provider does not sell.
     """
+    for fault in providers.faults(config):
+        raise fault
     server = config.server
     store = config.store
     tokens = _tokens(server)
@@ -117,7 +121,7 @@ def planned(config: Config) -> Plan:
         store="memory" if store.path is None else str(store.path),
         settings=server.settings(),
         providers=dict(config.providers),
-        pools=tuple(config.pools.values()),
+        pools=providers.pools_of(config),
         tokens=tokens,
         config=config,
         autoscale_interval=server.autoscale_interval,

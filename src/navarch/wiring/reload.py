@@ -19,7 +19,7 @@ from navarch.config import document, load
 from navarch.core.model.pool import PoolSpec
 from navarch.core.selection import BUILT_IN
 from navarch.errors import ConfigError, NavarchError, WireError
-from navarch.wiring import health
+from navarch.wiring import health, providers
 
 if TYPE_CHECKING:
     from navarch.config.schema import Config
@@ -95,7 +95,7 @@ class Reload:
             self._check_restart(before, config)
             policy = await asyncio.to_thread(health.policy_of, config)
             scaling = self._scaling.make(config)
-            await self._control_plane.configure_pools(config.pools.values())
+            await self._control_plane.configure_pools(providers.pools_of(config))
             await self._scaling.place(scaling)
             self._config = config
             return [*_changes(before, config), *await self._judge_by(policy, source)]
@@ -136,6 +136,8 @@ def _understood(text: str, source: str, before: Config) -> Config:
     found = load.examine_text(text, path=before.file, environ=os.environ, name=source)
     if found.config is None:
         raise ConfigError("\n".join(map(str, found.faults)))
+    if faults := providers.faults(found.config, found.readings):
+        raise ConfigError("\n".join(map(str, faults)))
     for warning in found.warnings:
         log.warning("%s", warning)
     return found.config

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from navarch.errors import NavarchError
-from navarch.wiring import health, logs, parts, plans
+from navarch.wiring import first_scripts, health, logs, parts, plans, providers
 from navarch.wiring.plans import Plan
 
 if TYPE_CHECKING:
@@ -99,6 +99,7 @@ async def _serve(plan: Plan) -> int:
         stack.callback(listening.close)
         url = _url(listening, tls=plan.tls is not None)
         control_plane = _control_plane(plan, clock, url)
+        stack.push_async_callback(providers.close_all, control_plane.providers.values())
         parts_of_scaling = ScalingParts(control_plane, clock)
         scaling = parts_of_scaling.make(plan.config) if plan.config else None
         await control_plane.start()
@@ -174,20 +175,41 @@ def _control_plane(plan: Plan, clock: Clock, url: str) -> ControlPlane:
         policy=health.policy_of(plan.config),
         notifier=health.notifier_of(plan.config, clock),
     )
-    for name, written in plan.providers.items():
-        control_plane.register_provider(
-            parts.make_provider(name, written, plan, clock, secret, url), name
-        )
+    _register_providers(control_plane, plan, clock, secret, url)
     for ranker in parts.foreign_rankers(plan.pools):
         control_plane.register_ranker(ranker)
     return control_plane
 
 
+def _register_providers(
+    control_plane: ControlPlane, plan: Plan, clock: Clock, secret: bytes, url: str
+) -> None:
+    """Make the providers, and say what their machines run first.
+
+    Raises `ConfigError` and `PluginError` when one cannot be made.
+    """
+    from navarch.config.providers import kind_of
+
+    around = providers.Surroundings(
+        clock=clock,
+        data=plan.data,
+        secret=secret,
+        url=url,
+        tls_ca="" if plan.tls is None else plan.tls.cert_file,
+    )
+    wanted = plan.config.server.bootstrap if plan.config is not None else None
+    bootstrap = first_scripts.settings_of(wanted)
+    for name, written in plan.providers.items():
+        provider = providers.make_provider(name, written, around)
+        boot = first_scripts.boot_script(kind_of(written), bootstrap, secret)
+        control_plane.register_provider(provider, name, boot=boot)
+
+
 def _local_machines(control_plane: ControlPlane) -> list[ProcessProvider]:
     from navarch.providers.process import ProcessProvider
 
-    providers = control_plane.providers.values()
-    return [provider for provider in providers if isinstance(provider, ProcessProvider)]
+    known = control_plane.providers.values()
+    return [provider for provider in known if isinstance(provider, ProcessProvider)]
 
 
 def _url(listening: socket.socket, *, tls: bool) -> str:

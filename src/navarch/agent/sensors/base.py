@@ -17,7 +17,7 @@ from navarch.errors import NavarchError
 EVENT_TYPES = frozenset(
     [
         *("xid", "thermal", "power", "memory", "nvlink", "pcie"),
-        *("driver_error", "ecc_sbe", "ecc_dbe", "sxid", "system"),
+        *("driver_error", "ecc_sbe", "ecc_dbe", "sxid", "system", "interruption"),
     ]
 )
 """The words that an event may have as its type: those that travel on the wire."""

@@ -106,6 +106,8 @@ class Fleet:
         """Instances of which nobody knows whether the machine exists."""
         self.condemned: Ids = {}
         """Instances that repair replaces."""
+        self.interrupted: Ids = {}
+        """Instances that their providers will take away."""
         self.releasing: Ids = {}
         """Instances that are drained because they are too many."""
         self.lost: Ids = {}
@@ -205,7 +207,7 @@ class Fleet:
     def _of_instances(self) -> Iterator[Ids]:
         """Every index that holds ids of instances."""
         yield from (self.booting, self.ending, self.ended, self.uncertain)
-        yield from (self.condemned, self.releasing)
+        yield from (self.condemned, self.interrupted, self.releasing)
         yield from self.members.values()
 
     def _of_nodes(self) -> Iterator[Ids]:
@@ -222,6 +224,7 @@ class Fleet:
         _mark(self.uncertain, id_, here=instance.uncertain_since is not None)
         _mark(self.condemned, id_, here=instance.condemned and not instance.ended)
         _mark(self.releasing, id_, here=instance.releasing and instance.live)
+        _mark(self.interrupted, id_, here=instance.interrupted and instance.live)
 
     def _index_node(self, node: Node) -> None:
         _mark(self.lost, node.id, here=node.contact is Contact.LOST)

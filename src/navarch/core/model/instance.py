@@ -77,6 +77,10 @@ class Instance(Struct, frozen=True, omit_defaults=True):
     """The cause: ``silence``, ``sickness`` or ``lemon``; empty in journals of version 0.1."""
     draining_since: datetime | None = None
     """Since when it is drained because its replacement serves; None before."""
+    interrupted_at: datetime | None = None
+    """When its provider said that it will take it away; None: it has not."""
+    interrupted_until: datetime | None = None
+    """When it will be gone, by the provider's word; None: it did not say, or will not."""
     releasing_since: datetime | None = None
     """Since when it is drained because it is too many; None while it is wanted."""
 
@@ -94,6 +98,11 @@ class Instance(Struct, frozen=True, omit_defaults=True):
     def releasing(self) -> bool:
         """Whether it is drained to be ended, and may still be called back."""
         return self.releasing_since is not None
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether its provider will take it away."""
+        return self.interrupted_at is not None
 
     @property
     def condemned(self) -> bool:

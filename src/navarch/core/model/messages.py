@@ -183,6 +183,8 @@ class LaunchRefused(Struct, frozen=True):
     failure: str
     """Which kind, as a class name of the provider's errors."""
     text: str
+    retry_after: timedelta = timedelta()
+    """How long the provider wants to be left alone; zero when it does not say."""
 
 
 class LaunchLost(Struct, frozen=True):

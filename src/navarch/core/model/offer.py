@@ -8,7 +8,7 @@ success clears its own memory and nobody else's.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from msgspec import Struct
 
@@ -48,6 +48,8 @@ class Refusals(Struct, frozen=True, omit_defaults=True):
     failure: str
     """Its kind, as a class name of the provider's errors."""
     because: str
+    retry_after: timedelta = timedelta()
+    """How long the provider wanted to be left alone then; zero when it did not say."""
 
 
 PROVIDER_WIDE = frozenset({"QuotaExceeded", "Unauthorized", "Throttled", "Unavailable"})
@@ -65,15 +67,23 @@ def offers(pool: Pool) -> Iterator[Offer]:
         regions = source.regions or (pool.spec.region,)
         for region in regions:
             for zone in _zones(pool, source, region, alone=len(regions) == 1):
-                yield Offer(
-                    provider=source.provider,
-                    region=region,
-                    zone=zone,
-                    instance_type=source.instance_type or pool.spec.instance_type,
-                    priority=source.priority,
-                    weight=source.weight,
-                    spot=source.spot,
-                )
+                for spot in _kinds(pool, source):
+                    yield Offer(
+                        provider=source.provider,
+                        region=region,
+                        zone=zone,
+                        instance_type=source.instance_type or pool.spec.instance_type,
+                        priority=source.priority,
+                        weight=source.weight,
+                        spot=spot,
+                    )
+
+
+def _kinds(pool: Pool, source: Source) -> tuple[bool, ...]:
+    """Whether spot machines are bought of a source: a pool with a share of them buys both."""
+    if pool.spec.spot_percent is None:
+        return (source.spot,)
+    return (True, False) if pool.spec.spot_percent > 0 else (False,)
 
 
 def _zones(pool: Pool, source: Source, region: str, *, alone: bool) -> tuple[str, ...]:

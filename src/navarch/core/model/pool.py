@@ -79,6 +79,9 @@ class PoolSpec(Struct, frozen=True, omit_defaults=True):
     labels: dict[str, str] = field(default_factory=dict)
     ssh_key_names: tuple[str, ...] = ()
     user_data: str = ""
+    spot_percent: float | None = None
+    """Which share of the nodes may be machines that providers take away again, from 0 to 100; None:
+    as each source says. Where they are sold out, others are bought in their place."""
     auto_replace: bool = True
     """Whether lost and sick nodes are replaced without asking."""
     unhealthy_after: int = 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from navarch.core.model.fleet import Fleet
-from navarch.core.model.instance import Instance
+from navarch.core.model.instance import Instance, InstanceState
 from navarch.core.model.node import Node
 from navarch.core.model.pool import HOUR, Pool
 from navarch.core.repair import breaker
@@ -15,8 +15,10 @@ def at_once(fleet: Fleet, pool: Pool) -> int:
     """How many more nodes may be under repair at one time. Cost: O(instances)."""
     instances = list(fleet.instances_of(pool.name))
     disruption = pool.spec.disruption
-    live = sum(i.live for i in instances)
-    share = int(live * disruption.max_unavailable_percent / 100)
+    running = sum(
+        i.state is InstanceState.RUNNING for i in instances
+    )  # the others serve nobody yet
+    share = int(running * disruption.max_unavailable_percent / 100)
     allowed = max(disruption.max_unavailable, share)
     if breaker.half_open(pool):
         allowed = min(allowed, 1)

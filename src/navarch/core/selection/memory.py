@@ -44,7 +44,7 @@ def wait(key: str, refusals: Refusals, settings: Settings) -> timedelta:
     else:
         base = min(settings.retry_base * (1 << min(refusals.count - 1, 16)), settings.retry_max)
     share = zlib.crc32(f"{key} {refusals.count}".encode()) / 0xFFFFFFFF
-    return base * (1 + SPREAD * share)
+    return max(base, refusals.retry_after) * (1 + SPREAD * share)
 
 
 def _ago(at: datetime, now: datetime) -> str:

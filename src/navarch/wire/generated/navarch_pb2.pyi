@@ -40,6 +40,7 @@ class HealthEventType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     HEALTH_EVENT_TYPE_ECC_DBE: _ClassVar[HealthEventType]
     HEALTH_EVENT_TYPE_SXID: _ClassVar[HealthEventType]
     HEALTH_EVENT_TYPE_SYSTEM: _ClassVar[HealthEventType]
+    HEALTH_EVENT_TYPE_INTERRUPTION: _ClassVar[HealthEventType]
 
 class HealthWatchSystem(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -118,6 +119,7 @@ HEALTH_EVENT_TYPE_ECC_SBE: HealthEventType
 HEALTH_EVENT_TYPE_ECC_DBE: HealthEventType
 HEALTH_EVENT_TYPE_SXID: HealthEventType
 HEALTH_EVENT_TYPE_SYSTEM: HealthEventType
+HEALTH_EVENT_TYPE_INTERRUPTION: HealthEventType
 HEALTH_WATCH_SYSTEM_UNKNOWN: HealthWatchSystem
 HEALTH_WATCH_SYSTEM_PCIE: HealthWatchSystem
 HEALTH_WATCH_SYSTEM_NVLINK: HealthWatchSystem

@@ -36,6 +36,7 @@ from navarch.core.model.events.nodes import (
     HealthJudged,
     HealthReported,
     IntentChanged,
+    InterruptionNoticed,
     NodeDismissed,
     NodeEmptied,
     NodeHandedOver,
@@ -84,6 +85,7 @@ __all__ = [
     "InstanceTerminated",
     "InstanceVanished",
     "IntentChanged",
+    "InterruptionNoticed",
     "LaunchCleared",
     "LaunchFailed",
     "LaunchRequested",
@@ -166,6 +168,7 @@ NodeFact = (
     | NodeDismissed
     | NodeRetired
     | IntentChanged
+    | InterruptionNoticed
     | HealthReported
     | HealthJudged
     | HealthCleared

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from msgspec import field
 
 from navarch.core.model.events.base import Event
@@ -40,6 +42,8 @@ class LaunchFailed(Event, frozen=True, tag="launch_failed"):
     failure: str
     """The kind of refusal, as a class name of the provider's errors."""
     because: str
+    retry_after: timedelta = timedelta()
+    """How long the provider wants to be left alone; zero when it does not say."""
 
 
 class LaunchUncertain(Event, frozen=True, tag="launch_uncertain"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from navarch.core.model.events.base import Event
 from navarch.core.model.finding import Finding, Remedy
 from navarch.core.model.gpu import GPU
@@ -50,6 +52,15 @@ class NodeRetired(Event, frozen=True, tag="node_retired"):
 
     node_id: str
     because: str
+
+
+class InterruptionNoticed(Event, frozen=True, tag="interruption_noticed"):
+    """Its provider will take the machine away: it is drained, and another is bought at once."""
+
+    node_id: str
+    because: str
+    deadline: datetime | None = None
+    """When it will be gone, by the provider's word; None: it did not say."""
 
 
 class IntentChanged(Event, frozen=True, tag="intent_changed"):

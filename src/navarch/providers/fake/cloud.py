@@ -1,28 +1,24 @@
-"""A cloud in memory that does what a script tells it, and the provider that sells from it.
-
-`FakeCloud` is a model of a cloud: synchronous, without a clock and without chance, so that the
-simulator drives it in virtual time and the same calls give the same answers for ever. Whatever
-real clouds do to a control plane can be scripted: slow boots, empty shelves, quotas, throttling,
-outages, answers that are late or lost, machines that vanish, lists that show the past, tokens that
-are ignored. `FakeProvider` is the asynchronous `Provider` over such a cloud, for tests and demos.
+"""A cloud in memory that does what a script tells it.
 
 Rules that hold:
 
 - Time is an argument and never runs backwards. Nothing happens between calls: what a machine is
   at a moment follows from the moments kept with it.
+- There is no chance in it. Whoever wants any gives a `boot_time` that rolls dice of its own.
 - `FakeCloud.machines` is the truth, for checkers; `FakeCloud.list` is what a client may know.
-- Scripted entries are used in the order they were given, one for each call of that kind.
+- Scripted entries are used in the order they were given, one for each call of that kind that gets
+  past the limit of calls.
 """
 
 from __future__ import annotations
 
-import asyncio
 import copy
+import re
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Final, Generic, Literal, TypeAlias, TypeVar
+from datetime import datetime, timedelta
+from typing import Final, TypeAlias, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -32,9 +28,9 @@ from navarch.errors import (
     InvalidRequest,
     NoCapacity,
     NotFound,
-    OutcomeUnknown,
     ProviderError,
     QuotaExceeded,
+    Throttled,
 )
 from navarch.providers.base import (
     Instance,
@@ -43,62 +39,24 @@ from navarch.providers.base import (
     InstanceType,
     ProvisionRequest,
 )
-
-Call: TypeAlias = Literal["launch", "terminate", "list"]
-"""The calls that a script can disturb."""
+from navarch.providers.fake.limits import Quota, Rate, Shortage
+from navarch.providers.fake.machines import ZERO, Answer, Call, Lost, Machine, Notice
+from navarch.providers.pace import throttled
 
 T = TypeVar("T")
 
-ZERO: Final = timedelta()
-EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
-"""Where the time of a `FakeProvider` begins that was given none."""
+Duration: TypeAlias = timedelta | Callable[[ProvisionRequest], timedelta]
+"""A fixed time, or one for each launch, asked for once when it is made; never negative."""
 
+PriceList: TypeAlias = list[InstanceType]
+"""Named because inside the class `list` means the method."""
 
-class Lost(Struct, frozen=True):
-    """The result of a call whose answer never arrives."""
+SPOT_NOTICE: Final = timedelta(minutes=2)
+"""How long a spot machine lives on after its notice, as on EC2 (docs.aws.amazon.com/AWSEC2/latest/
+UserGuide/spot-instance-termination-notices.html, read in November 2026)."""
 
-
-class Answer(Struct, Generic[T], frozen=True, kw_only=True):
-    """What a call comes to: the cloud acts at once, the caller hears of it later."""
-
-    result: T | ProviderError | Lost
-    after: timedelta = ZERO
-    """How long after the call it arrives; meaningless when it is lost."""
-
-
-class Machine(Struct, frozen=True, kw_only=True):
-    """A machine of the cloud, with the moments its life is made of."""
-
-    instance: Instance
-    """The machine as it is while it runs."""
-
-    token: str
-    made_at: datetime
-    running_at: datetime
-    terminating_at: datetime | None = None
-    """When somebody asked for its end; None when nobody has."""
-
-    gone_at: datetime | None = None
-    """When it ends, which may lie ahead; None when no end is in sight."""
-
-    vanished: bool = False
-    """Whether it went without being asked to, and without a trace in any list."""
-
-    def status_at(self, at: datetime) -> InstanceStatus | None:
-        """Say how far it had come at that moment; None before it was made."""
-        if at < self.made_at:
-            return None
-        if self.gone_at is not None and at >= self.gone_at:
-            return InstanceStatus.TERMINATED
-        if self.terminating_at is not None and at >= self.terminating_at:
-            return InstanceStatus.TERMINATING
-        if at < self.running_at:
-            return InstanceStatus.PROVISIONING
-        return InstanceStatus.RUNNING
-
-    def is_alive(self, at: datetime) -> bool:
-        """Tell whether it exists at that moment, and so costs money."""
-        return self.status_at(at) not in {None, InstanceStatus.TERMINATED}
+GPUS_IN_NAME: Final = re.compile(r"fake-([0-9]{1,3})gpu")
+"""Types whose name says how many GPUs they have, where the cloud has no price list."""
 
 
 class _Quirk(Struct, frozen=True, kw_only=True):
@@ -125,15 +83,15 @@ class FakeCloud:
     """What its instances give as their provider."""
 
     gpu_count: int = 8
-    """GPUs of a machine whose type is not in `instance_types`."""
+    """GPUs of a machine whose type neither is in `instance_types` nor is called ``fake-4gpu``."""
 
     gpu_type: str = "NVIDIA H100 80GB HBM3"
     """GPU model of a machine whose type is not in `instance_types`."""
 
     instance_types: tuple[InstanceType, ...] = ()
-    """The types sold. Empty: any type is sold, with `gpu_count` GPUs."""
+    """The types sold, with their prices. Empty: any type is sold, for nothing."""
 
-    boot_time: timedelta = ZERO
+    boot_time: Duration = ZERO
     """From the launch until the machine runs; zero: it runs at once."""
 
     end_time: timedelta = ZERO
@@ -157,8 +115,24 @@ class FakeCloud:
     stock: dict[str, int] = field(default_factory=dict)
     """How many of a type may exist at once, by type; a type not here is never sold out."""
 
+    shortages: tuple[Shortage, ...] = ()
+    """What is sold out, where and when."""
+
+    quotas: tuple[Quota, ...] = ()
+    """More limits of the account, besides `quota`."""
+
+    rate: Rate | None = None
+    """How many calls it answers; None: any number."""
+
+    on_notice: Callable[[Notice], None] | None = None
+    """Told when a spot machine is taken away, in place of its metadata service: whoever runs the
+    agents passes it on to the one on that machine."""
+
     machines: dict[str, Machine] = field(default_factory=dict, init=False)
     """Every machine ever made, by the cloud's id: the truth, for checkers. Never shrinks."""
+
+    _calls: deque[datetime] = field(default_factory=deque, init=False, repr=False)
+    """When the last calls were answered, as many as the rate lets through at once."""
 
     _listable: dict[str, None] = field(default_factory=dict, init=False, repr=False)
     """The ids that a list may still have to show, oldest first."""
@@ -217,12 +191,47 @@ class FakeCloud:
         if machine.is_alive(now):
             self.machines[instance_id] = replace(machine, gone_at=now, vanished=True)
 
+    def interrupt(
+        self, instance_id: str, now: datetime, *, notice: timedelta = SPOT_NOTICE
+    ) -> None:
+        """Take a spot machine away after a notice, of which `on_notice` hears at once.
+
+        Until then it runs as ever, and no list shows what is coming; then it is terminated. Nothing
+        happens to one that has gone, or has its notice.
+
+        :raises KeyError: there never was such a machine
+        :raises ValueError: it is not a spot machine, or `notice` is negative
+        """
+        machine = self.machines[instance_id]
+        if not machine.is_spot or notice < ZERO:
+            message = f"{instance_id}: only spot machines are taken away, with 0 or more of notice"
+            raise ValueError(message)
+        if machine.noticed_at is not None or not machine.is_alive(now):
+            return
+        gone_at = min(now + notice, machine.gone_at or now + notice)
+        self.machines[instance_id] = replace(machine, noticed_at=now, gone_at=gone_at)
+        if self.on_notice is not None:
+            self.on_notice(Notice(instance=machine.instance, noticed_at=now, gone_at=gone_at))
+
+    def add_stranger(self, now: datetime, *, instance_type: str = "fake-8gpu") -> str:
+        """Let somebody else run a machine in the account, and return its id.
+
+        It takes its part of stock and quotas; lists, which are of our machines, leave it out.
+        """
+        request = ProvisionRequest(name="", instance_type=instance_type)
+        instance = self._build(request, now)
+        self.machines[instance.id] = replace(self.machines[instance.id], is_stranger=True)
+        return instance.id
+
     def heal(self) -> None:
-        """Forget the script, the outages, the empty shelves and the quota; machines stay."""
+        """Forget the script, the outages, the empty shelves and all limits; machines stay."""
         self._script.clear()
         self._outages.clear()
         self.stock.clear()
         self.quota = None
+        self.shortages = ()
+        self.quotas = ()
+        self.rate = None
 
     def _plan(self, call: Call, times: int, quirk: _Quirk) -> None:
         self._script.setdefault(call, deque()).extend([quirk] * times)
@@ -241,6 +250,22 @@ class FakeCloud:
         """Show the machines as they were `list_lag` ago, oldest first."""
         return self._answer("list", now, lambda: self._seen(now))
 
+    def price_list(self, now: datetime) -> PriceList:
+        """Show the types sold, for how much, and whether there is one left to sell somewhere.
+
+        A cloud without `instance_types` shows the one that it makes of an unknown name.
+        """
+        sold = self.instance_types or (
+            InstanceType(
+                name=f"fake-{self.gpu_count}gpu", gpu_count=self.gpu_count, gpu_type=self.gpu_type
+            ),
+        )
+        return [replace(each, available=self._has(each, now)) for each in sold]
+
+    def cost(self, now: datetime) -> float:
+        """Tell what our machines have cost so far, in US dollars. Costs O(all ever made)."""
+        return sum(each.cost(now) for each in self.machines.values() if not each.is_stranger)
+
     def alive(self, now: datetime) -> Iterable[Machine]:
         """Yield the machines that exist now, oldest first: the truth, whatever lists say."""
         for instance_id in self._listable:
@@ -249,6 +274,9 @@ class FakeCloud:
                 yield machine
 
     def _answer(self, call: Call, now: datetime, act: Callable[[], T | ProviderError]) -> Answer[T]:
+        refused = self._too_many_calls(now)
+        if refused is not None:
+            return Answer(result=refused, after=self.answer_time)
         planned = self._script.get(call)
         quirk = planned.popleft() if planned else self._outage(call, now)
         after = self.answer_time if quirk.after is None else quirk.after
@@ -259,6 +287,30 @@ class FakeCloud:
             # A copy, because raising an exception writes the traceback into it.
             result = copy.copy(quirk.error)
         return Answer(result=Lost() if quirk.lost else result, after=after)
+
+    def _too_many_calls(self, now: datetime) -> Throttled | None:
+        """Count a call, or say that it is one too many, which is not counted."""
+        if self.rate is None:
+            return None
+        since = now - self.rate.per
+        while self._calls and self._calls[0] <= since:
+            self._calls.popleft()
+        if len(self._calls) < self.rate.calls:
+            self._calls.append(now)
+            return None
+        wait = self._calls[0] - since
+        return throttled(f"{self.name}: more than {self.rate.calls} calls in {self.rate.per}", wait)
+
+    def _has(self, kind: InstanceType, now: datetime) -> bool:
+        """Tell whether some machine of the type could be bought, by stock and shortages."""
+        is_spot_too = kind.spot_price_per_hour > 0
+        asked = [
+            ProvisionRequest(name="", instance_type=kind.name, region=region, spot=is_spot)
+            for region in kind.regions or ("",)
+            for is_spot in (False, *(True,) * is_spot_too)
+        ]
+        is_short = all(any(each.is_met_by(one, now) for each in self.shortages) for one in asked)
+        return kind.available and self.stock.get(kind.name, 1) > 0 and not is_short
 
     def _outage(self, call: Call, now: datetime) -> _Quirk:
         if call not in self._outages:
@@ -289,17 +341,54 @@ class FakeCloud:
     def _refusal(self, request: ProvisionRequest, now: datetime) -> ProviderError | None:
         if self.quota is not None and sum(1 for _ in self.alive(now)) >= self.quota:
             return QuotaExceeded(f"{self.name}: the account may have {self.quota} machines")
+        for quota in self.quotas:
+            if self._is_used_up(quota, request, now):
+                return QuotaExceeded(
+                    f"{self.name}: the account may have {quota.limit} {quota.counts}"
+                )
         stock = self.stock.get(request.instance_type)
         if stock is not None:
             kind = request.instance_type
             sold = sum(1 for each in self.alive(now) if each.instance.instance_type == kind)
             if sold >= stock:
                 return NoCapacity(f"{self.name}: {kind} is sold out")
+        if any(each.is_met_by(request, now) for each in self.shortages):
+            place = request.zone or request.region or "any place"
+            return NoCapacity(f"{self.name}: {request.instance_type} is sold out in {place}")
         return None
+
+    def _is_used_up(self, quota: Quota, request: ProvisionRequest, now: datetime) -> bool:
+        gpus, _ = self._gpus(request.instance_type)
+        size = quota.size(request.instance_type, request.region, gpus, is_spot=request.spot)
+        if size == 0:
+            return False
+        return sum(quota.size_of(each) for each in self.alive(now)) + size > quota.limit
+
+    def _gpus(self, kind: str) -> tuple[int, str]:
+        """Tell how many GPUs a machine of this type has, and of which model."""
+        sold = self._type(kind)
+        if sold is not None:
+            return sold.gpu_count, sold.gpu_type
+        named = GPUS_IN_NAME.fullmatch(kind)
+        return int(named[1]) if named else self.gpu_count, self.gpu_type
+
+    def _price(self, request: ProvisionRequest) -> float:
+        """Tell what a machine costs an hour; spot without a price of its own costs the same."""
+        sold = self._type(request.instance_type)
+        if sold is None:
+            return 0.0
+        return (request.spot and sold.spot_price_per_hour) or sold.price_per_hour
+
+    def _booting(self, request: ProvisionRequest) -> timedelta:
+        took = self.boot_time(request) if callable(self.boot_time) else self.boot_time
+        if took < ZERO:
+            raise ConfigError(f"{self.name}: a boot_time of {took}: expected 0 or more")
+        return took
 
     def _build(self, request: ProvisionRequest, now: datetime) -> Instance:
         serial = len(self.machines) + 1
-        kind = self._type(request.instance_type)
+        gpu_count, gpu_type = self._gpus(request.instance_type)
+        running_at = now + self._booting(request)
         instance = Instance(
             id=f"{self.name}-{serial:06}",
             provider=self.name,
@@ -308,12 +397,17 @@ class FakeCloud:
             zone=request.zone,
             instance_type=request.instance_type,
             private_ip=f"10.{serial >> 16 & 255}.{serial >> 8 & 255}.{serial & 255}",
-            gpu_count=kind.gpu_count if kind else self.gpu_count,
-            gpu_type=kind.gpu_type if kind else self.gpu_type,
+            gpu_count=gpu_count,
+            gpu_type=gpu_type,
             labels=dict(request.labels),
         )
         machine = Machine(
-            instance=instance, token=request.token, made_at=now, running_at=now + self.boot_time
+            instance=instance,
+            token=request.token,
+            made_at=now,
+            running_at=running_at,
+            is_spot=request.spot,
+            price_per_hour=self._price(request),
         )
         self.machines[instance.id] = machine
         self._listable[instance.id] = None
@@ -330,9 +424,8 @@ class FakeCloud:
         if machine is None or not machine.is_alive(now):
             return NotFound(f"{self.name}: there is no machine {instance_id}")
         if machine.terminating_at is None:
-            self.machines[instance_id] = replace(
-                machine, terminating_at=now, gone_at=now + self.end_time
-            )
+            gone_at = min(now + self.end_time, machine.gone_at or now + self.end_time)
+            self.machines[instance_id] = replace(machine, terminating_at=now, gone_at=gone_at)
         return None
 
     def _seen(self, now: datetime) -> Instances:
@@ -340,6 +433,8 @@ class FakeCloud:
         seen = []
         for instance_id in tuple(self._listable):
             machine = self.machines[instance_id]
+            if machine.is_stranger:
+                continue
             status = machine.status_at(at)
             if status is InstanceStatus.TERMINATED and self._is_forgotten(machine, at):
                 del self._listable[instance_id]
@@ -352,118 +447,3 @@ class FakeCloud:
     def _is_forgotten(self, machine: Machine, at: datetime) -> bool:
         gone_at = machine.gone_at
         return machine.vanished or gone_at is None or at >= gone_at + self.remembers_ended
-
-
-class ManualTime:
-    """A time that stands still until it is moved; waiting for it moves it."""
-
-    def __init__(self, start: datetime = EPOCH) -> None:
-        """Begin at `start`, an aware UTC moment."""
-        self._now = start
-
-    def now(self) -> datetime:
-        """Tell what time it is."""
-        return self._now
-
-    def advance(self, by: timedelta) -> None:
-        """Move on by `by`, which must not be negative."""
-        if by < ZERO:
-            message = f"time does not run backwards: {by}"
-            raise ValueError(message)
-        self._now += by
-
-    async def sleep(self, delay: timedelta) -> None:
-        """Let others run, then make it at least `delay` later; waits at once do not add up."""
-        wake_at = self._now + delay
-        await asyncio.sleep(0)
-        self._now = max(self._now, wake_at)
-
-
-class FakeProvider:
-    """The `Provider` and `InstanceTypeLister` of a `FakeCloud`."""
-
-    launches_at_once: Final = 64
-    """More than a real cloud bears: a fake one has no reason to be slow."""
-
-    def __init__(
-        self,
-        gpu_count: int = 8,
-        *,
-        name: str = "fake",
-        cloud: FakeCloud | None = None,
-        now: Callable[[], datetime] | None = None,
-        sleep: Callable[[timedelta], Awaitable[None]] | None = None,
-        timeout: timedelta = timedelta(minutes=1),
-    ) -> None:
-        """Sell from `cloud`; None: a new cloud of this name whose machines have `gpu_count` GPUs.
-
-        `now` and `sleep` are the time that passes; without them it stands still but for
-        `advance`. `timeout` is how long an answer is waited for: one that is lost or later ends
-        in `OutcomeUnknown`.
-
-        :raises ConfigError: one of `now` and `sleep` is given without the other
-        """
-        if (now is None) is not (sleep is None):
-            message = "a fake provider needs both now and sleep, or neither"
-            raise ConfigError(message)
-        self._own_time = ManualTime()
-        self.name = name
-        self.cloud = FakeCloud(name=name, gpu_count=gpu_count) if cloud is None else cloud
-        self._now = now or self._own_time.now
-        self._sleep = sleep or self._own_time.sleep
-        self._timeout = timeout
-
-    @property
-    def list_lag(self) -> timedelta:
-        """How late the cloud's lists are."""
-        return self.cloud.list_lag
-
-    @property
-    def honours_tokens(self) -> bool:
-        """Whether the cloud does."""
-        return self.cloud.honours_tokens
-
-    def advance(self, by: timedelta) -> None:
-        """Move this provider's own time on, where it was given no other."""
-        self._own_time.advance(by)
-
-    async def provision(self, request: ProvisionRequest) -> Instance:
-        """Launch a machine; see `Provider.provision`."""
-        answer = self.cloud.launch(request, self._now())
-        return replace(await self._receive(answer, request.name), provider=self.name)
-
-    async def terminate(self, instance_id: str) -> None:
-        """End a machine; see `Provider.terminate`."""
-        await self._receive(self.cloud.terminate(instance_id, self._now()), instance_id)
-
-    async def list_instance_types(self) -> list[InstanceType]:
-        """Show what the cloud sells, and whether there is one left to sell."""
-        cloud = self.cloud
-        sold = cloud.instance_types or (
-            InstanceType(
-                name=f"fake-{cloud.gpu_count}gpu",
-                gpu_count=cloud.gpu_count,
-                gpu_type=cloud.gpu_type,
-            ),
-        )
-        return [
-            replace(each, available=each.available and cloud.stock.get(each.name, 1) > 0)
-            for each in sold
-        ]
-
-    async def list(self) -> Instances:
-        """Show the machines; see `Provider.list`."""
-        seen = await self._receive(self.cloud.list(self._now()), "the list")
-        return [replace(each, provider=self.name) for each in seen]
-
-    async def _receive(self, answer: Answer[T], subject: str) -> T:
-        """Wait as a client would, then return the result or raise it."""
-        if isinstance(answer.result, Lost) or answer.after > self._timeout:
-            await self._sleep(self._timeout)
-            message = f"{self.name}: no answer about {subject} within {self._timeout}"
-            raise OutcomeUnknown(message)
-        if answer.after:
-            await self._sleep(answer.after)
-        if isinstance(answer.result, ProviderError):
-            raise answer.result
-        return answer.result
