@@ -234,7 +234,7 @@ def test_programs_get_the_mistakes_of_both_files(folder: Path, run: Run) -> None
     assert (code, json.loads(stdout)["policy"]) == (0, None)
 
 
-def test_a_server_that_cannot_begin_draws_the_mistake(folder: Path) -> None:
+def test_a_server_that_cannot_begin_names_the_key_and_draws_each_mistake(folder: Path) -> None:
     server = '{address: "127.0.0.1:0", data: data, health_policy: mistaken.yaml}'
     (folder / "navarch.yaml").write_text(f"server: {server}\n")
     ended = subprocess.run(
@@ -244,7 +244,11 @@ def test_a_server_that_cannot_begin_draws_the_mistake(folder: Path) -> None:
         check=False,
     )
     assert (ended.returncode, ended.stdout) == (1, "")
-    told, *drawing = ended.stderr.splitlines()[-3:]
-    assert told.startswith(f"navarch: {folder}/mistaken.yaml:4:")
-    assert drawing[0].startswith("    - {name: a, condition: ")
-    assert drawing[1].strip() == "^"
+    key, *told = ended.stderr.splitlines()[-7:]
+    named = f"navarch: {folder}/navarch.yaml: server.health_policy: the policy cannot be used:"
+    assert key == named
+    mistakes, drawn, carets = told[0::3], told[1::3], told[2::3]
+    places = [mistake.removeprefix(f"{folder}/mistaken.yaml:")[:2] for mistake in mistakes]
+    assert places == ["4:", "5:"]
+    assert all(line.startswith("    - {name: ") for line in drawn)
+    assert [line.strip() for line in carets] == ["^", "^"]

@@ -28,7 +28,7 @@ from factories import (
     xid,
 )
 from navarch.core import explain
-from navarch.core.explain_health import REMEDIES
+from navarch.core.explain_health import REMEDIES, RULES_SHOWN
 from navarch.core.model import events as ev
 from navarch.core.model.finding import Remedy
 from navarch.core.model.fleet import Fleet
@@ -97,7 +97,24 @@ def test_the_policy_that_judged_is_named() -> None:
 
 def test_a_rule_that_could_not_be_evaluated_is_named() -> None:
     failed = replace(sick(1, SICK), failed=("site: no such key",))
-    assert "a rule could not be evaluated: site: no such key" in of_node(a_fleet(3, failed))
+    fleet = a_fleet(3, adopted(), failed)
+    assert "a rule could not be evaluated: site: no such key" in of_node(fleet)
+    assert "rule site could not be evaluated in 1 verdicts of the fleet" in of_pool(fleet)
+
+
+def test_what_another_policys_rules_could_not_do_is_forgotten() -> None:
+    failed = replace(sick(1, SICK), failed=("site: no such key",))
+    later = ev.PolicyAdopted(at(), "other", "0the2", "so")
+    fleet = fold_all([later], fleet=a_fleet(3, adopted(), failed))
+    assert not any("could not be evaluated" in line for line in of_pool(fleet))
+
+
+def test_only_the_rules_that_fail_most_are_named_for_a_pool() -> None:
+    failed = [f"rule-{n}: no such key" for n in range(RULES_SHOWN + 2)]
+    first = replace(sick(1, SICK), failed=tuple(failed))
+    lines = of_pool(a_fleet(3, first, replace(first, failed=(failed[-1],))))
+    told = [line.split()[1] for line in lines if "could not be evaluated" in line]
+    assert told == [f"rule-{RULES_SHOWN + 1}", *(f"rule-{n}" for n in range(RULES_SHOWN - 1))]
 
 
 # --- what would be otherwise -----------------------------------------------------------------
@@ -248,6 +265,13 @@ def test_what_slurm_or_its_like_was_told_is_told() -> None:
     lines = of_node(fleet, seen=seen)
     assert "the workload manager was told that it is draining" in lines
     assert "the workload manager says: 2 jobs are left" in lines
+
+
+def test_what_it_is_being_told_and_has_not_agreed_to_is_told() -> None:
+    telling = ev.WorkloadTelling(SICK, name(1), Told.CORDONED, "by an operator")
+    lines = of_node(a_fleet(3, ev.IntentChanged(SICK, name(1), Intent.CORDONED, "so"), telling))
+    text = "the workload manager, told that it is cordoned, has not agreed yet"
+    assert text in lines
 
 
 def test_a_refusal_that_stands_is_told() -> None:

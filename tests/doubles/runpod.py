@@ -9,27 +9,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any
 
 from msgspec.structs import replace
 
-from doubles.http_cloud import Asked, HttpCloud, Limit, Said, run, said_json
-from navarch.providers.base import (
-    FLEET_LABEL,
-    INSTANCE_LABEL,
-    POOL_LABEL,
-    Instance,
-    ProvisionRequest,
-)
+from doubles.http_bench import HttpBench, request_for
+from doubles.http_cloud import Asked, HttpCloud, Limit, Said, said_json
+from navarch.providers.base import ProvisionRequest
 from navarch.providers.pace import Now, Sleep
 from navarch.providers.runpod import LABELS_ENV, RunPodProvider, RunPodSettings
-
-T = TypeVar("T")
 
 KEY_ENV = "NAVARCH_TEST_RUNPOD_KEY"
 KEY = "runpod-key-for-tests"
@@ -245,41 +238,18 @@ def settings_of(url: str, **changes: object) -> RunPodSettings:
 
 def request_of(name: str = "training-1", fleet: str = "fleet-1") -> ProvisionRequest:
     """Ask for a machine as the control plane does."""
-    return ProvisionRequest(
-        name=name,
-        instance_type="8x NVIDIA H100 80GB HBM3",
-        labels={FLEET_LABEL: fleet, INSTANCE_LABEL: name, POOL_LABEL: "training"},
-        token=name,
-    )
+    return request_for("8x NVIDIA H100 80GB HBM3", name, fleet)
 
 
-@dataclass
-class Bench:
-    """A double that runs, and what a provider of it is made of."""
-
-    cloud: RunPodCloud
-    url: str
-    now: Now
-    sleep: Sleep
-    changes: dict[str, Any] = field(default_factory=dict)
-    """What differs in the provider's settings."""
+class Bench(HttpBench[RunPodCloud, RunPodProvider]):
+    """An account at the double, and its provider."""
 
     def provider(self) -> RunPodProvider:
         settings = settings_of(self.url, **self.changes)
         return RunPodProvider(settings, now=self.now, sleep=self.sleep)
 
-    def run(self, story: Callable[[RunPodProvider], Awaitable[T]]) -> T:
-        """Run a story with a new provider."""
-        return run(self.provider, story)
-
-    def provision(self, request: ProvisionRequest | None = None) -> Instance:
-        return self.run(lambda provider: provider.provision(request or request_of()))
-
-    def list(self) -> list[Instance]:
-        return self.run(lambda provider: provider.list())
-
-    def terminate(self, instance_id: str) -> None:
-        self.run(lambda provider: provider.terminate(instance_id))
+    def usual(self) -> ProvisionRequest:
+        return request_of()
 
 
 @contextmanager

@@ -148,11 +148,12 @@ def test_another_policy_is_a_fact_and_rubbish_leaves_the_old_one_in_use(tmp_path
         policy.write_text(RULES.format(name="second", condition="event.colour == 'red'"))
         server.hang_up()
         until(lambda: "not reloaded" in server.log, "the refusal")
+        assert f"{file}: server.health_policy: the policy cannot be used:" in server.log
         assert "policy.yaml:7" in server.log
         assert "^" in server.log
         policy.write_text("\x00 rubbish")
         server.hang_up()
-        until(lambda: server.log.count("not reloaded: ") > 2, "another refusal")
+        until(lambda: "U+0000 is not allowed in YAML" in server.log, "another refusal")
         assert adopted() == ["first"]
         policy.write_text(RULES.format(name="second", condition="event.gpu_index > 3"))
         server.hang_up()

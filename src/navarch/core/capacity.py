@@ -23,7 +23,7 @@ from navarch.core.model.instance import Instance, InstanceState
 from navarch.core.model.node import Intent
 from navarch.core.model.pool import TROUBLE_MEMORY, Pool
 from navarch.core.model.sightings import Sightings
-from navarch.core.orders import order
+from navarch.core.orders import Orders
 from navarch.core.settings import Settings
 
 
@@ -62,7 +62,7 @@ def called_back(
     fleet: Fleet, now: datetime, settings: Settings
 ) -> Iterator[ev.ReleaseRevoked | ev.CommandIssued]:
     """Keep machines that were to be released, before others are bought; the oldest first."""
-    orders = 0
+    orders = Orders(fleet, now, settings)
     for pool_name in sorted({fleet.instances[id_].pool for id_ in fleet.releasing}):
         pool = fleet.pools.get(pool_name)
         if pool is None or pool.asleep:
@@ -75,16 +75,7 @@ def called_back(
             yield ev.ReleaseRevoked(now, instance.id, because)
             node = fleet.node_of(instance)
             if node is not None and node.intent is Intent.IN_SERVICE and node.repair is None:
-                orders += 1
-                yield order(
-                    fleet,
-                    instance.id,
-                    CommandType.UNCORDON,
-                    nth=orders,
-                    now=now,
-                    settings=settings,
-                    reason="the pool grows again",
-                )
+                yield orders.give(instance.id, CommandType.UNCORDON, "the pool grows again")
 
 
 def _may_stay(fleet: Fleet, instance: Instance) -> bool:
@@ -113,7 +104,7 @@ def surplus(
     fleet: Fleet, sightings: Sightings, now: datetime, settings: Settings
 ) -> Iterator[ev.ReleaseRequested | ev.TerminationRequested | ev.CommandIssued]:
     """Let go of the machines that are too many, those that do least first."""
-    orders = 0
+    orders = Orders(fleet, now, settings)
     for pool in fleet.pools.values():
         if pool.asleep:
             continue
@@ -128,17 +119,8 @@ def surplus(
             if node is None or not node.connected:
                 yield ev.TerminationRequested(now, instance.id, because)
                 continue
-            orders += 1
             yield ev.ReleaseRequested(now, instance.id, because)
-            yield order(
-                fleet,
-                instance.id,
-                CommandType.DRAIN,
-                nth=orders,
-                now=now,
-                settings=settings,
-                reason="the pool shrinks",
-            )
+            yield orders.give(instance.id, CommandType.DRAIN, "the pool shrinks")
 
 
 def usefulness(

@@ -14,7 +14,7 @@ from navarch.core.model.command import CommandType
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.ladder import Stage
 from navarch.core.model.node import Node, Phase
-from navarch.core.orders import order
+from navarch.core.orders import Orders
 from navarch.core.settings import Settings
 
 
@@ -41,22 +41,13 @@ def ordered_again(fleet: Fleet, now: datetime, settings: Settings) -> Iterator[e
     """
     if settings.workload_manager:
         return
-    orders = 0
+    orders = Orders(fleet, now, settings)
     waiting = {*fleet.repairing, *fleet.condemned, *fleet.releasing, *fleet.interrupted}
     for node_id in sorted(waiting):
         node = fleet.nodes.get(node_id)
         if node is None or not _waits(fleet, node, now, settings):
             continue
-        orders += 1
-        yield order(
-            fleet,
-            node_id,
-            CommandType.DRAIN,
-            nth=orders,
-            now=now,
-            settings=settings,
-            reason="it was told before and has not done it",
-        )
+        yield orders.give(node_id, CommandType.DRAIN, "it was told before and has not done it")
 
 
 def _waits(fleet: Fleet, node: Node, now: datetime, settings: Settings) -> bool:

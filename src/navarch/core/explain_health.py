@@ -28,6 +28,9 @@ REMEDIES: Final = {
 }
 """What each remedy means for somebody who reads it at night."""
 
+RULES_SHOWN: Final = 5
+"""Rules that fail and are named for a pool, those that fail most: one mistake fails in many."""
+
 
 def lines(fleet: Fleet, node: Node, now: datetime, settings: Settings) -> Iterator[str]:
     """Say what stands against a node, line by line, the newest first."""
@@ -123,6 +126,8 @@ def workload_lines(sightings: Sightings, node: Node) -> Iterator[str]:
     """Say what the workload manager knows of a node, and whether it agrees."""
     if node.refusal:
         yield f"it should be {node.workload.value}: {node.refusal}"
+    elif node.telling is not None:
+        yield f"the workload manager, told that it is {node.telling.value}, has not agreed yet"
     elif node.told is not Told.OPEN:
         yield f"the workload manager was told that it is {node.told.value}"
     if node.id in sightings.drains:
@@ -145,3 +150,6 @@ def pool_lines(fleet: Fleet, pool: Pool) -> Iterator[str]:
         yield f"{persons} need a person"
     if pool.spec.dry_run:
         yield "it is a dry run: repair only says what it would do"
+    failing = sorted(fleet.rule_failures.items(), key=lambda each: (-each[1], each[0]))
+    for rule, times in failing[:RULES_SHOWN]:
+        yield f"rule {rule} could not be evaluated in {times} verdicts of the fleet"

@@ -48,6 +48,7 @@ def _apply_to_fleet(fleet: Fleet, event: ev.FleetFact) -> None:
             _resume(fleet, event)
         case ev.PolicyAdopted():
             fleet.policy, fleet.policy_name = event.digest, event.name
+            fleet.rule_failures.clear()  # those of another policy's rules
         case ev.RecordsForgotten():
             _forget(fleet, event)
         case ev.OrphanCondemned():
@@ -115,7 +116,6 @@ def _apply_to_pool(fleet: Fleet, event: ev.PoolFact) -> None:
                 brake_acknowledged=False,
                 brake_half_open_at=None,
                 brake_tolerated=0,
-                brake_ended_at=event.at,
             )
         case _:
             assert_never(event)

@@ -16,7 +16,7 @@ from navarch.core.model.command import CommandType
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.node import Node, Phase
 from navarch.core.model.report import HealthEvent
-from navarch.core.orders import order
+from navarch.core.orders import Orders
 from navarch.core.settings import Settings
 
 NOTICE: Final = "interruption"
@@ -54,7 +54,7 @@ def leaving(
     fleet: Fleet, now: datetime, settings: Settings
 ) -> Iterator[ev.CommandIssued | ev.TerminationRequested]:
     """Drain machines that will be taken away, and end those that are empty, silent or overdue."""
-    orders = 0
+    orders = Orders(fleet, now, settings)
     for instance_id in sorted(fleet.interrupted):
         instance = fleet.instances[instance_id]
         node = fleet.node_of(instance)
@@ -63,16 +63,7 @@ def leaving(
             text = f"its provider takes it away; {because}"
             yield ev.TerminationRequested(now, instance_id, text)
         elif node is not None and not _was_told(node, instance.interrupted_at or now):
-            orders += 1
-            yield order(
-                fleet,
-                instance_id,
-                CommandType.DRAIN,
-                nth=orders,
-                now=now,
-                settings=settings,
-                reason="its provider takes it away",
-            )
+            yield orders.give(instance_id, CommandType.DRAIN, "its provider takes it away")
 
 
 def _was_told(node: Node, since: datetime) -> bool:

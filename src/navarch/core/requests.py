@@ -12,12 +12,12 @@ from datetime import datetime
 from typing import assert_never
 
 from navarch.core.model import events as ev
-from navarch.core.model import ids
 from navarch.core.model import messages as msg
 from navarch.core.model.command import CommandType
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.node import Intent, Node
 from navarch.core.model.pool import Pool
+from navarch.core.orders import Orders
 from navarch.core.settings import Settings
 
 Request = msg.IssueCommand | msg.ScalePool | msg.PausePool | msg.ClearHealth
@@ -50,38 +50,32 @@ def interpret(
 # --- nodes -----------------------------------------------------------------------------------
 
 
+def _node(fleet: Fleet, node_id: str) -> Node | msg.Refused:
+    node = fleet.nodes.get(node_id)
+    if node is None:
+        return msg.Refused(msg.Refusal.NOT_FOUND, f"node {node_id} is not registered")
+    if node.over:
+        text = f"node {node_id} is {node.phase.value}: {node.because}"
+        return msg.Refused(msg.Refusal.FAILED_PRECONDITION, text)
+    return node
+
+
 def _issue(
     fleet: Fleet, request: msg.IssueCommand, now: datetime, settings: Settings
 ) -> Sequence[ev.Fact] | msg.Refused:
-    node = fleet.nodes.get(request.node_id)
-    if node is None:
-        return msg.Refused(msg.Refusal.NOT_FOUND, f"node {request.node_id} is not registered")
-    if node.over:
-        return msg.Refused(
-            msg.Refusal.FAILED_PRECONDITION,
-            f"node {node.id} is {node.phase.value}: {node.because}",
-        )
+    node = _node(fleet, request.node_id)
+    if isinstance(node, msg.Refused):
+        return node
     waiting = len(fleet.pending.get(node.id, ()))
     if waiting >= settings.commands_pending_max:
         return msg.Refused(
             msg.Refusal.RESOURCE_EXHAUSTED,
             f"node {node.id} has {waiting} unfinished commands: wait for some to finish",
         )
-    return [_command(fleet, request, now, settings), *_wish(fleet, node, request, now)]
-
-
-def _command(
-    fleet: Fleet, request: msg.IssueCommand, now: datetime, settings: Settings
-) -> ev.CommandIssued:
-    return ev.CommandIssued(
-        now,
-        ids.command_id(fleet.tag, fleet.command_serial + 1),
-        node_id=request.node_id,
-        type=request.type,
-        expires_at=now + settings.command_timeout,
-        parameters=request.parameters,
-        reason=request.reason,
+    command = Orders(fleet, now, settings).give(
+        node.id, request.type, request.reason, request.parameters
     )
+    return [command, *_wish(fleet, node, request, now)]
 
 
 def _wish(fleet: Fleet, node: Node, request: msg.IssueCommand, now: datetime) -> list[ev.Fact]:
@@ -104,14 +98,9 @@ def _end(fleet: Fleet, node: Node, because: str, now: datetime) -> ev.Fact:
 def _clear(
     fleet: Fleet, request: msg.ClearHealth, now: datetime
 ) -> Sequence[ev.Fact] | msg.Refused:
-    node = fleet.nodes.get(request.node_id)
-    if node is None:
-        return msg.Refused(msg.Refusal.NOT_FOUND, f"node {request.node_id} is not registered")
-    if node.over:
-        return msg.Refused(
-            msg.Refusal.FAILED_PRECONDITION,
-            f"node {node.id} is {node.phase.value}: {node.because}",
-        )
+    node = _node(fleet, request.node_id)
+    if isinstance(node, msg.Refused):
+        return node
     because = _by_operator("its findings were set aside", request.reason)
     return [ev.HealthCleared(now, node.id, because)]
 

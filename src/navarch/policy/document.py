@@ -1,8 +1,7 @@
 """A policy file as YAML nodes that know their places, down to each character of a text.
 
-Only structure is read: no object is built from a tag, nothing is merged. One document of UTF-8, at
-most `FILE_MAX` bytes and `DEPTH_MAX` levels; whatever the file holds, the only exception that
-leaves is `ConfigError`.
+One document of UTF-8, at most `FILE_MAX` bytes and `DEPTH_MAX` levels; whatever the file holds, the
+only exception that leaves is `PolicyError`.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from typing import Final
 
 import yaml
 
+from navarch import documents
 from navarch.errors import ConfigError
 
 FILE_MAX: Final = 262_144
@@ -107,19 +107,9 @@ class Source:
         if len(self.text) > FILE_MAX:
             raise self.error(f"has more than {FILE_MAX:,} characters, expected a policy")
         try:
-            node = _Composer(self.text).get_single_node()
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            said = ", ".join(part for part in (error.context, error.problem) if part)
-            index = None if mark is None else min(_index(mark), len(self.text))
-            raise self.error(f"not valid YAML: {' '.join(said.split())}", index=index) from error
-        except yaml.reader.ReaderError as error:
-            message = f"character U+{ord(self.text[error.position]):04X} is not allowed in YAML"
-            raise self.error(message, index=error.position) from error
-        except (ValueError, OverflowError) as error:
-            # The library hands the numbers of escapes and directives to chr() and int() unchecked.
-            message = "not valid YAML: the number of an escape or a directive is too large"
-            raise self.error(message) from error
+            node = documents.compose(self.text, deepest=DEPTH_MAX)
+        except documents.Unreadable as error:
+            raise self.error(error.message, index=error.index) from error
         if node is None:
             raise self.error("is empty, expected a policy: version, metadata, rules")
         return node
@@ -149,26 +139,11 @@ class Source:
 
 
 def read_text(path: Path) -> str:
-    """Read the text of a file; `ConfigError` says why not."""
-    file = str(path)
+    """Read the text of a file; `PolicyError` says why not."""
     try:
-        with path.open("rb") as stream:
-            content = stream.read(FILE_MAX + 1)
-    except FileNotFoundError:
-        raise PolicyError("there is no such file", file=file) from None
-    except IsADirectoryError:
-        raise PolicyError("this is a directory, expected a YAML file", file=file) from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise PolicyError(f"cannot be read: {reason}", file=file) from error
-    if len(content) > FILE_MAX:
-        raise PolicyError("is larger than 256 KiB, expected a policy", file=file)
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        message = f"byte 0x{content[error.start]:02x} is not UTF-8, expected UTF-8 text"
-        raise PolicyError(message, file=file, line=line) from error
+        return documents.read_text(path, most=FILE_MAX, expected="a policy")
+    except documents.Unreadable as error:
+        raise PolicyError(error.message, file=str(path), line=error.line) from error
 
 
 _BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
@@ -210,24 +185,3 @@ def _escaped(escape: str) -> str:
     return (
         escape[1] if escape[1] in '"/\\' else {"0": "\0", "a": "\a", "b": "\b"}.get(escape[1], "")
     )
-
-
-class _Composer(yaml.SafeLoader):
-    """PyYAML's composer, with a floor under its recursion."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.depth = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Compose one node and what is below it."""
-        self.depth += 1
-        if self.depth > DEPTH_MAX:
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call] # stubs lack it
-            raise yaml.composer.ComposerError(
-                problem=f"nested more than {DEPTH_MAX} levels deep", problem_mark=mark
-            )
-        try:
-            return super().compose_node(parent, index)
-        finally:
-            self.depth -= 1

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from msgspec import structs
 
+from navarch.errors import ConfigError
 from navarch.wiring import plugins
 from navarch.wiring.metrics import credentials_of
 
@@ -24,12 +25,18 @@ NOTIFIERS = plugins.Kind(
 def policy_of(config: Config | None) -> HealthPolicy:
     """Read the policy that a configuration names; the built-in one where it names none.
 
-    Raises `ConfigError` with every mistake in the policy, one a line.
+    Raises `ConfigError` with every mistake in the policy, below a line that says who names it.
     """
-    from navarch.policy import HealthPolicy
+    from navarch.policy import HealthPolicy, check_file
 
-    path = config.server.health_policy if config is not None else None
-    return HealthPolicy.default() if path is None else HealthPolicy.from_file(path)
+    if config is None or config.server.health_policy is None:
+        return HealthPolicy.default()
+    report = check_file(config.server.health_policy)
+    if report.policy is None:
+        mistakes = "\n".join(str(error) for error in report.errors)
+        message = f"the policy cannot be used:\n{mistakes}"
+        raise ConfigError(message, file=str(config.file), key="server.health_policy")
+    return report.policy
 
 
 def notifier_of(config: Config | None, clock: Clock) -> Notifier | None:

@@ -63,7 +63,7 @@ class Snapshot(Struct, omit_defaults=True):
     policy_name: str = ""
     """What people call it."""
     rule_failures: dict[str, int] = field(default_factory=dict)
-    """How many verdicts each rule was missing from because it could not be evaluated."""
+    """How many verdicts each rule of the policy is missing from, as it could not be evaluated."""
     lemons: dict[str, Lemon] = field(default_factory=dict)
     """Distrusted GPUs by UUID, the longest distrusted first."""
 

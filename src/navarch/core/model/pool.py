@@ -126,8 +126,6 @@ class Pool(Struct, frozen=True, omit_defaults=True):
     """Since when one repair may show that all is well again; None: not yet, or not halted."""
     brake_tolerated: int = 0
     """How many troubled nodes are known and accepted while one repair is tried."""
-    brake_ended_at: datetime | None = None
-    """When repair last went on after it had stopped by itself; None: it never stopped."""
     failures: int = 0
     """Rounds of launches that gave no lasting node; forgotten when the last is long ago."""
     failed_at: datetime | None = None

@@ -17,7 +17,7 @@ from navarch.core.model.node import Contact, Node
 from navarch.core.model.pool import Pool
 from navarch.core.model.report import Health
 from navarch.core.model.sightings import Sightings
-from navarch.core.orders import order
+from navarch.core.orders import Orders
 from navarch.core.repair import breaker, budget, candidates, ladder
 from navarch.core.settings import Settings
 
@@ -43,7 +43,7 @@ class _Room(Struct):
 def begun(fleet: Fleet, sightings: Sightings, now: datetime, settings: Settings) -> Iterator[Begun]:
     """Begin what is due and allowed: lost nodes first, for they give nothing at all."""
     rooms: dict[str, _Room] = {}
-    orders = 0
+    orders = Orders(fleet, now, settings)
     everyone = chain(candidates.lost(fleet), candidates.sick(fleet), candidates.distrusted(fleet))
     seen: set[str] = set()
     for node in everyone:
@@ -70,17 +70,8 @@ def begun(fleet: Fleet, sightings: Sightings, now: datetime, settings: Settings)
         if rung is Remedy.REPLACE:
             yield _condemned(node, because, now)
             continue
-        orders += 1
         yield ev.RepairStarted(now, node.id, rung, because)
-        yield order(
-            fleet,
-            node.id,
-            CommandType.DRAIN,
-            nth=orders,
-            now=now,
-            settings=settings,
-            reason=f"to be repaired: {rung.value}",
-        )
+        yield orders.give(node.id, CommandType.DRAIN, f"to be repaired: {rung.value}")
 
 
 def obstacle(

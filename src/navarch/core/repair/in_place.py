@@ -13,7 +13,7 @@ from navarch.core.model.fleet import Fleet
 from navarch.core.model.ladder import Outcome, Repair, Stage
 from navarch.core.model.node import Intent, Node, Phase
 from navarch.core.model.report import Health
-from navarch.core.orders import order
+from navarch.core.orders import Orders
 from navarch.core.repair import ladder
 from navarch.core.settings import Settings
 
@@ -25,35 +25,33 @@ Progress = ev.RepairAdvanced | ev.RepairEnded | ev.CommandIssued
 
 def advanced(fleet: Fleet, now: datetime, settings: Settings) -> Iterator[Progress]:
     """Move every repair that can move one stage on."""
-    orders = 0
+    orders = Orders(fleet, now, settings)
     for node_id in sorted(fleet.repairing):
         node = fleet.nodes[node_id]
         if node.repair is None:
             continue
-        for fact in _next(fleet, node, node.repair, orders + 1, now, settings):
-            orders += isinstance(fact, ev.CommandIssued)
-            yield fact
+        yield from _next(fleet, node, node.repair, orders, now, settings)
 
 
 def _next(
-    fleet: Fleet, node: Node, repair: Repair, nth: int, now: datetime, settings: Settings
+    fleet: Fleet, node: Node, repair: Repair, orders: Orders, now: datetime, settings: Settings
 ) -> list[Progress]:
     match repair.stage:
         case Stage.DRAINING:
-            return _after_drain(fleet, node, repair, nth, now, settings)
+            return _after_drain(fleet, node, repair, orders, now, settings)
         case Stage.ACTING:
-            return _after_command(fleet, node, repair, nth, now, settings)
+            return _after_command(fleet, node, repair, orders, now, settings)
         case Stage.PROBATION:
-            return _after_probation(fleet, node, repair, nth, now, settings)
+            return _after_probation(node, repair, orders, now, settings)
 
 
 def _after_drain(
-    fleet: Fleet, node: Node, repair: Repair, nth: int, now: datetime, settings: Settings
+    fleet: Fleet, node: Node, repair: Repair, orders: Orders, now: datetime, settings: Settings
 ) -> list[Progress]:
     pool = fleet.pools.get(node.pool)
     needless = _needless_because(node)
     if needless:
-        return _ended(fleet, node, Outcome.REVOKED, needless, nth, now, settings)
+        return _ended(node, Outcome.REVOKED, needless, orders, now)
     if pool is not None and pool.asleep:
         return []
     because = drain.over_because(fleet, node, repair.begun_at, now, settings)
@@ -63,16 +61,7 @@ def _after_drain(
     if repair.rung is Remedy.RESET_GPU:
         index = ladder.gpu_of(node)
         parameters = {"gpu": str(index) if index >= 0 else "all"}
-    command = order(
-        fleet,
-        node.id,
-        COMMANDS[repair.rung],
-        nth=nth,
-        now=now,
-        settings=settings,
-        reason=repair.because,
-        parameters=parameters,
-    )
+    command = orders.give(node.id, COMMANDS[repair.rung], repair.because, parameters)
     return [
         command,
         ev.RepairAdvanced(
@@ -93,7 +82,7 @@ def _needless_because(node: Node) -> str:
 
 
 def _after_command(
-    fleet: Fleet, node: Node, repair: Repair, nth: int, now: datetime, settings: Settings
+    fleet: Fleet, node: Node, repair: Repair, orders: Orders, now: datetime, settings: Settings
 ) -> list[Progress]:
     command = fleet.commands.get(repair.command_id)
     if command is not None and command.state is CommandState.SUCCEEDED:
@@ -110,11 +99,11 @@ def _after_command(
         because = f"not done within {limit}"
     else:
         return []
-    return _ended(fleet, node, Outcome.FAILED, because, nth, now, settings)
+    return _ended(node, Outcome.FAILED, because, orders, now)
 
 
 def _after_probation(
-    fleet: Fleet, node: Node, repair: Repair, nth: int, now: datetime, settings: Settings
+    node: Node, repair: Repair, orders: Orders, now: datetime, settings: Settings
 ) -> list[Progress]:
     relapse = next(
         (
@@ -129,41 +118,25 @@ def _after_probation(
     waited = now - repair.stage_since
     needed = health.clean_reports_needed(node, settings)
     if not node.connected:
-        return _ended(fleet, node, Outcome.FAILED, node.lost_because, nth, now, settings)
+        return _ended(node, Outcome.FAILED, node.lost_because, orders, now)
     if relapse is not None:
         because = f"sick again: {relapse.because or relapse.rule}"
-        return _ended(fleet, node, Outcome.FAILED, because, nth, now, settings)
+        return _ended(node, Outcome.FAILED, because, orders, now)
     if waited >= settings.probation and node.clean_reports >= needed:
         because = f"{node.clean_reports} clean reports in a row, {settings.probation} after it"
-        return _ended(fleet, node, Outcome.SUCCEEDED, because, nth, now, settings)
+        return _ended(node, Outcome.SUCCEEDED, because, orders, now)
     if waited > settings.probation_max:
         because = f"{node.clean_reports} of {needed} clean reports within {settings.probation_max}"
-        return _ended(fleet, node, Outcome.FAILED, because, nth, now, settings)
+        return _ended(node, Outcome.FAILED, because, orders, now)
     return []
 
 
 def _ended(
-    fleet: Fleet,
-    node: Node,
-    outcome: Outcome,
-    because: str,
-    nth: int,
-    now: datetime,
-    settings: Settings,
+    node: Node, outcome: Outcome, because: str, orders: Orders, now: datetime
 ) -> list[Progress]:
     """End a repair; a node that is well, and that nobody else has closed, takes work again."""
     facts: list[Progress] = [ev.RepairEnded(now, node.id, outcome, because)]
     wanted = node.phase is Phase.ACTIVE and not node.condemned
     if outcome is not Outcome.FAILED and node.intent is Intent.IN_SERVICE and wanted:
-        facts.append(
-            order(
-                fleet,
-                node.id,
-                CommandType.UNCORDON,
-                nth=nth,
-                now=now,
-                settings=settings,
-                reason=because,
-            )
-        )
+        facts.append(orders.give(node.id, CommandType.UNCORDON, because))
     return facts

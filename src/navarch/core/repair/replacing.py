@@ -13,7 +13,7 @@ from navarch.core.model.instance import Instance, InstanceState
 from navarch.core.model.node import Intent, Node
 from navarch.core.model.pool import Pool
 from navarch.core.model.report import Health
-from navarch.core.orders import order
+from navarch.core.orders import Orders
 from navarch.core.settings import Settings
 
 
@@ -21,7 +21,7 @@ def reprieved(
     fleet: Fleet, now: datetime, settings: Settings
 ) -> Iterator[ev.InstanceReprieved | ev.CommandIssued]:
     """Keep machines whose sickness or distrust is over, or that there is no room to replace."""
-    orders = 0
+    orders = Orders(fleet, now, settings)
     for instance_id in sorted(fleet.condemned):
         instance = fleet.instances[instance_id]
         node = fleet.node_of(instance)
@@ -32,16 +32,7 @@ def reprieved(
             continue
         yield ev.InstanceReprieved(now, instance.id, because)
         if instance.draining_since is not None and node.intent is Intent.IN_SERVICE:
-            orders += 1
-            yield order(
-                fleet,
-                node.id,
-                CommandType.UNCORDON,
-                nth=orders,
-                now=now,
-                settings=settings,
-                reason="it is kept after all",
-            )
+            yield orders.give(node.id, CommandType.UNCORDON, "it is kept after all")
 
 
 def _over_because(instance: Instance, node: Node) -> str:
@@ -77,7 +68,7 @@ def replaced(
     Where there is no room to buy, machines that give nothing are ended first, and sick ones if
     their pool says so.
     """
-    orders = 0
+    orders = Orders(fleet, now, settings)
     for pool_name in sorted({fleet.instances[id_].pool for id_ in fleet.condemned}):
         pool = fleet.pools.get(pool_name)
         if pool is None or pool.asleep:
@@ -88,17 +79,8 @@ def replaced(
                 text = f"{because}; {instance.condemned_because}"
                 yield ev.TerminationRequested(now, instance.id, text)
             elif instance.draining_since is None:
-                orders += 1
                 yield ev.DrainBegun(now, instance.id, because)
-                yield order(
-                    fleet,
-                    instance.id,
-                    CommandType.DRAIN,
-                    nth=orders,
-                    now=now,
-                    settings=settings,
-                    reason="it is replaced",
-                )
+                yield orders.give(instance.id, CommandType.DRAIN, "it is replaced")
             else:
                 since = instance.draining_since
                 empty = drain.over_because(fleet, node, since, now, settings)
