@@ -1,8 +1,9 @@
 """Agents: the product's own `Duties` on simulated machines, and what happens to them.
 
 An agent here is what the daemon is in life: it performs what the duties say, keeps a record of the
-commands it has begun, and dies with its machine. The network between it and the control plane
-loses calls and replies, doubles them, and can be cut.
+commands it has begun and of the reports that were not taken, and dies with its machine. The network
+between it and the control plane loses calls and replies, doubles them, delays them until younger
+ones have overtaken them, and can be cut.
 """
 
 from __future__ import annotations
@@ -18,12 +19,17 @@ from navarch.agent.duties import Duties
 from navarch.core.model import messages as msg
 from navarch.core.model.command import CommandState, CommandType
 from navarch.core.model.finding import Remedy
+from navarch.core.model.gpu import GPU
 from navarch.core.model.node import Metadata
+from navarch.simulator.conduct import Behaviour
 from navarch.simulator.dice import Dice, Stream
 from navarch.simulator.faults import Plan
 from navarch.simulator.hardware import Hardware, Kind
+from navarch.simulator.incidents import Incident, ailment
+from navarch.simulator.markets import MINUTE, SECOND, ZERO
+from navarch.simulator.networks import CALM, NOWHERE, Network, Place, Way
 from navarch.simulator.policies import ACTIONS
-from navarch.simulator.server import Server
+from navarch.simulator.server import Reply, Server
 from navarch.simulator.timeline import EPOCH, Timeline
 
 CALL_TIMEOUT = timedelta(seconds=10)
@@ -63,8 +69,13 @@ class Agent:
         hardware: Hardware,
         is_alive: Callable[[], bool],
         purpose: str,
+        place: Place = NOWHERE,
+        network: Network | None = None,
     ) -> None:
-        """Belong to the machine that is there while `is_alive`; `purpose` names its dice."""
+        """Belong to the machine that is there while `is_alive`; `purpose` names its dice.
+
+        `network` None: it has one of its own, in which nothing goes wrong but what `plan` says.
+        """
         self.node_id = node_id
         self.cut_off = False
         self.executions: dict[str, int] = {}
@@ -72,6 +83,15 @@ class Agent:
         self.healed = False
         self.hardware = hardware
         self.machine_is_alive = is_alive
+        self.place = place
+        self.behaviour = Behaviour(hardware, dice, purpose)
+        self._network = network or Network(CALM, dice)
+        self._delay_rolls = dice.stream("delays", purpose)
+        self._sent = self._newest = 0
+        self._happened = dice.happened
+        self._conduct = plan.conduct
+        self._kept: tuple[msg.ReportHealth, ...] = ()
+        self._ahead = ZERO
         self._server = server
         self._time = time
         self._rolls = dice.stream("agent", purpose)
@@ -105,11 +125,15 @@ class Agent:
         registration = msg.RegisterNode(
             self.node_id, gpus=self.hardware.gpus, metadata=self._description()
         )
+        self._ahead = self.behaviour.wall(self._time.now) - self._time.now
+        if self._kept:
+            self._happened[Incident.REPORTED_AGAIN] += 1
         self._duties = Duties(
             registration,
-            start=self._time.now,
+            start=self._time.now + self._ahead,
             spread=self._rolls.fraction(),
             results=self._record,
+            reports=self._kept,
         )
         self._feed(turns.Tick())
 
@@ -135,6 +159,7 @@ class Agent:
     def suffer(self, kind: Kind, lasts: timedelta, *, verdict: str = "", gpu: int = -1) -> None:
         """Let something ail its machine, unless that is over."""
         if not self.healed and self.machine_is_alive():
+            self._happened[ailment(kind)] += 1
             self.hardware.fall_ill(kind, self._time.now, lasts, verdict=verdict, gpu=gpu)
 
     def notice(self, deadline: datetime) -> None:
@@ -147,6 +172,7 @@ class Agent:
         self.healed = True
         self.cut_off = False
         self.hardware.heal()
+        self.behaviour.heal()
         self._frozen_until = EPOCH
         if self._stuck is not None:
             incarnation, order = self._stuck
@@ -155,15 +181,53 @@ class Agent:
     def draw_fate(self, within: timedelta) -> None:
         """Roll what will happen to it, and when."""
         plan, rolls = self._plan, self._rolls
-        fates: tuple[tuple[float, Callable[[], None]], ...] = (
-            (plan.killed, self.kill),
-            (plan.restarted, self._restart),
-            (plan.frozen, lambda: self.freeze(rolls.between(timedelta(), plan.frozen_max))),
-            (plan.sick, self.sicken),
+        fates: tuple[tuple[float, Callable[[], None], Incident | None], ...] = (
+            (plan.killed, self.kill, Incident.KILLED),
+            (plan.restarted, self._restart, Incident.RESTARTED),
+            (
+                plan.frozen,
+                lambda: self.freeze(rolls.between(timedelta(), plan.frozen_max)),
+                Incident.FROZEN,
+            ),
+            (plan.sick, self.sicken, None),
         )
-        for share, happen in fates:
+        for share, happen, what in fates:
             if rolls.chance(share):
-                self._time.after(rolls.between(timedelta(), within), self._suffer, happen)
+                self._time.after(rolls.between(timedelta(), within), self._suffer, happen, what)
+
+    def draw_conduct(self, rolls: Stream, within: timedelta) -> None:
+        """Roll how it will misbehave, and when."""
+        plan, behaviour = self._conduct, self.behaviour
+        if rolls.chance(plan.clock_off):
+            behaviour.set_clock(Incident.CLOCK_OFF, rolls)
+
+        def flap() -> None:
+            down = rolls.between(2 * SECOND, 2.5 * MINUTE)
+            self._go_down(rolls.integer(2, plan.flaps_max), down, rolls.between(down / 4, MINUTE))
+
+        fates: tuple[tuple[float, Callable[[], None], Incident | None], ...] = (
+            (plan.flapping, flap, Incident.FLAPPING),
+            (
+                plan.lying,
+                lambda: behaviour.lie(self._time.now + rolls.between(MINUTE, plan.lies_max)),
+                None,
+            ),
+            (
+                plan.clock_jumps,
+                lambda: behaviour.set_clock(Incident.CLOCK_JUMPS, rolls),
+                None,
+            ),
+            (plan.clock_drifts, lambda: behaviour.let_drift(self._time.now, rolls), None),
+            (plan.redescribed, self._change, Incident.REDESCRIBED),
+            (
+                plan.disk_full,
+                lambda: self._fill_disk(rolls.between(SECOND, plan.disk_full_max)),
+                Incident.ITS_DISK_FULL,
+            ),
+        )
+        for share, happen, what in fates:
+            if rolls.chance(share):
+                self._time.after(rolls.between(timedelta(), within), self._suffer, happen, what)
 
     def draw_ailments(self, rolls: Stream, within: timedelta) -> None:
         """Roll what will ail its machine, and when."""
@@ -175,13 +239,46 @@ class Agent:
                 verdict = rolls.pick(VERDICTS) if rolls.chance(plan.verdict_share) else ""
                 self._time.after(begins, partial(self.suffer, kind, lasts, verdict=verdict))
 
-    def _suffer(self, happen: Callable[[], None]) -> None:
+    def _suffer(self, happen: Callable[[], None], what: Incident | None) -> None:
         if not self.healed and self.running:
             happen()
+            if what is not None:
+                self._happened[what] += 1
 
     def _restart(self) -> None:
         self.kill()
         self._time.after(timedelta(seconds=2), self.start)
+
+    def _go_down(self, times: int, down: timedelta, up: timedelta) -> None:
+        """Let its process go, and come again, so many times."""
+        if times and not self.healed and self.running:
+            self.kill()
+            self._time.after(down, self._go_up, times - 1, down, up)
+
+    def _go_up(self, times: int, down: timedelta, up: timedelta) -> None:
+        if not self.running:
+            self.start()
+        self._time.after(up, self._go_down, times, down, up)
+
+    def _change(self) -> None:
+        """Let it find another GPU in its machine, and say so; without any, a newer kernel."""
+        if not self.hardware.gpus:
+            self._restart()
+            return
+        first, *others = self.hardware.gpus
+        changed = GPU(first.index, f"{first.uuid}+")
+        self.hardware.gpus = (changed, *others)
+        found = turns.BootChecked(
+            passed=True, because="a GPU was exchanged", gpus=self.hardware.gpus
+        )
+        self._later(self._incarnation, found)
+
+    def _fill_disk(self, lasts: timedelta) -> None:
+        self.behaviour.disk_is_full = True
+        self._time.after(lasts, self._free_disk)
+
+    def _free_disk(self) -> None:
+        self.behaviour.disk_is_full = False
 
     # --- its turns -------------------------------------------------------------------------
 
@@ -191,7 +288,7 @@ class Agent:
             return
         inputs = [given]
         while inputs and self._duties is not None:
-            for output in self._duties.step(inputs.pop(0), self._time.now):
+            for output in self._duties.step(inputs.pop(0), self._time.now + self._ahead):
                 match output:
                     case turns.Send():
                         self._send(output)
@@ -202,6 +299,8 @@ class Agent:
                     case turns.Stop():
                         self.kill()
                         self.ended = True
+                    case turns.KeepReports() if not self.behaviour.disk_is_full:
+                        self._kept = output.reports
                     case _:
                         pass
         self._sleep()
@@ -210,7 +309,7 @@ class Agent:
         if self._duties is None:
             return
         now = self._time.now
-        due = max(self._duties.next_due(), now)
+        due = max(self._duties.next_due() - self._ahead, now)
         if self._wake_at is None or due < self._wake_at or self._wake_at <= now:
             self._wake_at = due
             self._time.after(due - now, self._wake, self._incarnation, due)
@@ -231,13 +330,25 @@ class Agent:
     def _reading(self, checks: bool) -> turns.SensorsRead:  # noqa: FBT001 - as in ReadSensors
         now = self._time.now
         events = self.hardware.events(now)
-        return turns.SensorsRead(results=self.hardware.checks(now) if checks else (), events=events)
+        results = self.hardware.checks(now) if checks else ()
+        return self.behaviour.told(turns.SensorsRead(results=results, events=events), now)
+
+    def _write_down(self, result: msg.AckCommand) -> bool:
+        """Keep what came of a command for the next run; whether there was room for it."""
+        if not self.behaviour.disk_is_full:
+            self._record[result.command_id] = result
+        return not self.behaviour.disk_is_full
 
     def _execute(self, order: turns.Order) -> None:
-        self.executions[order.id] = self.executions.get(order.id, 0) + 1
-        self._record[order.id] = msg.AckCommand(
+        begun = msg.AckCommand(
             self.node_id, order.id, CommandState.FAILED, "the agent was restarted while it ran"
         )
+        if not self._write_down(begun):
+            text = "not begun, for that could not be recorded"
+            done = turns.CommandFinished(order.id, CommandState.FAILED, text)
+            self._time.after(ZERO, self._later, self._incarnation, done)
+            return
+        self.executions[order.id] = self.executions.get(order.id, 0) + 1
         if order.type == CommandType.UNCORDON:
             self.is_empty = False
         if order.type in TREATMENTS:
@@ -255,7 +366,9 @@ class Agent:
 
     def _work_is_stuck(self) -> bool:
         """Roll whether a drain does not end; nothing else is carried out while it goes on."""
-        return not self.healed and self._obedience.chance(self._sickness.stuck_drains)
+        is_stuck = not self.healed and self._obedience.chance(self._sickness.stuck_drains)
+        self._happened[Incident.DRAIN_STUCK] += is_stuck
+        return is_stuck
 
     # --- repairs ---------------------------------------------------------------------------
 
@@ -264,10 +377,13 @@ class Agent:
         plan = self._sickness
         roll = math.inf if self.healed else self._obedience.fraction()
         if roll < plan.refuses:
+            self._happened[Incident.REPAIR_REFUSED] += 1
             self._settle(order, CommandState.REFUSED, "it is not allowed here")
         elif (roll := roll - plan.refuses) < plan.fails:
+            self._happened[Incident.REPAIR_FAILED] += 1
             self._settle(order, CommandState.FAILED, "a process holds the GPU")
         elif roll - plan.fails < plan.hangs:
+            self._happened[Incident.REPAIR_HANGS] += 1
             self._stuck = (self._incarnation, order)
         elif order.type == CommandType.REBOOT:
             self._time.after(GOING_DOWN, self._reboot, self._incarnation, order)
@@ -282,7 +398,7 @@ class Agent:
             self._settle(order, CommandState.FAILED, "given up")
 
     def _settle(self, order: turns.Order, state: CommandState, text: str) -> None:
-        self._record[order.id] = msg.AckCommand(self.node_id, order.id, state, text)
+        self._write_down(msg.AckCommand(self.node_id, order.id, state, text))
         done = turns.CommandFinished(order.id, state, text)
         self._time.after(timedelta(seconds=1), self._later, self._incarnation, done)
 
@@ -296,8 +412,12 @@ class Agent:
         """Go down, and come up again later, if at all: the record tells that it happened."""
         if incarnation != self._incarnation or not self.machine_is_alive():
             return
+        if self.behaviour.disk_is_full:
+            self._settle(order, CommandState.FAILED, "not begun, for that could not be recorded")
+            return
         self.kill()
         if not self.healed and self._obedience.chance(self._sickness.lost_in_reboot):
+            self._happened[Incident.LOST_IN_REBOOT] += 1
             return
         lasts = self._obedience.between(REBOOT_MIN, max(self._sickness.reboot_max, REBOOT_MIN))
         self._time.after(lasts, self._come_up, self._incarnation, order)
@@ -307,42 +427,68 @@ class Agent:
             return  # somebody has started it before
         self.hardware.treat(Remedy.REBOOT)
         state, text = CommandState.SUCCEEDED, "rebooted: another boot id"
-        self._record[order.id] = msg.AckCommand(self.node_id, order.id, state, text)
-        self.start()
+        if self._write_down(msg.AckCommand(self.node_id, order.id, state, text)):
+            self.start()
+        else:  # an agent that cannot settle what it has begun does not start
+            self._time.after(10 * SECOND, self._come_up, incarnation, order)
 
     def _finish(self, incarnation: int, order: turns.Order) -> None:
         if incarnation == self._incarnation:
             self.is_empty = self.is_empty or order.type == CommandType.DRAIN
             done = turns.CommandFinished(order.id, CommandState.SUCCEEDED, "done")
-            self._record[order.id] = msg.AckCommand(
-                self.node_id, order.id, done.state, done.message
-            )
+            self._write_down(msg.AckCommand(self.node_id, order.id, done.state, done.message))
             self._later(incarnation, done)
 
     # --- its calls -------------------------------------------------------------------------
 
     def _send(self, send: turns.Send) -> None:
         fail = partial(self._fail, self._incarnation, send.call)
-        if self.cut_off:
+        if self.cut_off or not self._network.carries(self.place, Way.UP):
             self._time.after(CALL_TIMEOUT, fail, "deadline_exceeded")
             return
         lost = not self.healed and self._rolls.chance(self._plan.calls_lost)
         lost_on_its_way = lost and self._rolls.chance(0.5)
         way = self._rolls.between(timedelta(), LATENCY_MAX)
+        there = back = ZERO
+        if self._network.is_slow:
+            there, back = (self._network.delay(self._delay_rolls) for _ in range(2))
+            lost = lost or there + back >= CALL_TIMEOUT
         if lost:
             self._time.after(CALL_TIMEOUT, fail, "deadline_exceeded")
         if lost_on_its_way:
+            self._happened[Incident.REQUEST_LOST] += 1
             return
-        reply = _ignore if lost else partial(self._answered, self._incarnation, send)
-        self._time.after(way, self._server.receive, send.request, reply)
+        reply: Reply = _ignore
+        if not lost:
+            reply = partial(self._replied, self._incarnation, send, back)
+        elif not there + back:
+            self._happened[Incident.ANSWER_LOST] += 1
+        self._sent += 1
+        self._time.after(way + there, self._arrive, self._sent, send.request, reply)
         if not self.healed and self._rolls.chance(self._plan.calls_doubled):
-            self._time.after(10 * way, self._server.receive, send.request, _ignore)
+            self._happened[Incident.DOUBLED] += 1
+            self._time.after(10 * way, self._arrive, self._sent, send.request, _ignore)
+
+    def _arrive(self, number: int, request: turns.Request, reply: Reply) -> None:
+        if number < self._newest:
+            self._happened[Incident.OVERTAKEN] += 1
+        self._newest = max(self._newest, number)
+        self._server.receive(request, reply)
 
     def _fail(self, incarnation: int, call: int, code: str) -> None:
         self._later(incarnation, turns.CallFailed(call, code))
 
+    def _replied(
+        self, incarnation: int, send: turns.Send, back: timedelta, answer: msg.Answer | None
+    ) -> None:
+        if back and answer is not None:
+            self._time.after(back, self._answered, incarnation, send, answer)
+        else:
+            self._answered(incarnation, send, answer)
+
     def _answered(self, incarnation: int, send: turns.Send, answer: msg.Answer | None) -> None:
-        if self.cut_off:  # the reply does not come through either
+        # the reply does not come through either
+        if self.cut_off or not self._network.carries(self.place, Way.DOWN):
             self._time.after(CALL_TIMEOUT, self._fail, incarnation, send.call, "deadline_exceeded")
             return
         self._later(incarnation, self._heard(send.call, send.request, answer))

@@ -27,7 +27,7 @@ promise) lives on as an orphan. Until it is removed it does not count against it
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from navarch.core import fold
@@ -78,12 +78,15 @@ class Checks:
         """The autoscalers by pool; to be set likewise."""
         self.clouds: dict[str, Cloud] = {}
         """By name; to be filled before the first step."""
+        self.clock: Callable[[], datetime] | None = None
+        """Tells the true time; None: when a control plane began is only known by its word."""
         self._settings = settings
+        self._begun_at: datetime | None = None
         self._words: dict[str, scaling_rules.Word] = {}
         self._asked: set[tuple[str, int]] = set()
         self._heard: dict[str, datetime] = {}
         self._reports: dict[str, int] = {}
-        self._newest_report: dict[str, msg.ReportHealth] = {}
+        self._counted: dict[str, dict[int, msg.ReportHealth]] = {}
         self._reports_before: dict[str, int] = {}
         self._lists: dict[str, msg.InventoryTaken] = {}
         self._stray_since: dict[tuple[str, str], datetime] = {}
@@ -98,7 +101,13 @@ class Checks:
         """Check a machine that was just made: it must be the only one of its id, and have room."""
         new = cloud.truth.machines[ref].instance
         alive = [machine for each in self.clouds.values() for machine in each.machines()]
-        twins = [machine for machine in alive if machine.instance.name == new.name]
+        if ref in cloud.twins:
+            return  # nobody here has asked for it
+        twins = [
+            machine
+            for machine in alive
+            if machine.instance.name == new.name and not self._is_twin(machine)
+        ]
         if len(twins) > 1:
             raise Broken("doubled", f"{len(twins)} machines are called {new.name}")
         pool = new.labels.get(POOL_LABEL, "")
@@ -112,7 +121,12 @@ class Checks:
         instance = machine.instance
         if instance.labels.get(POOL_LABEL, "") != pool:
             return False
-        return instance.id not in self.clouds[instance.provider].hidden
+        hidden = instance.id in self.clouds[instance.provider].hidden
+        return not hidden and not self._is_twin(machine)
+
+    def _is_twin(self, machine: TrueMachine) -> bool:
+        """Whether its cloud made it without being asked."""
+        return machine.instance.id in self.clouds[machine.instance.provider].twins
 
     def may_hide(self, instance: Instance) -> bool:
         """Whether a list may leave this machine out: there must be a second witness for it."""
@@ -131,6 +145,7 @@ class Checks:
 
     def recovered(self, fleet: Fleet, store: MemoryStore) -> None:
         """Check that a fleet from snapshot and tail is the one that the whole journal gives."""
+        self._begun_at = self.clock() if self.clock is not None else None
         self._fold_journal(store)
         if fleets.encode(fleet) != fleets.encode(self._folded):
             raise Broken("lost", "snapshot and tail give another fleet than the whole journal")
@@ -210,12 +225,13 @@ class Checks:
             self._heard[message.node_id] = now
 
     def _count_report(self, message: msg.ReportHealth) -> None:
-        """Count different reports: one that comes twice has still said it once."""
-        if message is not self._newest_report.get(message.node_id):
+        """Count different reports: one that comes again, whenever, has still said it once."""
+        counted = self._counted.setdefault(message.node_id, {})
+        if id(message) not in counted:
             before = self._reports.get(message.node_id, 0)
             self._reports_before.setdefault(message.node_id, before)
             self._reports[message.node_id] = before + 1
-            self._newest_report[message.node_id] = message
+            counted[id(message)] = message
 
     def _reported_before(self, node_id: str) -> int:
         """How many different reports a node had sent before this step, or before the newest."""
@@ -295,7 +311,7 @@ class Checks:
 
     def _silent_since(self, node_id: str) -> datetime:
         """When a control plane that was there the whole time heard of it last."""
-        moments = (self._heard.get(node_id), self.books.resumed_at)
+        moments = (self._heard.get(node_id), self.books.resumed_at, self._begun_at)
         return max(moment for moment in moments if moment is not None)
 
     def _was_silent(self, node_id: str, now: datetime) -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
+from msgspec.structs import replace
+
 from navarch.controlplane.effects import machine_of
 from navarch.core.model import messages as msg
 from navarch.core.model.actions import Launch, ListTypes, TakeInventory, Terminate
@@ -30,10 +32,11 @@ from navarch.providers.base import (
     InstanceStatus,
     ProvisionRequest,
 )
-from navarch.providers.fake import Call, FakeCloud, Lost, Machine
+from navarch.providers.fake import Call, FakeCloud, Lost, Machine, Rate
 from navarch.simulator.dice import Dice
 from navarch.simulator.faults import NO_FAULTS, CallFaults, CloudPlan
-from navarch.simulator.markets import ZERO, Trouble
+from navarch.simulator.incidents import Incident, call_fault
+from navarch.simulator.markets import BOOT_MAX, MINUTE, ZERO, Trouble
 from navarch.simulator.timeline import EPOCH, Timeline
 
 Tell = Callable[[msg.Message], None]
@@ -50,6 +53,13 @@ REFUSALS: tuple[type[ProviderError], ...] = (
     Unauthorized,
 )
 
+TROUBLES: dict[type[ProviderError], Incident] = {
+    NoCapacity: Incident.STOCK_OUT,
+    QuotaExceeded: Incident.QUOTA,
+    Throttled: Incident.RATE,
+    Unauthorized: Incident.BAD_KEY,
+}
+"""What a refusal by the state of the market counts as."""
 
 WAITS = (None, timedelta(seconds=30), timedelta(minutes=2), timedelta(hours=2))
 """How long a cloud that is asked too often may want to be left alone."""
@@ -75,7 +85,7 @@ class Cloud:
         self.name = plan.name
         self.truth = FakeCloud(
             name=plan.name,
-            boot_time=plan.boot_time,
+            boot_time=plan.boot_time if not plan.habits.boot_spread else self._boots_in,
             end_time=plan.end_time,
             answer_time=plan.answer_time,
             list_lag=plan.staleness,
@@ -86,11 +96,15 @@ class Cloud:
         """Machines that a list has left out though they were there."""
         self.spot: dict[str, None] = {}
         """Machines that it may take away again."""
+        self.twins: dict[str, None] = {}
+        """Machines that it made although it was asked for one, which it made, too."""
         self.healed = False
         self._time = time
         self._rolls = dice.stream("cloud", plan.name)
         self._price_rolls = dice.stream("prices", plan.name)
         self._wait_rolls = dice.stream("waits", plan.name)
+        self._habit_rolls = dice.stream("habits", plan.name)
+        self._happened = dice.happened
         self._on_made = on_made
         self._may_hide = may_hide
         if plan.outage_at is not None:
@@ -103,6 +117,14 @@ class Cloud:
     def machines(self) -> list[Machine]:
         """The machines that exist now: the truth."""
         return list(self.truth.alive(self._time.now))
+
+    def limit(self) -> None:
+        """Let its quota and its limit of calls hold from now on, until it is healed."""
+        habits = self.plan.habits
+        if habits.quota is not None:
+            self.truth.quota = habits.quota + len(self.machines())
+        if habits.calls_a_minute is not None:
+            self.truth.rate = Rate(calls=habits.calls_a_minute, per=MINUTE)
 
     def heal(self) -> None:
         """From now on nothing goes wrong any more."""
@@ -134,6 +156,7 @@ class Cloud:
         lateness = ZERO
         if not self.healed:
             lateness = self._rolls.between(ZERO, self.plan.lateness_max)
+            self._happened[Incident.LATE_LAUNCH] += lateness > ZERO
         self._time.after(lateness, self._make, request, lateness, tell)
 
     def terminate(self, action: Terminate, tell: Tell) -> None:
@@ -144,6 +167,7 @@ class Cloud:
         def answered(error: str) -> msg.Message:
             return msg.TerminateAnswered(action.provider, action.ref, action.instance_id, error)
 
+        self._note_throttling(answer.result)
         if isinstance(answer.result, Lost) or answer.after > CALL_TIMEOUT:
             self._time.after(CALL_TIMEOUT, tell, answered("no answer"))
         elif isinstance(answer.result, ProviderError) and not isinstance(answer.result, NotFound):
@@ -156,6 +180,8 @@ class Cloud:
         self._plan_fault("list", self.plan.list)
         begun_at = self._time.now
         answer = self.truth.list(begun_at)
+        self._note_throttling(answer.result)
+        self._happened[Incident.LATE_LIST] += self.plan.staleness > ZERO
         if isinstance(answer.result, Lost) or answer.after > CALL_TIMEOUT:
             failed = msg.InventoryFailed(action.provider, "no answer")
             self._time.after(CALL_TIMEOUT, tell, failed)
@@ -179,9 +205,15 @@ class Cloud:
             self._time.after(plan.answer_time, tell, msg.TypesListed(action.provider, ()))
             return
         if not self.healed and rolls.chance(plan.list.refused + plan.list.request_lost):
+            self._happened[Incident.NO_PRICES] += 1
             self._time.after(plan.answer_time, tell, msg.TypesListed(action.provider, None))
             return
-        price = round(plan.price_usd_per_hour * (0.8 + 0.4 * rolls.fraction()), 2)
+        usual = plan.price_usd_per_hour
+        habits = plan.habits
+        if habits.price_factor != 1 and self._time.now - EPOCH >= habits.price_changes_at:
+            self._happened[Incident.PRICE_CHANGED] += 1
+            usual *= habits.price_factor
+        price = round(usual * (0.8 + 0.4 * rolls.fraction()), 2)
         types = tuple(
             msg.Sold(
                 name=name,
@@ -212,15 +244,18 @@ class Cloud:
         if trouble is not None:
             text = f"{self.name} has trouble at {trouble.place or 'all places'}"
             self.truth.fail_next(trouble.failure(text))
+            lasting = trouble.lasts is None
+            self._happened[Incident.NEVER_SELLS if lasting else TROUBLES[trouble.failure]] += 1
         else:
             self._plan_fault("launch", self.plan.launch)
         before = len(self.truth.machines)
         answer = self.truth.launch(request, now)
+        if isinstance(answer.result, QuotaExceeded) and "the account may" in str(answer.result):
+            self._happened[Incident.QUOTA] += 1
+        self._note_throttling(answer.result)
         if len(self.truth.machines) > before:
-            ref = next(reversed(self.truth.machines))
-            if request.spot:
-                self.spot[ref] = None
-            self._on_made(self, ref)
+            self._welcome(next(reversed(self.truth.machines)), request)
+            self._make_twin(request)
         instance_id = request.name
         if isinstance(answer.result, Lost) or lateness + answer.after > CALL_TIMEOUT:
             lost = msg.LaunchLost(instance_id, "no answer")
@@ -236,12 +271,43 @@ class Cloud:
             launched = msg.Launched(instance_id, machine_of(answer.result))
             self._time.after(answer.after, tell, launched)
 
+    def _welcome(self, ref: str, request: ProvisionRequest) -> None:
+        if request.spot:
+            self.spot[ref] = None
+        self._on_made(self, ref)
+
+    def _make_twin(self, request: ProvisionRequest) -> None:
+        """Make a second machine of the same name at times, as a front that asks twice does."""
+        twins = self.plan.habits.twins
+        if self.healed or not twins or not self._habit_rolls.chance(twins):
+            return
+        before = len(self.truth.machines)
+        self.truth.launch(replace(request, token=""), self._time.now)
+        if len(self.truth.machines) > before:
+            ref = next(reversed(self.truth.machines))
+            self.twins[ref] = None
+            self._happened[Incident.TWIN] += 1
+            self._welcome(ref, request)
+
+    def _boots_in(self, _request: ProvisionRequest) -> timedelta:
+        """Roll how long a machine boots: half of them not much longer than usual."""
+        usual = self.plan.boot_time
+        spread = 0.0 if self.healed else self.plan.habits.boot_spread
+        took = usual * (1 + spread * (1 / (1 - self._habit_rolls.fraction()) - 1))
+        self._happened[Incident.SLOW_BOOT] += took > 2 * usual
+        return min(took, BOOT_MAX)
+
+    def _note_throttling(self, result: object) -> None:
+        if isinstance(result, Throttled) and "more than" in str(result):
+            self._happened[Incident.RATE] += 1
+
     def _plan_fault(self, call: Call, faults: CallFaults) -> None:
         """Roll what goes wrong with the next call of this kind."""
         if self.healed or faults is NO_FAULTS:
             return
         roll = self._rolls.fraction()
         if roll < faults.refused:
+            self._happened[call_fault(call, "refused")] += 1
             kind = self._rolls.pick(REFUSALS)
             text = f"{self.name} is having a bad day"
             error = kind(text)
@@ -249,10 +315,13 @@ class Cloud:
                 error = Throttled(text, retry_after=self._wait_rolls.pick(WAITS))
             self.truth.fail_next(error, call=call)
         elif (roll := roll - faults.refused) < faults.request_lost:
+            self._happened[call_fault(call, "request lost")] += 1
             self.truth.lose_request(call=call)
         elif (roll := roll - faults.request_lost) < faults.answer_lost:
+            self._happened[call_fault(call, "answer lost")] += 1
             self.truth.lose_answer(call=call)
         elif roll - faults.answer_lost < faults.answer_late:
+            self._happened[call_fault(call, "answer late")] += 1
             self.truth.answer_after(2 * CALL_TIMEOUT, call=call)
 
     def _hides(self, instance: Instance) -> bool:
@@ -260,10 +329,12 @@ class Cloud:
             return False
         hides = self._rolls.chance(self.plan.hidden_share)
         if hides:
+            self._happened[Incident.HIDDEN] += 1
             self.hidden[instance.id] = None
         return hides
 
     def _fail(self) -> None:
+        self._happened[Incident.OUTAGE] += 1
         until = self._time.now + self.plan.outage_for
         calls: tuple[Call, ...] = ("launch", "terminate", "list")
         for call in calls:

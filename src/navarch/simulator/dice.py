@@ -3,10 +3,14 @@
 Nobody else in the simulator, and nobody at all in the core, holds a source of chance. A stream has
 a name and belongs to one purpose, so that one more roll in one place shifts no roll in another:
 a seed that once showed a fault goes on showing it while the simulator grows.
+
+What the dice have brought about is counted beside them: a fault that is drawn and never happens
+proves nothing.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 from random import Random
@@ -59,6 +63,11 @@ class Dice:
     def __init__(self, seed: int) -> None:
         """Take the seed that everything follows from."""
         self.seed = seed
+        self.happened: Counter[str] = Counter()
+        """What has gone wrong in this run so far, and how often, as `simulator.incidents` names it.
+
+        Counted by whoever lets it happen; nothing in a run depends on it.
+        """
 
     def stream(self, *purpose: str) -> Stream:
         """Begin the stream for a purpose. Asking for it again begins it anew."""

@@ -18,16 +18,22 @@ from msgspec.structs import replace
 from navarch.core.model.pool import Disruption, PoolSpec
 from navarch.core.settings import Settings
 from navarch.simulator.autoscaling import ScaledPool, draw_scaled
+from navarch.simulator.conduct import HONEST, Conduct, draw_conduct
 from navarch.simulator.dice import Dice, Stream
+from navarch.simulator.disks import FullDisk, draw_full_disks
 from navarch.simulator.markets import (
     MINUTE,
+    ORDINARY,
     STRATEGIES,
     ZERO,
+    Habits,
     Trouble,
+    draw_habits,
     draw_sources,
     draw_troubles,
     with_spot,
 )
+from navarch.simulator.networks import CALM, NetworkPlan, draw_network
 from navarch.simulator.sick_faults import (
     HEALTHY,
     Sickness,
@@ -85,6 +91,8 @@ class CloudPlan(Struct, frozen=True):
     """When and where it sells nothing."""
     price_usd_per_hour: float | None = None
     """What a machine costs, give or take a fifth; None: it has no price list."""
+    habits: Habits = ORDINARY
+    """What else is peculiar about how it sells."""
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -142,6 +150,10 @@ class Plan(Struct, frozen=True):
     agents: AgentPlan
     sickness: Sickness = HEALTHY
     cuts: tuple[Cut, ...] = ()
+    network: NetworkPlan = CALM
+    conduct: Conduct = HONEST
+    full_disks: tuple[FullDisk, ...] = ()
+    """When the journal cannot be written."""
     requests: int = 0
     """How often operators ask for something."""
     vanishing: int = 0
@@ -204,6 +216,7 @@ def draw_plan(dice: Dice) -> Plan:
                 _cloud(of(f"cloud {name}"), name, lasts),
                 troubles=draw_troubles(of(f"troubles {name}"), lasts, steady=name == steady),
                 price_usd_per_hour=of(f"price {name}").pick((None, 10.0, 20.0, 21.0)),
+                habits=draw_habits(of(f"habits {name}"), lasts),
             )
             for name in names
         ),
@@ -213,6 +226,9 @@ def draw_plan(dice: Dice) -> Plan:
         agents=replace(_agents(of("agents")), noticed=of("notices").pick((0.0, 0.7, 1.0))),
         sickness=sickness,
         cuts=_cuts(of("cuts"), lasts),
+        network=draw_network(of("network"), lasts),
+        conduct=draw_conduct(of("conduct")),
+        full_disks=draw_full_disks(of("full_disks"), lasts),
         requests=of("requests").pick((0, 3, 8)),
         vanishing=of("vanishing").pick((0, 0, 1, 2)),
         stalls=of("stalls").pick((0, 0, 1, 2)),

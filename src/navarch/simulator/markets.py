@@ -38,6 +38,40 @@ class Trouble(Struct, frozen=True):
     """The region or zone where it does; empty: everywhere."""
 
 
+class Habits(Struct, frozen=True):
+    """What is peculiar about how a cloud sells, besides its troubles."""
+
+    boot_spread: float = 0.0
+    """How much longer than its boot time a machine may take: a tail of this weight, from 0 to 1."""
+    quota: int | None = None
+    """How many machines of ours there may be at once while faults happen; None: any number."""
+    calls_a_minute: int | None = None
+    """How many calls it answers while faults happen; None: any number."""
+    price_factor: float = 1.0
+    """What becomes of its price at `price_changes_at`."""
+    price_changes_at: timedelta = ZERO
+    twins: float = 0.0
+    """How often one launch makes two machines, because its own front asks twice; 0 to 1."""
+
+
+ORDINARY = Habits()
+
+BOOT_MAX = 4 * MINUTE
+"""The longest that a tail makes a machine boot."""
+
+
+def draw_habits(rolls: Stream, lasts: timedelta) -> Habits:
+    """Draw how a cloud sells; like all others, as a rule."""
+    return Habits(
+        boot_spread=rolls.pick((0.0, 0.0, 0.3, 1.0)),
+        quota=rolls.integer(1, 6) if rolls.chance(0.15) else None,
+        calls_a_minute=rolls.pick((4, 8, 20)) if rolls.chance(0.15) else None,
+        price_factor=rolls.pick((1.0, 0.5, 2.0)),
+        price_changes_at=rolls.between(MINUTE, lasts),
+        twins=rolls.pick((0.1, 0.4)) if rolls.chance(0.1) else 0.0,
+    )
+
+
 def draw_sources(
     rolls: Stream, clouds: tuple[str, ...], steady: str, *, most: int
 ) -> tuple[Source, ...]:

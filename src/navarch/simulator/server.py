@@ -8,6 +8,7 @@ hear of them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -30,12 +31,15 @@ from navarch.core.model.actions import (
 )
 from navarch.core.model.pool import PoolSpec
 from navarch.core.strategies import Strategies
+from navarch.errors import JournalError
 from navarch.simulator.autoscaling import Scaler
 from navarch.simulator.clouds import Cloud
 from navarch.simulator.crashes import Boundary, Crash, Crashes
 from navarch.simulator.dice import Dice
+from navarch.simulator.disks import Disk
 from navarch.simulator.faults import Plan
-from navarch.simulator.markets import ZERO
+from navarch.simulator.incidents import Incident, crash
+from navarch.simulator.markets import SECOND, ZERO
 from navarch.simulator.policies import TABLES
 from navarch.simulator.timeline import EPOCH, Timeline
 from navarch.simulator.workloads import Workloads
@@ -76,7 +80,7 @@ class Server:
         self, plan: Plan, time: Timeline, dice: Dice, *, crashes: Crashes, checks: Observer
     ) -> None:
         """Be down; `start` begins."""
-        self.store = MemoryStore()
+        self.store = Disk()
         self.machine: Machine | None = None
         self.clouds: dict[str, Cloud] = {}
         """By name; to be filled before the start."""
@@ -90,6 +94,10 @@ class Server:
         self._plan = plan
         self._time = time
         self._rolls = dice.stream("server")
+        self._patience = dice.stream("restarts")
+        self._happened = dice.happened
+        self.begun: Counter[str] = Counter()
+        """Effects that were begun, by the kind of their action."""
         self._crashes = crashes
         self._checks = checks
         self._life = 0
@@ -124,8 +132,8 @@ class Server:
         try:
             self._crashes.reach(Boundary.LOADED)
             self._step([(msg.Found(TAG), _nobody), (msg.Resume(VERSION), _nobody)])
-        except Crash:
-            self._die()
+        except (Crash, JournalError) as end:
+            self._die(end)
         else:
             self.receive(msg.ConfigurePools(self.pools), _nobody)
             self._adopt()
@@ -133,15 +141,34 @@ class Server:
             if self.scalers:
                 self._time.after(self._plan.evaluation_interval, self._evaluate, self._life)
 
-    def _die(self) -> None:
-        """Break every connection, forget everything, and be started again later."""
+    def _die(self, end: Exception) -> None:
+        """Break every connection, forget everything, and be started again later.
+
+        What cannot be journaled ends the process as a crash does; its supervisor then has
+        more patience.
+        """
+        if isinstance(end, Crash):
+            self._happened[crash(self._crashes.passed[-1])] += 1
         waiting, self._inbox = self._inbox, []
         self.machine = None
         self._life += 1
         for _, reply in waiting:
             self._time.after(ZERO, reply, None)
-        downtime = self._rolls.between(timedelta(seconds=0.2), self._plan.restart_max)
+        if isinstance(end, JournalError):
+            self._happened[Incident.DISK_FULL] += 1
+            downtime = self._patience.between(2 * SECOND, 20 * SECOND)
+        else:
+            downtime = self._rolls.between(timedelta(seconds=0.2), self._plan.restart_max)
         self._time.after(downtime, self.start)
+
+    def fill_disk(self, lasts: timedelta) -> None:
+        """Let the disk of the journal be full for a while."""
+        self.store.is_full = True
+        self._time.after(lasts, self.free_disk)
+
+    def free_disk(self) -> None:
+        """Make room on the disk of the journal."""
+        self.store.is_full = False
 
     def configure(self, pools: tuple[PoolSpec, ...]) -> None:
         """Give it another configuration, now and for every start to come."""
@@ -162,6 +189,7 @@ class Server:
 
     def stall(self, lasts: timedelta) -> None:
         """Let the process stand still for a while, as under SIGSTOP or on a dying disk."""
+        self._happened[Incident.STALLED] += 1
         self._stands_until = self._time.now + lasts
 
     def _stands_still(self, go_on: Callable[[int], None], life: int) -> bool:
@@ -214,9 +242,9 @@ class Server:
             self._time.after(self._plan.gather, self._turn, life)
         try:
             self._step(batch)
-        except Crash:
+        except (Crash, JournalError) as end:
             self._inbox = batch + self._inbox
-            self._die()
+            self._die(end)
 
     def _step(self, batch: list[tuple[msg.Message, Reply]]) -> None:
         machine, now = self.machine, self._time.now
@@ -254,6 +282,7 @@ class Server:
 
     def _begin(self, action: Action) -> None:
         tell = partial(self._told, self._life, action.key)
+        self.begun[type(action).__name__] += 1
         match action:
             case Launch():
                 self.clouds[action.provider].launch(action, TAG, tell)

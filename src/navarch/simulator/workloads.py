@@ -16,6 +16,7 @@ from navarch.core.model import messages as msg
 from navarch.core.model.actions import AskDrained, Tell
 from navarch.core.model.ladder import Told
 from navarch.simulator.dice import Dice
+from navarch.simulator.incidents import Incident
 from navarch.simulator.markets import SECOND
 from navarch.simulator.sick_faults import Sickness
 from navarch.simulator.timeline import Timeline
@@ -52,6 +53,7 @@ class Workloads:
         self._drain_time = drain_time
         self._time = time
         self._rolls = dice.stream("workload manager")
+        self._happened = dice.happened
 
     def told(self, node_id: str) -> Told:
         """What it goes by for a node: the truth."""
@@ -76,6 +78,7 @@ class Workloads:
         roll = math.inf if self.healed else self._rolls.fraction()
         plan = self._plan
         if roll < plan.manager_refuses:
+            self._happened[Incident.WORKLOAD_REFUSED] += 1
             self.refused[action.node_id] = self.refused.get(action.node_id, 0) + 1
             no = msg.WorkloadAnswered(action.node_id, action.told, "it is reserved", refused=True)
             self._time.after(ANSWER_TIME, answer, no)
@@ -83,10 +86,12 @@ class Workloads:
         roll -= plan.manager_refuses
         nothing = msg.WorkloadAnswered(action.node_id, action.told, "no answer")
         if roll < plan.manager_away:
+            self._happened[Incident.WORKLOAD_AWAY] += 1
             self._time.after(CALL_TIMEOUT, answer, nothing)
             return
         self._agree(action)
         if roll - plan.manager_away < plan.manager_mute:
+            self._happened[Incident.WORKLOAD_MUTE] += 1
             self._time.after(CALL_TIMEOUT, answer, nothing)
             return
         agreed = msg.WorkloadAnswered(action.node_id, action.told)
@@ -98,6 +103,7 @@ class Workloads:
             entry.empty_at = None
         elif action.told is Told.DRAINING and entry.empty_at is None:
             stuck = not self.healed and self._rolls.chance(self._plan.stuck_drains)
+            self._happened[Incident.DRAIN_STUCK] += stuck
             lasts = timedelta(days=1) if stuck else self._drain_time
             entry.empty_at = self._time.now + lasts
         entry.told = action.told

@@ -29,7 +29,9 @@ from navarch.simulator.crashes import Boundary, Crashes
 from navarch.simulator.dice import Dice
 from navarch.simulator.faults import Cut, Plan, draw_plan
 from navarch.simulator.hardware import Hardware, Kind
+from navarch.simulator.incidents import Incident
 from navarch.simulator.markets import MINUTE
+from navarch.simulator.networks import NOWHERE, Network, Partition, Place, place_of
 from navarch.simulator.operators import Operators
 from navarch.simulator.policies import TABLES
 from navarch.simulator.server import Server, facts_of
@@ -107,6 +109,7 @@ class World:
             self.plan, self.time, self.dice, crashes=self.crashes, checks=self.checks
         )
         self.operators = Operators(self.server, self.time, self.dice)
+        self.network = Network(self.plan.network, self.dice)
         self.agents: dict[str, Agent] = {}
         """By the cloud's id of their machine."""
         self._rolls = self.dice.stream("world")
@@ -123,12 +126,14 @@ class World:
             )
             self.server.clouds[cloud.name] = self.checks.clouds[cloud.name] = cloud
             self._settle_strangers(cloud)
+            cloud.limit()
         for scaled in self.plan.scaled:
             self.server.scalers[scaled.pool] = Scaler(scaled, lambda: self.time.now)
         self.checks.scalers = self.server.scalers
         self.checks.operators = self.operators
         self.checks.repairs.is_empty = self._is_empty
         self.checks.repairs.hardware_of = self._hardware_of
+        self.checks.clock = lambda: self.time.now
         self.checks.manager = self.server.manager
 
     def run(self) -> Outcome:
@@ -154,6 +159,10 @@ class World:
         self.time.after(timedelta(), self.server.start)
         for cut in plan.cuts:
             self.time.after(cut.begins, self._cut, cut)
+        for partition in plan.network.partitions:
+            self.time.after(partition.begins, self._part, partition)
+        for disk in plan.full_disks:
+            self.time.after(disk.begins, self.server.fill_disk, disk.lasts)
         for _ in range(plan.requests):
             self.time.after(rolls.between(timedelta(), plan.faults_last), self.operators.wish)
         for _ in range(plan.vanishing):
@@ -168,7 +177,7 @@ class World:
         if plan.later_pools:
             self.time.after(plan.later_at, self._reconfigure)
         if plan.dropped_at is not None:
-            self.time.after(plan.dropped_at, self.server.configure, plan.pools[:-1])
+            self.time.after(plan.dropped_at, self._drop_pool)
         for number in range(plan.guests):
             self._welcome(f"guest-{number}")
         self.time.after(plan.faults_last, self._heal)
@@ -180,9 +189,14 @@ class World:
         machine = cloud.truth.machines[ref]
         rolls = self.dice.stream("machine", ref)
         if not self._healed and rolls.chance(self.plan.agents.stillborn):
+            self.dice.happened[Incident.STILLBORN] += 1
             return
         lemon = self._returned(ref)
-        agent = self._agent(machine.instance.name, ref, lambda: cloud.alive(ref), lemon)
+        instance = machine.instance
+        place = place_of(
+            ref, cloud.name, instance.region, instance.zone, self.dice.stream("place", ref)
+        )
+        agent = self._agent(instance.name, ref, lambda: cloud.alive(ref), lemon, place)
         boots_in = machine.running_at - self.time.now
         self.time.after(boots_in + rolls.between(timedelta(), timedelta(seconds=20)), agent.start)
         if ref in cloud.spot and not self._healed and rolls.chance(self.plan.agents.preempted):
@@ -197,6 +211,7 @@ class World:
         """Take a cheap machine away, with notice or without a word."""
         if self._healed or not cloud.alive(ref):
             return
+        self.dice.happened[Incident.NOTICED if notice else Incident.INTERRUPTED] += 1
         if notice:
             agent.notice(self.time.now + notice)
         self.time.after(notice, cloud.vanish, ref)
@@ -208,6 +223,9 @@ class World:
 
     def _hardware_of(self, node_id: str) -> list[Hardware]:
         return [agent.hardware for agent in self.agents.values() if agent.node_id == node_id]
+
+    def _uuids(self) -> list[str]:
+        return [gpu.uuid for agent in self.agents.values() for gpu in agent.hardware.gpus]
 
     def _returned(self, ref: str) -> str:
         """Pick a broken GPU of a machine that is gone: the seller puts it into the next one."""
@@ -222,10 +240,16 @@ class World:
             else:
                 broken |= dict.fromkeys(agent.hardware.lemons)
         free = [uuid for uuid in broken if uuid not in mounted]
+        self.dice.happened[Incident.LEMON] += bool(free)
         return rolls.pick(free) if free else ""
 
     def _agent(
-        self, node_id: str, ref: str, is_alive: Callable[[], bool], lemon: str = ""
+        self,
+        node_id: str,
+        ref: str,
+        is_alive: Callable[[], bool],
+        lemon: str = "",
+        place: Place = NOWHERE,
     ) -> Agent:
         uuids = [f"GPU-{ref}-{index}" for index in range(self.plan.sickness.gpus)]
         if lemon:
@@ -240,7 +264,10 @@ class World:
             hardware=Hardware(gpus, self.dice.stream("hardware", ref)),
             is_alive=is_alive,
             purpose=ref,
+            place=place,
+            network=self.network,
         )
+        agent.behaviour.uuids = self._uuids
         self.agents[ref] = agent
         if self._healed:
             agent.heal()
@@ -248,12 +275,14 @@ class World:
         within = self.plan.agents.within or self.plan.faults_last
         agent.draw_fate(within)
         agent.draw_ailments(self.dice.stream("ailments", ref), within)
+        agent.draw_conduct(self.dice.stream("conduct", ref), within)
         if lemon:
             self.time.after(LEMON_REST, agent.suffer, Kind.BROKEN, within, gpu=0)
         return agent
 
     def _welcome(self, name: str) -> None:
         """Let a machine register that nobody here has bought."""
+        self.dice.happened[Incident.GUEST] += 1
         agent = self._agent(name, name, lambda: True)
         self.time.after(timedelta(seconds=90), agent.start)
 
@@ -276,6 +305,7 @@ class World:
             for agent in self.agents.values()
             if agent.machine_is_alive() and self._rolls.chance(cut.share)
         ]
+        self.dice.happened[Incident.CUT] += bool(away)
         for agent in away:
             agent.cut_off = True
         self.time.after(cut.lasts, self._mend, away)
@@ -284,12 +314,19 @@ class World:
         for agent in away:
             agent.cut_off = False
 
+    def _part(self, partition: Partition) -> None:
+        alive = [agent.place for agent in self.agents.values() if agent.machine_is_alive()]
+        self.network.part(partition, alive)
+        self.time.after(partition.lasts, self.network.join, partition)
+
     def _alarm(self, alarm: Alarm) -> None:
+        self.dice.happened[Incident.ALARM] += 1
         for agent in self.agents.values():
             if self._alarm_rolls.chance(alarm.share):
                 agent.suffer(alarm.kind, alarm.lasts)
 
     def _change_policy(self) -> None:
+        self.dice.happened[Incident.POLICY_CHANGED] += 1
         self.server.judge_by(TABLES[self.plan.sickness.next_policy])
 
     def _vanish(self) -> None:
@@ -298,10 +335,16 @@ class World:
         cloud = self._rolls.pick(list(self.server.clouds.values()))
         ours = [m for m in cloud.machines() if m.instance.name != "stranger"]
         if ours:
+            self.dice.happened[Incident.VANISHED] += 1
             cloud.vanish(self._rolls.pick(ours).instance.id)
+
+    def _drop_pool(self) -> None:
+        self.dice.happened[Incident.POOL_DROPPED] += 1
+        self.server.configure(self.plan.pools[:-1])
 
     def _reconfigure(self) -> None:
         """Apply another configuration; it may move any target, so no target is promised now."""
+        self.dice.happened[Incident.RECONFIGURED] += 1
         self.operators.targets_hold = False
         self.server.configure(self.plan.later_pools)
 
@@ -310,6 +353,8 @@ class World:
     def _heal(self) -> None:
         """End all faults. Agents that died are started again where repair may not replace them."""
         self._healed = True
+        self.network.heal()
+        self.server.free_disk()
         for cloud in self.server.clouds.values():
             cloud.heal()
         self.server.manager.heal()
