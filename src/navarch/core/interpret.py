@@ -206,7 +206,8 @@ def _report(
     events = folded(message.events)
     results = tuple(result for result in message.results if result.status is not Health.UNKNOWN)
     last = node.report
-    if last is not None and _is_sent_again(last, results, events):
+    again = sightings.has_said(node.id, message.results, message.events)
+    if again or (last is not None and _is_sent_again(last, results, events)):
         return [*_speaks_again(node, now), *_shown_done(fleet, node.id, now)]
     repeated = last is not None and last.events == events and _agree(last.results, results)
     bad = bool(events) or any(result.status is not Health.HEALTHY for result in results)

@@ -105,6 +105,12 @@ class Machine:
         commands = self.fleet.commands_for(node_id)
         return tuple(each for each in commands if each.state is not CommandState.ISSUED)
 
+    def _hear_report(self, message: msg.ReportHealth, learned: Sequence[ev.Fact]) -> None:
+        said = (message.node_id, message.results, message.events)
+        if not self.sightings.has_said(*said):
+            self._hold(message, learned)
+            self.sightings.remember_report(*said)
+
     def _hold(self, message: msg.ReportHealth, learned: Sequence[ev.Fact]) -> None:
         """Remember repetitions that have not become a fact yet."""
         told = any(isinstance(fact, ev.HealthReported) for fact in learned)
@@ -143,7 +149,7 @@ class Machine:
                     self.sightings.samples[message.node_id] = message.sample
             case msg.ReportHealth():
                 self.sightings.heard[message.node_id] = now
-                self._hold(message, learned)
+                self._hear_report(message, learned)
             case msg.RegisterNode() | msg.PollCommands() | msg.AckCommand():
                 self.sightings.heard[message.node_id] = now
             case msg.InventoryTaken():

@@ -38,6 +38,9 @@ from navarch.simulator.timeline import EPOCH
 Simple = ReactiveAutoscaler | QueueBasedAutoscaler
 BuiltIn = Simple | CompositeAutoscaler | ScheduledAutoscaler
 
+SWINGS_MAX = 4
+"""How often, of the proposals that are remembered, a direction may change before it swings."""
+
 WORDS_KEPT = 32
 """Proposals whose metrics are remembered: more than can be under way at one time."""
 
@@ -96,6 +99,7 @@ class Scaler:
         self.plan = plan
         self._now = now
         self._healed_at: timedelta | None = None
+        self._is_hushed = False
         self._last: dict[str, float] = {}
         self._words: deque[tuple[Recommended, PoolMetrics]] = deque(maxlen=WORDS_KEPT)
 
@@ -103,10 +107,31 @@ class Scaler:
         """From now on the load stays as it is, and everybody sees it."""
         self._healed_at = self._now() - EPOCH
 
+    @property
+    def swings(self) -> bool:
+        """Whether it proposes more and less in turns, for ever.
+
+        The mean of one that keeps what is there between two limits, and of one that does not, may
+        have no number of nodes at which it rests, under a load that rests.
+        """
+        autoscaler = self.plan.autoscaler
+        if not isinstance(autoscaler, CompositeAutoscaler) or autoscaler.mode != "avg":
+            return False
+        targets = [said.target for said, _ in self._words]
+        turns = sum(
+            (after - now) * (now - before) < 0
+            for before, now, after in zip(targets, targets[1:], targets[2:], strict=False)
+        )
+        return turns > SWINGS_MAX
+
+    def hush(self) -> None:
+        """Propose nothing any more."""
+        self._is_hushed = True
+
     def word(self, fleet: Fleet) -> Recommended | None:
-        """Ask for a proposal; None while the pool is not configured."""
+        """Ask for a proposal; None while the pool is not configured, and when it is hushed."""
         pool = fleet.pools.get(self.plan.pool)
-        if pool is None:
+        if pool is None or self._is_hushed:
             return None
         metrics = self._metrics(fleet)
         state = target.pool_state(fleet, pool, metrics, self._now())

@@ -146,6 +146,7 @@ class Checks:
     def recovered(self, fleet: Fleet, store: MemoryStore) -> None:
         """Check that a fleet from snapshot and tail is the one that the whole journal gives."""
         self._begun_at = self.clock() if self.clock is not None else None
+        self._counted.clear()  # which reports have come before is known as long as we live
         self._fold_journal(store)
         if fleets.encode(fleet) != fleets.encode(self._folded):
             raise Broken("lost", "snapshot and tail give another fleet than the whole journal")
@@ -401,9 +402,15 @@ class Checks:
             raise Broken("unsafe", f"{one.id} is called gone, and its machine is there")
 
     def _machines_of(self, one: Bought) -> list[str]:
-        """The clouds' ids of the machines that bear its name now: the truth."""
-        machines = self.clouds[one.provider].machines()
-        return [each.instance.id for each in machines if each.instance.name == one.id]
+        """The cloud's ids of the machines that bear its name now: the truth.
+
+        Of twins, of which the cloud has made one on its own, the one that we know counts.
+        """
+        cloud = self.clouds[one.provider]
+        refs = [each.instance.id for each in cloud.machines() if each.instance.name == one.id]
+        if one.ref and any(ref in cloud.twins for ref in (one.ref, *refs)):
+            return [ref for ref in refs if ref == one.ref]
+        return refs
 
     def _was_told_to_go(self, node_id: str) -> None:
         assert self.operators is not None

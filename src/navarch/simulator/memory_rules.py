@@ -51,6 +51,7 @@ def remembers_little(machine: Machine, now: datetime, settings: Settings) -> Non
         ("samples", set(seen.samples), set(fleet.nodes)),
         ("missing", set(seen.missing), set(fleet.instances)),
         ("held", set(seen.held), set(fleet.nodes)),
+        ("said", set(seen.said), set(fleet.nodes)),
         ("drains", set(seen.drains), set(fleet.nodes)),
         ("pending", set(fleet.pending), set(fleet.nodes)),
         ("recommendations", set(seen.recommendations), set(fleet.pools)),

@@ -54,6 +54,8 @@ class RepairRules:
         self.count = Count()
         self.hardware_of: Callable[[str], Sequence[Hardware]] = lambda _node_id: ()
         """What the machines of a node are made of in truth; to be set before the first step."""
+        self.others_gpus: Callable[[str], set[str]] = lambda _node_id: set()
+        """The GPUs that the live machines of other nodes have and say so; to be set likewise."""
         self.is_empty: Callable[[str], bool] = lambda _node_id: False
         """Whether a node is drained in truth; to be set likewise."""
         self._books = books
@@ -107,11 +109,18 @@ class RepairRules:
                 self._is_not_rebooting(record)
             case "sickness":
                 self._is_sick(one, record, reports)
+                self._blames_nobody_else(fact)
                 if Remedy.REPLACE not in self._spec_of(one.id).ladder:
                     raise Broken("unsafe", f"{one.id} is replaced, which its pool rules out")
             case "lemon" if not record.lemon:
                 raise Broken("unsafe", f"{one.id} is called a lemon, and has no such GPU")
         self.count.add(self.count.begun, f"replace for {fact.cause}")
+
+    def _blames_nobody_else(self, fact: ev.InstanceCondemned) -> None:
+        """Check that no GPU is held responsible which sits in another machine."""
+        blamed = set(fact.hardware) & self.others_gpus(fact.instance_id)
+        if blamed:
+            raise Broken("unsafe", f"{fact.instance_id} is sick, and {sorted(blamed)} is blamed")
 
     def _may_start(self, fact: ev.RepairStarted, reports: dict[str, int]) -> None:
         spec = self._spec_of(fact.node_id)

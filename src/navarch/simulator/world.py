@@ -133,6 +133,7 @@ class World:
         self.checks.operators = self.operators
         self.checks.repairs.is_empty = self._is_empty
         self.checks.repairs.hardware_of = self._hardware_of
+        self.checks.repairs.others_gpus = self._others_gpus
         self.checks.clock = lambda: self.time.now
         self.checks.manager = self.server.manager
 
@@ -223,6 +224,17 @@ class World:
 
     def _hardware_of(self, node_id: str) -> list[Hardware]:
         return [agent.hardware for agent in self.agents.values() if agent.node_id == node_id]
+
+    def _others_gpus(self, node_id: str) -> set[str]:
+        """Which GPUs other nodes have, as far as the control plane has been told.
+
+        What the node has itself, as a GPU that came back from it, is its own.
+        """
+        others = self.checks.repair_books.records.values()
+        alive = {agent.node_id for agent in self.agents.values() if agent.machine_is_alive()}
+        alive -= {one.id for one in self.checks.books.instances.values() if one.ending or one.ended}
+        theirs = {uuid for one in others if one.id in alive - {node_id} for uuid in one.gpus}
+        return theirs - set(self.checks.repair_books.of(node_id).gpus)
 
     def _uuids(self) -> list[str]:
         return [gpu.uuid for agent in self.agents.values() for gpu in agent.hardware.gpus]
@@ -407,6 +419,9 @@ class World:
         if waited > PATIENCE:
             self.operators.let_repair_try(fleet)
         if waited > 2 * PATIENCE:
+            for scaler in self.server.scalers.values():
+                if scaler.swings:
+                    scaler.hush()
             helpless = self.checks.repairs.needs_help
             now = self.time.now
             self.operators.set_aside([id_ for id_ in fleet.ailing if helpless(id_, now)])

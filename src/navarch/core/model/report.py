@@ -97,6 +97,20 @@ class HealthReport(Struct, frozen=True, omit_defaults=True):
         )
 
 
+def moments(
+    results: tuple[CheckResult, ...], events: tuple[HealthEvent, ...]
+) -> tuple[object, ...]:
+    """What tells a report from all others of its node; () when nothing in it is dated.
+
+    What was sensed is dated by the sender, and nothing else is sensed at the same moment.
+    """
+    dated = (
+        *((each.check_name, each.status, each.at) for each in results if each.at is not None),
+        *((each.shape, each.timestamp) for each in events if each.timestamp is not None),
+    )
+    return dated if len(dated) == len(results) + len(events) else ()
+
+
 def folded(events: tuple[HealthEvent, ...]) -> tuple[HealthEvent, ...]:
     """Merge events of one shape into one with a count; the newest of each speaks.
 

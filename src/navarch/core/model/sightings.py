@@ -7,12 +7,16 @@ silence is counted anew, and an absence has to be seen again before it counts.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Final
 
 from msgspec import Struct, field
 
 from navarch.core.model.gpu import NodeSample
 from navarch.core.model.messages import Machine, Sold
-from navarch.core.model.report import HealthEvent
+from navarch.core.model.report import CheckResult, HealthEvent, moments
+
+SAID_MAX: Final = 32
+"""Reports of a node that are known again when they come again: as many as its agent keeps."""
 
 
 class Inventory(Struct, frozen=True):
@@ -68,8 +72,27 @@ class Sightings(Struct):
     """When an effect, by its key, was last tried in vain."""
     held: dict[str, tuple[HealthEvent, ...]] = field(default_factory=dict)
     """Repetitions of what a node has just reported: they become one fact a little later."""
+    said: dict[str, dict[int, None]] = field(default_factory=dict)
+    """What tells the newest reports of each node from others, hashed, in the order they came."""
     drains: dict[str, str] = field(default_factory=dict)
     """What the workload manager said last of each drain that is under way."""
+
+    def has_said(
+        self, node_id: str, results: tuple[CheckResult, ...], events: tuple[HealthEvent, ...]
+    ) -> bool:
+        """Whether a report of a node has come before: a call that was given up may come late."""
+        dated = moments(results, events)
+        return bool(dated) and hash(dated) in self.said.get(node_id, ())
+
+    def remember_report(
+        self, node_id: str, results: tuple[CheckResult, ...], events: tuple[HealthEvent, ...]
+    ) -> None:
+        """Know a report when it comes again."""
+        if dated := moments(results, events):
+            said = self.said.setdefault(node_id, {})
+            said[hash(dated)] = None
+            if len(said) > SAID_MAX:
+                del said[next(iter(said))]
 
     def heard_of_drain(self, node_id: str, text: str) -> None:
         """Keep what the workload manager said last of a drain; an empty text says it is over."""
@@ -84,6 +107,7 @@ class Sightings(Struct):
         self.samples.pop(node_id, None)
         self.missing.pop(node_id, None)
         self.held.pop(node_id, None)
+        self.said.pop(node_id, None)
         self.drains.pop(node_id, None)
         for key in (f"tell {node_id}", f"drained {node_id}"):
             self.tried.pop(key, None)

@@ -68,7 +68,7 @@ def begun(fleet: Fleet, sightings: Sightings, now: datetime, settings: Settings)
         if not _take(rooms, fleet, pool, node, rung, now):
             continue
         if rung is Remedy.REPLACE:
-            yield _condemned(node, because, now)
+            yield _condemned(fleet, node, because, now)
             continue
         yield ev.RepairStarted(now, node.id, rung, because)
         yield orders.give(node.id, CommandType.DRAIN, f"to be repaired: {rung.value}")
@@ -162,12 +162,14 @@ def _because(node: Node) -> str:
     return f"{what}; confirmed by {node.bad_reports} reports"
 
 
-def _condemned(node: Node, because: str, now: datetime) -> ev.InstanceCondemned:
+def _condemned(
+    fleet: Fleet, node: Node, because: str, now: datetime
+) -> ev.InstanceCondemned:
     if node.contact is Contact.LOST:
         return ev.InstanceCondemned(now, node.instance_id, because, cause="silence")
     if ladder.gravest(node) is None:
         return ev.InstanceCondemned(now, node.instance_id, because, cause="lemon")
-    hardware = ladder.hardware(node)
+    hardware = ladder.hardware(fleet, node)
     return ev.InstanceCondemned(now, node.instance_id, because, cause="sickness", hardware=hardware)
 
 

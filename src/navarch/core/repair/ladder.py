@@ -75,12 +75,23 @@ def gpu_of(node: Node) -> int:
     return indexes.pop() if len(indexes) == 1 else -1
 
 
-def hardware(node: Node) -> tuple[str, ...]:
-    """Name the GPUs behind the faults of a node, by UUID; those of no known GPU are left out."""
+def hardware(fleet: Fleet, node: Node) -> tuple[str, ...]:
+    """Name the GPUs behind the faults of a node, by UUID; those of no known GPU are left out.
+
+    A GPU that another machine has is not blamed: a node may say more than it can know. One that
+    nobody has may have been in this node until it fell off the bus. Cost: O(nodes).
+    """
+    others = {
+        gpu.uuid
+        for other in fleet.nodes.values()
+        if other.id != node.id and not other.over
+        for gpu in other.gpus
+    }
+    elsewhere = others - {gpu.uuid for gpu in node.gpus}
     uuids = {gpu.index: gpu.uuid for gpu in node.gpus}
     found = (
         finding.event.gpu_uuid or uuids.get(finding.event.gpu_index, "")
         for finding in node.findings
         if finding.status is Health.UNHEALTHY and finding.event is not None
     )
-    return tuple(dict.fromkeys(uuid for uuid in found if uuid))
+    return tuple(dict.fromkeys(uuid for uuid in found if uuid and uuid not in elsewhere))
