@@ -4,7 +4,7 @@
 #   make test    all tests but the long ones; TESTS="tests/core -k fold" runs some of them
 #   make check   format, lint, types, import contracts, tidiness
 #   make bench   every benchmark of bench/
-#   make soak    the long tests, fresh examples, and 20,000 crash points
+#   make soak    10,000 seeds of faults with what they covered, 20,000 crash points, the long tests
 #   make format  put the format right, and the lint faults that can be put right by a machine
 #   make lock    choose the versions of all dependencies anew
 #   make clean   remove what these commands made, never the data of a fleet
@@ -17,6 +17,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
+CPUS ?= $(shell getconf _NPROCESSORS_ONLN)
+SEEDS ?= 10000
 TESTS ?= tests
 ARGS ?=
 
@@ -46,7 +48,8 @@ bench: $(DEV_READY)
 	done
 
 soak: $(DEV_READY)
-	$(BIN)/python -m navarch.simulator.sweep --crash-points 20000
+	$(BIN)/python -m navarch.simulator.sweep --seeds $(SEEDS) --coverage --jobs $(CPUS)
+	$(BIN)/python -m navarch.simulator.sweep --crash-points 20000 --jobs $(CPUS)
 	HYPOTHESIS_PROFILE=search $(BIN)/pytest -n $(JOBS) --dist worksteal $(TESTS)
 
 format: $(DEV_READY)

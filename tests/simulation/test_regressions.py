@@ -36,7 +36,7 @@ from navarch.core.model.instance import Instance, InstanceState
 from navarch.core.model.node import Contact, Intent, Node
 from navarch.core.model.pool import Pool
 from navarch.core.model.sightings import Sightings
-from navarch.core.repair import beginning, breaker, budget, replacing
+from navarch.core.repair import beginning, breaker, budget, ladder, replacing
 from navarch.core.scaling import target
 from navarch.core.scaling.base import PoolMetrics, PoolState
 from navarch.core.settings import Settings
@@ -268,6 +268,21 @@ def any_refusal_takes_a_wish_back(patch: pytest.MonkeyPatch) -> None:
         return node.workload is workload._WISHES.get(node.intent)  # noqa: SLF001 - as above
 
     patch.setattr(workload, "_is_wish", is_wish)
+
+
+def a_report_that_comes_late_confirms_the_younger_ones(patch: pytest.MonkeyPatch) -> None:
+    """A call that its agent had given up came in after younger ones, and counted once more."""
+    patch.setattr(Sightings, "has_said", lambda *_: False)
+
+
+def a_node_blames_the_gpu_of_another(patch: pytest.MonkeyPatch) -> None:
+    """A machine that named the GPU of another in its reports had that one called a lemon."""
+    original = ladder.hardware
+
+    def hardware(_fleet: Fleet, node: Node) -> tuple[str, ...]:
+        return original(Fleet(), node)
+
+    patch.setattr(ladder, "hardware", hardware)
 
 
 RELAPSES: dict[Relapse, tuple[int, tuple[int, ...], str]] = {

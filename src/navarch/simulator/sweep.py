@@ -3,8 +3,9 @@
 ::
 
     python -m navarch.simulator.sweep --crash-points 20000 --jobs 2
+    python -m navarch.simulator.sweep --seeds 10000 --coverage --jobs 2
 
-Each seed runs once without a crash, which tells its boundaries, and then again and again with
+The first crashes much in each run: each seed runs once without a crash, which tells its boundaries, and then again and again with
 
 - one crash, at each of them;
 - two: one at a boundary, and the next while it recovers;
@@ -13,6 +14,10 @@ Each seed runs once without a crash, which tells its boundaries, and then again 
 A run with crashes is one *crash point*. Whatever happens, nothing may be leaked, doubled or lost,
 and every healed fleet must become what was asked for. Each failure is printed with all that is
 needed to run it again; the last line has the numbers, and the exit code is 1 if one is not 0.
+
+The second, the *soak*, tries much: each seed runs once, with as many crashes as it draws. With
+``--coverage`` it says what was seen in all those runs, how often, and what never was
+(`navarch.simulator.coverage`).
 """
 
 from __future__ import annotations
@@ -27,6 +32,7 @@ from datetime import datetime
 from msgspec import Struct, field
 
 from navarch.controlplane.clock import RealClock
+from navarch.simulator.coverage import Coverage, cover_seed
 from navarch.simulator.dice import Dice
 from navarch.simulator.world import Failed, World
 
@@ -40,6 +46,12 @@ KINDS = ("leaked", "doubled", "lost", "unconverged", "unsafe", "opaque", "hoarde
 """The kinds of failure of `navarch.simulator.checks`, in the order of the summary."""
 
 FAILURES_SHOWN = 5
+
+CHUNK = 16
+"""Seeds that a process takes at one time in a soak."""
+
+PROGRESS_EVERY = 400
+"""Seeds after which a soak says how far it is."""
 
 
 class Tally(Struct):
@@ -60,12 +72,16 @@ class Tally(Struct):
 
     def summary(self) -> str:
         """Say it in one line."""
-        counts = Counter(kind for kind, _ in self.failures)
-        found = ", ".join(f"{counts[kind]} {kind}" for kind in KINDS)
         return (
             f"{self.crash_points} crash points of {self.seeds} seeds, "
-            f"{self.crashes} crashes: {found}"
+            f"{self.crashes} crashes: {by_kind(self.failures)}"
         )
+
+
+def by_kind(failures: Sequence[tuple[str, str]]) -> str:
+    """Count (kind, text) of failures by their kind, in words."""
+    counts = Counter(kind for kind, _ in failures)
+    return ", ".join(f"{counts[kind]} {kind}" for kind in KINDS)
 
 
 def crash_plans(seed: int, boundaries: int, limit: int) -> Iterator[tuple[int, ...]]:
@@ -116,16 +132,56 @@ def sweep(first_seed: int, crash_points: int, jobs: int) -> Iterator[Tally]:
             seed += count
 
 
+def soak(first_seed: int, seeds: int, jobs: int) -> Iterator[Coverage]:
+    """Yield what all runs so far have seen, after each seed."""
+    whole = Coverage()
+    with ProcessPoolExecutor(jobs) as processes:
+        for each in processes.map(
+            cover_seed, range(first_seed, first_seed + seeds), chunksize=CHUNK
+        ):
+            whole.add(each)
+            yield whole
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Sweep as the command line says; the exit code is 1 if any run failed."""
     asked = _parser().parse_args(arguments)
+    return _soak(asked) if asked.seeds else _sweep(asked)
+
+
+def _soak(asked: argparse.Namespace) -> int:
+    clock = RealClock()
+    begun_at = clock.now()
+    whole, shown = Coverage(), 0
+    for whole in soak(asked.seed, asked.seeds, asked.jobs):
+        shown = _show(whole.failures, shown)
+        if whole.runs % PROGRESS_EVERY == 0:
+            seconds = (clock.now() - begun_at).total_seconds()
+            sys.stdout.write(
+                f"{whole.runs} of {asked.seeds} seeds in {seconds:.0f} s, "
+                f"{len(whole.failures)} failures\n"
+            )
+            sys.stdout.flush()
+    if asked.coverage:
+        sys.stdout.writelines(f"{line}\n" for line in whole.report())
+    seconds = (clock.now() - begun_at).total_seconds()
+    sys.stdout.write(f"{whole.runs} seeds: {by_kind(whole.failures)} in {seconds:.0f} s\n")
+    return 1 if whole.failures else 0
+
+
+def _show(failures: Sequence[tuple[str, str]], shown: int) -> int:
+    """Print the failures that were not printed yet, but for too many; return how many there are."""
+    for _, text in failures[shown:FAILURES_SHOWN]:
+        sys.stdout.write(f"\n{text}\n")
+    return len(failures)
+
+
+def _sweep(asked: argparse.Namespace) -> int:
     clock = RealClock()
     begun_at = clock.now()
     whole, shown = Tally(), 0
     for whole in sweep(asked.seed, asked.crash_points, asked.jobs):
-        for _, text in whole.failures[shown:FAILURES_SHOWN]:
-            sys.stdout.write(f"\n{text}\n")
-        shown = len(whole.failures)
+        shown = _show(whole.failures, shown)
         if whole.seeds % 16 == 0:
             sys.stdout.write(_progress(whole, asked.crash_points, begun_at, clock.now()))
             sys.stdout.flush()
@@ -140,6 +196,12 @@ def _parser() -> argparse.ArgumentParser:
         description="Crash a simulated control plane at many places.",
     )
     parser.add_argument("--crash-points", type=int, default=2000, help="how many, at least")
+    parser.add_argument(
+        "--seeds", type=int, default=0, help="run so many seeds once each, in place of all that"
+    )
+    parser.add_argument(
+        "--coverage", action="store_true", help="with --seeds: say what those runs have seen"
+    )
     parser.add_argument("--seed", type=int, default=0, help="the first seed")
     parser.add_argument("--jobs", type=int, default=2, help="how many processes")
     return parser
