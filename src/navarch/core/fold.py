@@ -7,7 +7,7 @@ folded twice gives equal fleets.
 
 from __future__ import annotations
 
-from typing import assert_never
+from typing import Final, assert_never
 
 from msgspec.structs import replace
 
@@ -20,6 +20,7 @@ from navarch.core.fold_repair import (
 from navarch.core.model import events as ev
 from navarch.core.model.fleet import Fleet, Orphan
 from navarch.core.model.instance import Instance, InstanceState
+from navarch.core.model.ladder import Told
 from navarch.core.model.node import Contact, Intent, Node, Phase
 from navarch.core.model.offer import PROVIDER_WIDE, Refusals, offer_key
 from navarch.core.model.pool import HOUR, TROUBLE_MEMORY, YOUNG, Pool
@@ -69,10 +70,27 @@ def _resume(fleet: Fleet, event: ev.Resumed) -> None:
             fleet.put_instance(replace(instance, uncertain_since=event.at))
 
 
+CLOSED_MAX: Final = 1_000
+"""Forgotten machines of others that are known to be closed: as many as there may be of them."""
+
+
 def _forget(fleet: Fleet, event: ev.RecordsForgotten) -> None:
+    for node_id in event.nodes:
+        node = fleet.nodes.get(node_id)
+        if node is not None and not node.instance_id:
+            _remember_closed(fleet, node)
     fleet.drop(event.instances, event.nodes)
     for command_id in event.commands:
         fleet.commands.pop(command_id, None)
+
+
+def _remember_closed(fleet: Fleet, node: Node) -> None:
+    """Know what the workload manager goes by, should a machine of others come back one day."""
+    told = node.told if node.telling in (None, Told.OPEN) else node.telling
+    if told is not Told.OPEN:
+        fleet.closed[node.id] = told
+        if len(fleet.closed) > CLOSED_MAX:
+            del fleet.closed[next(iter(fleet.closed))]
 
 
 # --- pools -----------------------------------------------------------------------------------
@@ -355,7 +373,8 @@ def _register(fleet: Fleet, event: ev.NodeRegistered) -> None:
         )
     before = fleet.nodes.get(event.node_id)
     if before is None:
-        before = Node(event.node_id, event.at, event.at, because="registered")
+        told = fleet.closed.pop(event.node_id, Told.OPEN)
+        before = Node(event.node_id, event.at, event.at, because="registered", told=told)
     distrusted = (lemon_because(fleet, gpu.uuid) for gpu in event.gpus)
     after = replace(
         before,

@@ -1,9 +1,8 @@
 """Agents: the product's own `Duties` on simulated machines, and what happens to them.
 
 An agent here is what the daemon is in life: it performs what the duties say, keeps a record of the
-commands it has begun and of the reports that were not taken, and dies with its machine. The network
-between it and the control plane loses calls and replies, doubles them, delays them until younger
-ones have overtaken them, and can be cut.
+commands it has begun and of the reports that were not taken, and dies with its machine. What lies
+between it and the control plane is its `Link`.
 """
 
 from __future__ import annotations
@@ -26,17 +25,11 @@ from navarch.simulator.dice import Dice, Stream
 from navarch.simulator.faults import Plan
 from navarch.simulator.hardware import Hardware, Kind
 from navarch.simulator.incidents import Incident, ailment
+from navarch.simulator.links import Link
 from navarch.simulator.markets import MINUTE, SECOND, ZERO
-from navarch.simulator.networks import CALM, NOWHERE, Network, Place, Way
 from navarch.simulator.policies import ACTIONS
-from navarch.simulator.server import Reply, Server
+from navarch.simulator.server import Server
 from navarch.simulator.timeline import EPOCH, Timeline
-
-CALL_TIMEOUT = timedelta(seconds=10)
-"""How long an agent waits for an answer."""
-
-LATENCY_MAX = timedelta(milliseconds=80)
-"""The longest way of a call to the control plane, when the network is well."""
 
 DIAGNOSTIC_TIME = timedelta(seconds=90)
 
@@ -69,32 +62,22 @@ class Agent:
         hardware: Hardware,
         is_alive: Callable[[], bool],
         purpose: str,
-        place: Place = NOWHERE,
-        network: Network | None = None,
     ) -> None:
-        """Belong to the machine that is there while `is_alive`; `purpose` names its dice.
-
-        `network` None: it has one of its own, in which nothing goes wrong but what `plan` says.
-        """
+        """Belong to the machine that is there while `is_alive`; `purpose` names its dice."""
         self.node_id = node_id
-        self.cut_off = False
         self.executions: dict[str, int] = {}
         """How often each command was carried out."""
         self.healed = False
         self.hardware = hardware
         self.machine_is_alive = is_alive
-        self.place = place
         self.behaviour = Behaviour(hardware, dice, purpose)
-        self._network = network or Network(CALM, dice)
-        self._delay_rolls = dice.stream("delays", purpose)
-        self._sent = self._newest = 0
         self._happened = dice.happened
         self._conduct = plan.conduct
         self._kept: tuple[msg.ReportHealth, ...] = ()
         self._ahead = ZERO
-        self._server = server
         self._time = time
         self._rolls = dice.stream("agent", purpose)
+        self.link = Link(server, time, plan.agents, dice=dice, rolls=self._rolls, purpose=purpose)
         self._obedience = dice.stream("obedience", purpose)
         self._plan = plan.agents
         self._sickness = plan.sickness
@@ -108,6 +91,15 @@ class Agent:
         self.ended = False
         self.is_empty = False
         """Whether nothing runs there any more, since it was drained."""
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether nothing comes through between it and the control plane."""
+        return self.link.cut_off
+
+    @cut_off.setter
+    def cut_off(self, value: bool) -> None:
+        self.link.cut_off = value
 
     @property
     def running(self) -> bool:
@@ -170,7 +162,7 @@ class Agent:
     def heal(self) -> None:
         """From now on nothing happens to it any more. A dead process stays dead."""
         self.healed = True
-        self.cut_off = False
+        self.link.heal()
         self.hardware.heal()
         self.behaviour.heal()
         self._frozen_until = EPOCH
@@ -442,55 +434,13 @@ class Agent:
     # --- its calls -------------------------------------------------------------------------
 
     def _send(self, send: turns.Send) -> None:
-        fail = partial(self._fail, self._incarnation, send.call)
-        if self.cut_off or not self._network.carries(self.place, Way.UP):
-            self._time.after(CALL_TIMEOUT, fail, "deadline_exceeded")
-            return
-        lost = not self.healed and self._rolls.chance(self._plan.calls_lost)
-        lost_on_its_way = lost and self._rolls.chance(0.5)
-        way = self._rolls.between(timedelta(), LATENCY_MAX)
-        there = back = ZERO
-        if self._network.is_slow:
-            there, back = (self._network.delay(self._delay_rolls) for _ in range(2))
-            lost = lost or there + back >= CALL_TIMEOUT
-        if lost:
-            self._time.after(CALL_TIMEOUT, fail, "deadline_exceeded")
-        if lost_on_its_way:
-            self._happened[Incident.REQUEST_LOST] += 1
-            return
-        reply: Reply = _ignore
-        if not lost:
-            reply = partial(self._replied, self._incarnation, send, back)
-        elif not there + back:
-            self._happened[Incident.ANSWER_LOST] += 1
-        self._sent += 1
-        self._time.after(way + there, self._arrive, self._sent, send.request, reply)
-        if not self.healed and self._rolls.chance(self._plan.calls_doubled):
-            self._happened[Incident.DOUBLED] += 1
-            self._time.after(10 * way, self._arrive, self._sent, send.request, _ignore)
-
-    def _arrive(self, number: int, request: turns.Request, reply: Reply) -> None:
-        if number < self._newest:
-            self._happened[Incident.OVERTAKEN] += 1
-        self._newest = max(self._newest, number)
-        self._server.receive(request, reply)
+        heard = partial(self._answered, self._incarnation, send)
+        self.link.call(send.request, heard, partial(self._fail, self._incarnation, send.call))
 
     def _fail(self, incarnation: int, call: int, code: str) -> None:
         self._later(incarnation, turns.CallFailed(call, code))
 
-    def _replied(
-        self, incarnation: int, send: turns.Send, back: timedelta, answer: msg.Answer | None
-    ) -> None:
-        if back and answer is not None:
-            self._time.after(back, self._answered, incarnation, send, answer)
-        else:
-            self._answered(incarnation, send, answer)
-
     def _answered(self, incarnation: int, send: turns.Send, answer: msg.Answer | None) -> None:
-        # the reply does not come through either
-        if self.cut_off or not self._network.carries(self.place, Way.DOWN):
-            self._time.after(CALL_TIMEOUT, self._fail, incarnation, send.call, "deadline_exceeded")
-            return
         self._later(incarnation, self._heard(send.call, send.request, answer))
 
     def _heard(self, call: int, request: turns.Request, answer: msg.Answer | None) -> turns.Input:
@@ -524,7 +474,3 @@ class Agent:
                 return turns.HealthAnswered(call)
             case _:
                 return turns.AckAnswered(call)
-
-
-def _ignore(_answer: msg.Answer | None) -> None:
-    """Hear the reply to a call that nobody made."""

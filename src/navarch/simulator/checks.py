@@ -53,6 +53,7 @@ from navarch.simulator.operators import WISH, Operators, Promise
 from navarch.simulator.policies import TABLES
 from navarch.simulator.repair_books import RepairBooks
 from navarch.simulator.repair_rules import RepairRules
+from navarch.simulator.report_books import ReportBooks
 from navarch.simulator.workloads import Workloads
 from navarch.stores.memory import MemoryStore
 
@@ -85,15 +86,12 @@ class Checks:
         self._words: dict[str, scaling_rules.Word] = {}
         self._asked: set[tuple[str, int]] = set()
         self._heard: dict[str, datetime] = {}
-        self._reports: dict[str, int] = {}
-        self._counted: dict[str, dict[int, msg.ReportHealth]] = {}
-        self._reports_before: dict[str, int] = {}
+        self._reports = ReportBooks()
         self._lists: dict[str, msg.InventoryTaken] = {}
         self._stray_since: dict[tuple[str, str], datetime] = {}
         self._absent_since: dict[str, datetime] = {}
         self._steps = 0
-        self._folded = Fleet()
-        self._folded_seq = 0
+        self._folded, self._folded_seq = Fleet(), 0
 
     # --- what the world reports ----------------------------------------------------------------
 
@@ -146,7 +144,7 @@ class Checks:
     def recovered(self, fleet: Fleet, store: MemoryStore) -> None:
         """Check that a fleet from snapshot and tail is the one that the whole journal gives."""
         self._begun_at = self.clock() if self.clock is not None else None
-        self._counted.clear()  # which reports have come before is known as long as we live
+        self._reports.forget()
         self._fold_journal(store)
         if fleets.encode(fleet) != fleets.encode(self._folded):
             raise Broken("lost", "snapshot and tail give another fleet than the whole journal")
@@ -168,7 +166,7 @@ class Checks:
         """Check a step whose facts have just been journaled."""
         self._steps += 1
         self._asked.clear()
-        self._reports_before.clear()
+        self._reports.begin_step()
         refused: list[ev.WorkloadRefused] = []
         for message, answer in zip(messages, step.answers, strict=True):
             self._delivered(message, answer, now)
@@ -179,7 +177,7 @@ class Checks:
                     refused.append(fact)
             self._check(fact, now)
             self.books.write(fact)
-            self.repair_books.write(fact, self._reported_before)
+            self.repair_books.write(fact, self._reports.before)
             self.repairs.check_written(fact)
             if isinstance(fact, ev.RepairEnded) and fact.node_id in self.books.instances:
                 verdict = self.repair_books.of(fact.node_id).verdict
@@ -219,25 +217,11 @@ class Checks:
             self._asked.add((message.pool, message.target))
         elif isinstance(message, msg.ReportHealth) and not isinstance(answer, msg.Refused):
             self._heard[message.node_id] = now
-            self._count_report(message)
+            self._reports.count(message)
         elif isinstance(
             message, msg.Heartbeat | msg.RegisterNode | msg.PollCommands
         ) and not isinstance(answer, msg.Refused):
             self._heard[message.node_id] = now
-
-    def _count_report(self, message: msg.ReportHealth) -> None:
-        """Count different reports: one that comes again, whenever, has still said it once."""
-        counted = self._counted.setdefault(message.node_id, {})
-        if id(message) not in counted:
-            before = self._reports.get(message.node_id, 0)
-            self._reports_before.setdefault(message.node_id, before)
-            self._reports[message.node_id] = before + 1
-            counted[id(message)] = message
-
-    def _reported_before(self, node_id: str) -> int:
-        """How many different reports a node had sent before this step, or before the newest."""
-        newest = self._reports.get(node_id, 1) - 1
-        return self._reports_before.get(node_id, newest)
 
     def _note_strays(self, taken: msg.InventoryTaken) -> None:
         seen = {(taken.provider, each.ref) for each in taken.machines if self._is_stray(each)}
@@ -260,7 +244,7 @@ class Checks:
         if getattr(fact, "because", "-") == "":
             raise Broken("opaque", f"{ev.kind(fact)} has no reason")
         scaling_rules.lets_sleep(self.books, fact)
-        self.repairs.check(fact, self._reports)
+        self.repairs.check(fact, self._reports.counts)
         match fact:
             case ev.LaunchRequested():
                 self._may_buy(fact)

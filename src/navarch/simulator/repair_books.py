@@ -140,6 +140,9 @@ class RepairBooks:
             case ev.PolicyAdopted():
                 for record in self.records.values():
                     record.unsure = record.verdict in (Health.DEGRADED, Health.UNHEALTHY)
+            case ev.RecordsForgotten():
+                for node_id in fact.nodes:  # one that comes back begins anew
+                    self.records[node_id] = Record(node_id, told=self.of(node_id).told)
             case ev.InstanceCondemned():
                 self._begin(fact.instance_id, fact.at)
                 for uuid in fact.hardware:

@@ -5,7 +5,8 @@
     python -m navarch.simulator.sweep --crash-points 20000 --jobs 2
     python -m navarch.simulator.sweep --seeds 10000 --coverage --jobs 2
 
-The first crashes much in each run: each seed runs once without a crash, which tells its boundaries, and then again and again with
+The first crashes much in each run: each seed runs once without a crash, which tells its
+boundaries, and then again and again with
 
 - one crash, at each of them;
 - two: one at a boundary, and the next while it recovers;

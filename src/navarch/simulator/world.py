@@ -189,7 +189,8 @@ class World:
         self.checks.made(cloud, ref)
         machine = cloud.truth.machines[ref]
         rolls = self.dice.stream("machine", ref)
-        if not self._healed and rolls.chance(self.plan.agents.stillborn):
+        mute = not self._healed and rolls.chance(self.plan.agents.stillborn)
+        if mute and not cloud.plan.habits.twins:  # its twin would speak for it, and be taken away
             self.dice.happened[Incident.STILLBORN] += 1
             return
         lemon = self._returned(ref)
@@ -276,9 +277,8 @@ class World:
             hardware=Hardware(gpus, self.dice.stream("hardware", ref)),
             is_alive=is_alive,
             purpose=ref,
-            place=place,
-            network=self.network,
         )
+        agent.link.settle(place, self.network)
         agent.behaviour.uuids = self._uuids
         self.agents[ref] = agent
         if self._healed:
@@ -327,7 +327,7 @@ class World:
             agent.cut_off = False
 
     def _part(self, partition: Partition) -> None:
-        alive = [agent.place for agent in self.agents.values() if agent.machine_is_alive()]
+        alive = [agent.link.place for agent in self.agents.values() if agent.machine_is_alive()]
         self.network.part(partition, alive)
         self.time.after(partition.lasts, self.network.join, partition)
 

@@ -193,7 +193,7 @@ def test_all_are_reset_where_several_ask_or_nobody_knows_which() -> None:
 def hardware(*findings: Finding) -> tuple[str, ...]:
     cards = tuple(replace(gpu, uuid=f"GPU-{gpu.index}-of-1") for gpu in gpus())
     fleet = a_fleet(1, replace(registered(1), gpus=cards), sick(1, at(), *findings))
-    return ladder.hardware(fleet.nodes[name(1)])
+    return ladder.hardware(fleet, fleet.nodes[name(1)])
 
 
 def test_the_gpus_behind_the_faults_are_named_once() -> None:
@@ -202,6 +202,13 @@ def test_the_gpus_behind_the_faults_are_named_once() -> None:
 
 def test_the_event_itself_knows_best_which_gpu_it_was() -> None:
     assert hardware(on(3, uuid="GPU-x")) == ("GPU-x",)
+
+
+def test_a_gpu_that_another_machine_has_is_not_blamed() -> None:
+    cards = [replace(gpu, uuid=f"GPU-{gpu.index}-of-2") for gpu in gpus()]
+    there = replace(registered(2), gpus=tuple(cards))
+    fleet = a_fleet(2, there, sick(1, at(), on(3, uuid="GPU-0-of-2"), on(4, uuid="GPU-y")))
+    assert ladder.hardware(fleet, fleet.nodes[name(1)]) == ("GPU-y",)
 
 
 def test_a_fault_of_no_known_gpu_names_none() -> None:

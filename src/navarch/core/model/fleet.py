@@ -66,6 +66,9 @@ class Snapshot(Struct, omit_defaults=True):
     """How many verdicts each rule of the policy is missing from, as it could not be evaluated."""
     lemons: dict[str, Lemon] = field(default_factory=dict)
     """Distrusted GPUs by UUID, the longest distrusted first."""
+    closed: dict[str, Told] = field(default_factory=dict)
+    """Machines of others that are forgotten, and that the workload manager was told to keep from
+    work: what it was told, the longest forgotten first."""
 
 
 Ids = dict[str, None]
@@ -94,6 +97,7 @@ class Fleet:
         self.policy_name = records.policy_name
         self.rule_failures = records.rule_failures
         self.lemons = records.lemons
+        self.closed = records.closed
         self.members: dict[str, Ids] = {}
         """Instances of each pool that have not ended."""
         self.booting: Ids = {}
@@ -150,6 +154,7 @@ class Fleet:
             policy_name=self.policy_name,
             rule_failures=self.rule_failures,
             lemons=self.lemons,
+            closed=self.closed,
         )
 
     def __eq__(self, other: object) -> bool:

@@ -162,9 +162,7 @@ def _because(node: Node) -> str:
     return f"{what}; confirmed by {node.bad_reports} reports"
 
 
-def _condemned(
-    fleet: Fleet, node: Node, because: str, now: datetime
-) -> ev.InstanceCondemned:
+def _condemned(fleet: Fleet, node: Node, because: str, now: datetime) -> ev.InstanceCondemned:
     if node.contact is Contact.LOST:
         return ev.InstanceCondemned(now, node.instance_id, because, cause="silence")
     if ladder.gravest(node) is None:
