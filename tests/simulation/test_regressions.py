@@ -291,6 +291,32 @@ def a_machine_that_comes_back_is_open(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(fold, "_remember_closed", lambda *_: None)
 
 
+def what_is_taken_away_anyway_is_ended_before(patch: pytest.MonkeyPatch) -> None:
+    """A sick machine was ended seconds before its seller took it, in the middle of its work."""
+    original = replacing.replaced
+
+    def replaced(
+        fleet: Fleet, now: datetime, settings: Settings
+    ) -> Iterator[ev.DrainBegun | ev.TerminationRequested | ev.CommandIssued]:
+        unnoticed = fleet.copy()
+        for instance in list(unnoticed.instances.values()):
+            unnoticed.put_instance(replace(instance, interrupted_until=None))
+        return original(unnoticed, now, settings)
+
+    patch.setattr(replacing, "replaced", replaced)
+
+
+def the_sick_are_called_back(patch: pytest.MonkeyPatch) -> None:
+    """A sick machine that was drained was called back, and replaced at the next look."""
+
+    def may_stay(fleet: Fleet, instance: Instance) -> bool:
+        node = fleet.node_of(instance)
+        wanted = instance.releasing and instance.live and not instance.interrupted
+        return wanted and node is not None and node.connected
+
+    patch.setattr(capacity, "_may_stay", may_stay)
+
+
 RELAPSES: dict[Relapse, tuple[int, tuple[int, ...], str]] = {
     a_second_clean_report_is_a_repetition: (27, (), "unconverged"),
     a_replacement_takes_the_last_room: (53, (), "unsafe"),
@@ -314,6 +340,8 @@ RELAPSES: dict[Relapse, tuple[int, tuple[int, ...], str]] = {
     any_refusal_takes_a_wish_back: (258, (), "lost"),
     a_report_that_comes_late_confirms_the_younger_ones: (1691, (), "unsafe"),
     a_node_blames_the_gpu_of_another: (320, (), "unsafe"),
+    what_is_taken_away_anyway_is_ended_before: (9396, (), "unsafe"),
+    the_sick_are_called_back: (9289, (10, 38, 54, 202), "opaque"),
     a_machine_that_comes_back_is_open: (4106, (81, 146, 153, 207), "lost"),
 }
 """Each to a run (seed, crashes) that shows it, and as what."""

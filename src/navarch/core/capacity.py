@@ -22,6 +22,7 @@ from navarch.core.model.fleet import Fleet
 from navarch.core.model.instance import Instance, InstanceState
 from navarch.core.model.node import Intent
 from navarch.core.model.pool import TROUBLE_MEMORY, Pool
+from navarch.core.model.report import Health
 from navarch.core.model.sightings import Sightings
 from navarch.core.orders import Orders
 from navarch.core.settings import Settings
@@ -79,10 +80,13 @@ def called_back(
 
 
 def _may_stay(fleet: Fleet, instance: Instance) -> bool:
-    """Whether a released machine can be called back: it is heard, and nobody has ended it."""
+    """Whether a released machine can be called back: it is heard, well, and nobody has ended it.
+
+    A sick one would have to be repaired at once, or gives nothing.
+    """
     node = fleet.node_of(instance)
     wanted = instance.releasing and instance.live and not instance.interrupted
-    return wanted and node is not None and node.connected
+    return wanted and node is not None and node.connected and node.health is not Health.UNHEALTHY
 
 
 def retry_at(pool: Pool, now: datetime, settings: Settings) -> datetime:
@@ -153,6 +157,8 @@ def released(fleet: Fleet, now: datetime, settings: Settings) -> Iterator[ev.Ter
         pool = fleet.pools.get(instance.pool)
         if pool is not None and pool.asleep:
             continue
+        if instance.interrupted_until is not None:
+            continue  # its work has until then
         node = fleet.node_of(instance)
         since = instance.releasing_since or instance.requested_at
         because = drain.over_because(fleet, node, since, now, settings)

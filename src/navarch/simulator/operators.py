@@ -133,7 +133,7 @@ class Operators:
     def refused(self, node_id: str, intent: Intent) -> None:
         """Hear that a wish about a node was taken back, for it does not hold."""
         promise = self.intents.setdefault(node_id, Promise(frozenset({intent})))
-        promise.allowed |= {intent}
+        promise.allowed |= {intent} if intent is not Intent.DRAINING else WISHES[CommandType.DRAIN]
 
     def _clear_one(self, fleet: Fleet) -> None:
         """Set aside what stands against one node, whether that is wise or not."""

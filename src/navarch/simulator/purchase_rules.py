@@ -120,7 +120,8 @@ def _keeps_the_share(books: Books, fact: ev.LaunchRequested) -> None:
 def _called_back_first(books: Books, fact: ev.LaunchRequested) -> None:
     """Whoever is being released, and can still be kept, is kept before anything is bought."""
     for one in books.of_pool(fact.pool):
-        if one.releasing_since is not None and not one.ending and one.interrupted_at is None:
+        could_stay = one.interrupted_at is None and not one.sick
+        if one.releasing_since is not None and not one.ending and could_stay:
             raise Broken("unsafe", f"{fact.instance_id} is bought while {one.id} is let go")
 
 

@@ -81,7 +81,7 @@ def replaced(
             elif instance.draining_since is None:
                 yield ev.DrainBegun(now, instance.id, because)
                 yield orders.give(instance.id, CommandType.DRAIN, "it is replaced")
-            else:
+            elif instance.interrupted_until is None:  # else its work has until then
                 since = instance.draining_since
                 empty = drain.over_because(fleet, node, since, now, settings)
                 if empty:
