@@ -27,6 +27,7 @@ from factories import (
     releasing,
     requested,
     running,
+    sick,
 )
 from navarch.core import capacity
 from navarch.core.model import events as ev
@@ -340,6 +341,10 @@ def test_calling_back_does_not_undo_what_an_operator_wants(intent: Intent) -> No
 
 def test_a_silent_node_is_not_called_back() -> None:
     assert called_back(a_fleet(2, releasing(1), lost(1, at(minutes=2)), target=2)) == []
+
+
+def test_a_sick_node_is_not_called_back() -> None:
+    assert called_back(a_fleet(2, releasing(1), sick(1, at(minutes=2)), target=2)) == []
 
 
 def test_a_machine_that_is_ending_is_not_called_back() -> None:
