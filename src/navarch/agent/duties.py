@@ -190,6 +190,20 @@ class Duties:
         return self._registered
 
     @property
+    def idle(self) -> bool:
+        """Whether nothing is owed but the next heartbeat and what the sensors will read by then."""
+        return (
+            self._registered
+            and not self._boot_owed
+            and self._in_flight is None
+            and self._running is None
+            and not self._orders
+            and not self._untold
+            and not self._poll_due
+            and not len(self._outbox)
+        )
+
+    @property
     def reports_waiting(self) -> int:
         """How many health reports the control plane has not taken yet."""
         return len(self._outbox)

@@ -88,12 +88,13 @@ class Service:
     ) -> pb.HeartbeatBatchResponse:
         """Take many signs of life; the nodes that must register first are named."""
         heartbeats = codec.heartbeats(request)
-        answered = await self._runtime.ask_all(heartbeats) if heartbeats else []
-        unknown = [
-            heartbeat.node_id
-            for heartbeat, answer in zip(heartbeats, answered, strict=True)
-            if isinstance(answer, msg.Refused)
-        ]
+        if not heartbeats:
+            return pb.HeartbeatBatchResponse()
+        samples = {each.node_id: each.sample for each in heartbeats if each.sample is not None}
+        batch = msg.HeartbeatBatch(frozenset(each.node_id for each in heartbeats), samples)
+        accepted = await self._ask(batch, msg.HeartbeatBatchAccepted)
+        strangers = frozenset(accepted.unknown)
+        unknown = [each.node_id for each in heartbeats if each.node_id in strangers]
         return pb.HeartbeatBatchResponse(
             acknowledged=len(heartbeats) - len(unknown), unknown_node_ids=unknown
         )

@@ -48,6 +48,8 @@ def interpret(
     match message:
         case msg.Heartbeat():
             return _heartbeat(fleet, message, now)
+        case msg.HeartbeatBatch():
+            return _heartbeats(fleet, message, now)
         case msg.RegisterNode():
             return _register(fleet, message, now, settings)
         case msg.ReportHealth():
@@ -99,6 +101,19 @@ def _heartbeat(fleet: Fleet, message: msg.Heartbeat, now: datetime) -> Learned:
     if isinstance(node, msg.Refused):
         return node
     return [*_speaks_again(node, now), *_shown_done(fleet, node.id, now)]
+
+
+def _heartbeats(fleet: Fleet, message: msg.HeartbeatBatch, now: datetime) -> list[ev.Fact]:
+    """Learn from many at once: a heartbeat teaches only of who was lost, or has commands open.
+
+    Cost: O(lost nodes and nodes with commands), however many speak.
+    """
+    facts: list[ev.Fact] = []
+    for node_id in sorted(message.node_ids & (fleet.lost.keys() | fleet.pending.keys())):
+        learned = _heartbeat(fleet, msg.Heartbeat(node_id), now)
+        if not isinstance(learned, msg.Refused):
+            facts += learned
+    return facts
 
 
 def _speaks_again(node: Node, now: datetime) -> list[ev.Fact]:

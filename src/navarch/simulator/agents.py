@@ -102,16 +102,19 @@ class Agent:
             return
         self._incarnation += 1
         self._wake_at = None
-        registration = msg.RegisterNode(
-            self.node_id, gpus=self.hardware.gpus, metadata=self._description()
-        )
         self._duties = Duties(
-            registration,
+            self._registration(),
             start=self._time.now,
             spread=self._rolls.fraction(),
             results=self._record,
         )
         self._feed(turns.Tick())
+
+    def _registration(self) -> msg.RegisterNode:
+        """What it says about its machine: the control plane knows the rest, for it bought it."""
+        return msg.RegisterNode(
+            self.node_id, gpus=self.hardware.gpus, metadata=self._description()
+        )
 
     def _description(self) -> Metadata:
         """What it says about its host: most restarts come with an upgrade."""
@@ -360,7 +363,7 @@ class Agent:
             case msg.CommandsHanded():
                 orders = tuple(turns.Order(c.id, c.type, c.parameters) for c in answer.commands)
                 return turns.CommandsReceived(call, orders)
-            case msg.Accepted() | msg.CommandAccepted():
+            case msg.Accepted() | msg.CommandAccepted() | msg.HeartbeatBatchAccepted():
                 return self._accepted(call, request)
             case _:
                 assert_never(answer)

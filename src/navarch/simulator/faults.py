@@ -167,6 +167,10 @@ class Plan(Struct, frozen=True):
     """How long the control plane collects messages for one batch."""
     restart_max: timedelta = _seconds(20)
     """How long a dead control plane may stay dead."""
+    batch_max: int = 64
+    """How many messages the control plane takes into one step."""
+    effects_at_once: int = 4
+    """How many effects of one kind may be under way at one provider."""
     snapshot_every: int = 40
     """Facts after which the fleet is written down whole."""
 

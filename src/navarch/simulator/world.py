@@ -123,9 +123,10 @@ class World:
             )
             self.server.clouds[cloud.name] = self.checks.clouds[cloud.name] = cloud
             self._settle_strangers(cloud)
-        for scaled in self.plan.scaled:
-            self.server.scalers[scaled.pool] = Scaler(scaled, lambda: self.time.now)
-        self.checks.scalers = self.server.scalers
+        self.scalers = {
+            scaled.pool: Scaler(scaled, lambda: self.time.now) for scaled in self.plan.scaled
+        }
+        self.server.scalers = self.checks.scalers = self.scalers
         self.checks.operators = self.operators
         self.checks.repairs.is_empty = self._is_empty
         self.checks.repairs.hardware_of = self._hardware_of
@@ -315,7 +316,7 @@ class World:
         self.server.manager.heal()
         for agent in self.agents.values():
             agent.heal()
-        for scaler in self.server.scalers.values():
+        for scaler in self.scalers.values():
             scaler.heal()
         self._revive()
         if self.plan.dropped_at is not None or self.plan.later_pools:

@@ -42,6 +42,14 @@ class Heartbeat(Struct, frozen=True):
     """The sender's time: data."""
 
 
+class HeartbeatBatch(Struct, frozen=True):
+    """Many nodes say at once that they are there, through somebody who collects their words."""
+
+    node_ids: frozenset[str]
+    samples: dict[str, NodeSample] = field(default_factory=dict)
+    """The newest sample of each node that sent one."""
+
+
 class ReportHealth(Struct, frozen=True):
     """A node says what its checks and sensors found."""
 
@@ -268,6 +276,7 @@ class InventoryFailed(Struct, frozen=True):
 Message = (
     RegisterNode
     | Heartbeat
+    | HeartbeatBatch
     | ReportHealth
     | PollCommands
     | AckCommand
@@ -324,6 +333,15 @@ class HeartbeatAccepted(Struct, frozen=True):
     """Whether a poll would bring something."""
 
 
+class HeartbeatBatchAccepted(Struct, frozen=True):
+    """The heartbeats of a batch count, but for those of nodes that are not known."""
+
+    commands_pending: tuple[str, ...] = ()
+    """The nodes to which a poll would bring something, in the order of their ids."""
+    unknown: tuple[str, ...] = ()
+    """The nodes that have to register first, or have ended, in the order of their ids."""
+
+
 class CommandsHanded(Struct, frozen=True):
     """What the node has to do, oldest first."""
 
@@ -337,4 +355,11 @@ class CommandAccepted(Struct, frozen=True):
     issued_at: datetime
 
 
-Answer = Refused | Accepted | HeartbeatAccepted | CommandsHanded | CommandAccepted
+Answer = (
+    Refused
+    | Accepted
+    | HeartbeatAccepted
+    | HeartbeatBatchAccepted
+    | CommandsHanded
+    | CommandAccepted
+)

@@ -1,0 +1,125 @@
+"""The blueprint: everything a run of a twin is made of, but its seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from msgspec import Struct, field
+
+from navarch.core.judging import HealthPolicy, Unjudged
+from navarch.core.model.pool import PoolSpec
+from navarch.core.scaling.base import Autoscaler
+from navarch.core.selection import BUILT_IN
+from navarch.core.selection.base import Ranker
+from navarch.core.settings import Settings
+from navarch.simulator.faults import CloudPlan
+from navarch.simulator.twin.demand import Demand
+from navarch.simulator.twin.faults import Fault
+
+GPUS = 8
+"""GPUs of a node that says nothing about them, as in the documents' examples."""
+
+GPU_TYPE = "NVIDIA H100 80GB HBM3"
+"""The model of those."""
+
+
+class BootTime(Struct, frozen=True):
+    """How long a machine takes from its launch until its agent starts: a lognormal draw."""
+
+    median: timedelta = timedelta(minutes=3)
+    spread: float = 0.25
+    """The standard deviation of its logarithm, at least 0; 0: all take the same time."""
+    longest: timedelta = timedelta(hours=1)
+    """No machine takes longer."""
+
+
+class SpotMarket(Struct, frozen=True):
+    """When a seller has spot machines, and for how long it leaves them."""
+
+    mean_hours_to_interruption: float = 0.0
+    """Of one machine, while the market is open; 0: they are never taken away."""
+    share_open: float = 1.0
+    """The share of time in which any can be bought, above 0 and up to 1."""
+    mean_hours_closed: float = 1.0
+    """How long the market stays closed, when it closes: then all are taken away."""
+    notice: timedelta = timedelta(minutes=2)
+    """How long before a machine is taken its agent can read so; zero: not at all."""
+    price_usd_per_hour: float | None = None
+    """None: as much as the others cost."""
+
+
+class Seller(Struct, frozen=True):
+    """One provider: how its cloud behaves, and what its machines are."""
+
+    cloud: CloudPlan
+    boot: BootTime = BootTime()
+    gpus: int = GPUS
+    gpu_type: str = GPU_TYPE
+    quota: int | None = None
+    """How many machines the account may have at once; None: any number."""
+    stock: int | None = None
+    """How many machines the cloud has to sell at once; None: any number."""
+    spot: SpotMarket | None = None
+    """None: it sells no spot machines differently from others."""
+    never_starts: float = 0.0
+    """The share of machines that run without their agent ever speaking, from 0 to 1."""
+
+
+class Owned(Struct, frozen=True):
+    """A node that nobody buys: it is there, and registers."""
+
+    id: str
+    provider: str = ""
+    region: str = ""
+    zone: str = ""
+    instance_type: str = ""
+    gpus: int = GPUS
+    gpu_type: str = GPU_TYPE
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+class Hazard(Struct, frozen=True):
+    """A fault that comes by itself, at a constant rate."""
+
+    fault: Fault
+    per_node_day: float
+    """How often a node has it in a day, on average."""
+    source: str = ""
+    """Where the rate is from, for the report."""
+    pools: tuple[str, ...] = ()
+    """Which pools' nodes; empty: all nodes."""
+
+
+class Scaled(Struct, frozen=True):
+    """A pool that follows its load."""
+
+    pool: str
+    autoscaler: Autoscaler
+    demand: Demand
+
+
+class Blueprint(Struct, frozen=True):
+    """A run, ready to be lived through."""
+
+    name: str = "twin"
+    settings: Settings = Settings()
+    pools: tuple[PoolSpec, ...] = ()
+    sellers: tuple[Seller, ...] = ()
+    owned: tuple[Owned, ...] = ()
+    policy: HealthPolicy = Unjudged()
+    rankers: Mapping[str, Ranker] = BUILT_IN
+    scaled: tuple[Scaled, ...] = ()
+    hazards: tuple[Hazard, ...] = ()
+    lasts: timedelta = timedelta(hours=1)
+    """How much time passes in all."""
+    sample_every: timedelta = timedelta(minutes=1)
+    """How often the fleet is counted for the report."""
+    evaluation_interval: timedelta = timedelta(seconds=30)
+    """How often autoscalers are asked."""
+    tick_interval: timedelta = timedelta(seconds=10)
+    """How often time alone makes the control plane look."""
+    gather: timedelta = timedelta(milliseconds=200)
+    """How long the control plane collects messages for one batch."""
+    batched: bool = True
+    """Whether nodes at rest speak in batches; False: each for itself, with equal results."""
