@@ -112,9 +112,7 @@ class Agent:
 
     def _registration(self) -> msg.RegisterNode:
         """What it says about its machine: the control plane knows the rest, for it bought it."""
-        return msg.RegisterNode(
-            self.node_id, gpus=self.hardware.gpus, metadata=self._description()
-        )
+        return msg.RegisterNode(self.node_id, gpus=self.hardware.gpus, metadata=self._description())
 
     def _description(self) -> Metadata:
         """What it says about its host: most restarts come with an upgrade."""

@@ -215,7 +215,10 @@ class Server:
         if life != self._life or self._stands_still(self._turn, life):
             return
         self._turn_waits = False
-        batch, self._inbox = self._inbox[: self._plan.batch_max], self._inbox[self._plan.batch_max :]
+        batch, self._inbox = (
+            self._inbox[: self._plan.batch_max],
+            self._inbox[self._plan.batch_max :],
+        )
         if self._inbox:
             self._turn_waits = True
             self._time.after(self._plan.gather, self._turn, life)

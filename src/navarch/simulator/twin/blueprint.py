@@ -13,6 +13,7 @@ from navarch.core.scaling.base import Autoscaler
 from navarch.core.selection import BUILT_IN
 from navarch.core.selection.base import Ranker
 from navarch.core.settings import Settings
+from navarch.providers.base import InstanceType
 from navarch.simulator.faults import CloudPlan
 from navarch.simulator.twin.demand import Demand
 from navarch.simulator.twin.faults import Fault
@@ -45,8 +46,6 @@ class SpotMarket(Struct, frozen=True):
     """How long the market stays closed, when it closes: then all are taken away."""
     notice: timedelta = timedelta(minutes=2)
     """How long before a machine is taken its agent can read so; zero: not at all."""
-    price_usd_per_hour: float | None = None
-    """None: as much as the others cost."""
 
 
 class Seller(Struct, frozen=True):
@@ -55,7 +54,10 @@ class Seller(Struct, frozen=True):
     cloud: CloudPlan
     boot: BootTime = BootTime()
     gpus: int = GPUS
+    """Of a machine whose type is not in `types`."""
     gpu_type: str = GPU_TYPE
+    types: tuple[InstanceType, ...] = ()
+    """What it sells, with prices; empty: any type, for nothing."""
     quota: int | None = None
     """How many machines the account may have at once; None: any number."""
     stock: int | None = None

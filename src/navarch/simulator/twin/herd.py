@@ -82,20 +82,18 @@ class Herd:
                 self._ids = frozenset(self.members)
             self._server.receive(msg.HeartbeatBatch(self._ids), self._answered)
             return
-        for node in tuple(self.members.values()):
-            self._speak_for(node)
+        for node_id in sorted(self.members):
+            self._speak_for(self.members[node_id])
 
     def _answered(self, answer: msg.Answer | None) -> None:
         if isinstance(answer, msg.HeartbeatBatchAccepted):
-            for node_id in (*answer.commands_pending, *answer.unknown):
+            for node_id in sorted({*answer.commands_pending, *answer.unknown}):
                 self._rouse(node_id)
 
     def _speak_for(self, node: Node) -> None:
         def answered(answer: msg.Answer | None) -> None:
-            heard = isinstance(answer, msg.HeartbeatAccepted)
-            if isinstance(answer, msg.Refused) or (
-                heard and isinstance(answer, msg.HeartbeatAccepted) and answer.commands_pending
-            ):
+            waits = isinstance(answer, msg.HeartbeatAccepted) and answer.commands_pending
+            if waits or isinstance(answer, msg.Refused):
                 self._rouse(node.node_id)
 
         self._server.receive(msg.Heartbeat(node.node_id), answered)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Protocol
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from navarch.agent import turns
@@ -42,6 +43,16 @@ class Resting(Protocol):
         ...
 
 
+class Surroundings(Struct, frozen=True):
+    """What a node lives in."""
+
+    server: Server
+    time: Timeline
+    dice: Dice
+    plan: Plan
+    herd: Resting
+
+
 class Node(Agent):
     """One node, its agent and its hardware."""
 
@@ -50,37 +61,34 @@ class Node(Agent):
     def __init__(
         self,
         described: Owned,
-        server: Server,
-        time: Timeline,
+        around: Surroundings,
         *,
-        dice: Dice,
-        plan: Plan,
         is_alive: Callable[[], bool],
-        purpose: str,
-        herd: Resting,
+        ref: str,
         pool: str = "",
     ) -> None:
-        """Belong to the machine that is there while `is_alive`; `purpose` names its dice."""
+        """Belong to the machine that is there while `is_alive`; `ref` is the cloud's id of it."""
         gpus = tuple(
-            GPU(index, f"GPU-{purpose}-{index}", described.gpu_type)
-            for index in range(described.gpus)
+            GPU(index, f"GPU-{ref}-{index}", described.gpu_type) for index in range(described.gpus)
         )
-        self.body = Body(gpus, dice.stream("hardware", purpose))
+        self._has_left = False
+        self.body = Body(gpus, around.dice.stream("hardware", ref))
         super().__init__(
             described.id,
-            server,
-            time,
-            dice=dice,
-            plan=plan,
+            around.server,
+            around.time,
+            dice=around.dice,
+            plan=around.plan,
             hardware=self.body,
-            is_alive=is_alive,
-            purpose=purpose,
+            is_alive=lambda: not self._has_left and is_alive(),
+            purpose=ref,
         )
         self.described = described
+        self.ref = ref
         self.pool = pool
         """Empty for a node that nobody bought."""
         self.resting = False
-        self._herd = herd
+        self._herd = around.herd
         self._is_bought = bool(pool)
 
     # --- what happens to it --------------------------------------------------------------------
@@ -115,6 +123,11 @@ class Node(Agent):
         self.kill()
         if lasts is not None:
             self._time.after(lasts, self.start)
+
+    def leave(self) -> None:
+        """Be gone for good, though no cloud has ended its machine."""
+        self.kill()
+        self._has_left = True
 
     def recover(self) -> None:
         """Put right everything that is wrong with it."""
