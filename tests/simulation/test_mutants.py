@@ -17,7 +17,7 @@ from navarch.core.model import events as ev
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.instance import Instance, InstanceState
 from navarch.core.model.messages import Machine
-from navarch.core.model.node import Intent, Node
+from navarch.core.model.node import Intent
 from navarch.core.model.pool import Pool
 from navarch.core.model.sightings import Recommendation, Sightings
 from navarch.core.repair import beginning, breaker, candidates, replacing
@@ -83,7 +83,6 @@ def orphan_at_first_sight(patch: pytest.MonkeyPatch) -> None:
 
 def take_a_restart_for_an_outage(patch: pytest.MonkeyPatch) -> None:
     """Rule 5: silence is counted anew after a restart."""
-
     patch.setattr(liveness, "counting_since", lambda _fleet: None)
 
 
@@ -110,7 +109,8 @@ def count_no_booting_machine(patch: pytest.MonkeyPatch) -> None:
 
     def count(fleet: Fleet, pool: Pool) -> capacity.Count:
         counted = original(fleet, pool)
-        running = tuple(i for i in counted.current if i.state is InstanceState.RUNNING)
+        current = fleet.current_of(pool.name)
+        running = sum(each.state is InstanceState.RUNNING for each in current)
         return replace(counted, current=running)
 
     patch.setattr(capacity, "count", count)

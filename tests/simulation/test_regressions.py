@@ -162,7 +162,7 @@ def a_wish_that_is_not_met_is_taken_back(patch: pytest.MonkeyPatch) -> None:
     original = target.pool_state
 
     def pool_state(fleet: Fleet, pool: Pool, metrics: PoolMetrics, now: datetime) -> PoolState:
-        current = len(capacity.count(fleet, pool).current)
+        current = capacity.count(fleet, pool).current
         return replace(original(fleet, pool, metrics, now), current_nodes=current)
 
     patch.setattr(target, "pool_state", pool_state)

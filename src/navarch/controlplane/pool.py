@@ -350,8 +350,8 @@ class Pool:
     def _records(self) -> list[Record]:
         """The machines that are there and wanted, oldest first."""
         self._demand_alone()
-        counted = capacity.count(self._solo.fleet, self._solo.fleet.pools[self.config.name])
-        return [each for each in counted.current if each.state is InstanceState.RUNNING]
+        current = self._solo.fleet.current_of(self.config.name)
+        return [each for each in current if each.state is InstanceState.RUNNING]
 
     def _existing(self) -> int:
         """All machines that may be on the bill, ending ones included."""

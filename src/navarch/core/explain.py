@@ -108,11 +108,11 @@ def explain_pool(
         f"{spec.max_nodes}: {pool.target_because}"
     )
     counted = capacity.count(fleet, pool)
-    nodes = [node for i in counted.current if (node := fleet.node_of(i)) is not None]
+    nodes = [node for i in fleet.current_of(pool.name) if (node := fleet.node_of(i)) is not None]
     serving = sum(node.serving for node in nodes)
-    booting = len(counted.current) - len(nodes)
+    booting = counted.current - len(nodes)
     yield (
-        f"{len(counted.current)} count: {serving} serve, {booting} boot; {counted.existing} "
+        f"{counted.current} count: {serving} serve, {booting} boot; {counted.existing} "
         f"machines may exist, ending and condemned ones included"
     )
     releasing = sum(i.releasing and i.live for i in fleet.instances_of(pool.name))

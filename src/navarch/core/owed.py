@@ -96,15 +96,14 @@ def _inventories(
 
 
 def _providers(fleet: Fleet) -> list[str]:
-    """Providers that have, or may have, something of ours. Cost: O(pools + instances)."""
+    """Providers that have, or may have, something of ours. Cost: O(pools + providers)."""
     wanted = [
         source.provider
         for pool in fleet.pools.values()
         if not pool.retired
         for source in pool.sources
     ]
-    waiting = (fleet.instances[id_].provider for ids in fleet.members.values() for id_ in ids)
-    return [*wanted, *dict.fromkeys(waiting)]
+    return [*wanted, *(provider for provider, ids in fleet.bought_from.items() if ids)]
 
 
 def _awaited(fleet: Fleet, sightings: Sightings) -> dict[str, None]:

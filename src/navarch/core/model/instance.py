@@ -95,6 +95,11 @@ class Instance(Struct, frozen=True, omit_defaults=True):
         return self.state in ENDED
 
     @property
+    def current(self) -> bool:
+        """Whether its pool counts on it: it is wanted, and nothing takes it out of service."""
+        return self.live and not (self.condemned or self.releasing or self.interrupted)
+
+    @property
     def releasing(self) -> bool:
         """Whether it is drained to be ended, and may still be called back."""
         return self.releasing_since is not None
