@@ -104,6 +104,15 @@ class InstanceView(Struct, rename="camel", frozen=True):
         return self.state.removeprefix("INSTANCE_STATE_")
 
 
+class LogView(Struct, rename="camel", frozen=True):
+    """What a start-up script told."""
+
+    text: str = ""
+    source: str = ""
+    read_at: datetime | None = None
+    problem: str = ""
+
+
 class PoolView(Struct, rename="camel", frozen=True):
     """One pool."""
 

@@ -23,6 +23,7 @@ from typing import Self
 from msgspec import Struct
 from msgspec.structs import replace
 
+from navarch.controlplane.bootstrap_logs import BootstrapLogs, LogAccess
 from navarch.controlplane.clock import Clock, RealClock
 from navarch.controlplane.demand import StoreMetricsSource
 from navarch.controlplane.effects import BootScript
@@ -109,20 +110,24 @@ class ControlPlane:
         retain: timedelta = timedelta(days=90),
         policy: judging.HealthPolicy | None = None,
         notifier: Notifier | None = None,
+        bootstrap_logs: LogAccess | None = None,
     ) -> None:
         """Prepare; nothing is opened before `start`.
 
         Without a `store` everything is kept in memory and forgotten at the end. Without an
         `authenticator` every caller is an admin: serve `asgi_app` on loopback only. `policy` None
         means the built-in one. A `notifier` is told of cordons and drains; None: nobody is, and
-        agents say themselves when they are empty. Raises `ValueError` when the configuration is
-        impossible.
+        agents say themselves when they are empty. `bootstrap_logs` says where start-up logs are
+        and are kept; None: providers alone are asked for them. Raises `ValueError` when the
+        configuration is impossible.
         """
         self._config = config or ServerConfig()
         settings = self._config.effective()
         if notifier is not None:
             settings = replace(settings, workload_manager=True)
         self._notifier = notifier
+        self._log_access = bootstrap_logs or LogAccess()
+        self._logs: BootstrapLogs | None = None
         self._strategies = Strategies(settings=settings, policy=policy or HealthPolicy.default())
         self._clock = self._config.clock or RealClock()
         self._store: Store = store or MemoryStore()
@@ -217,6 +222,10 @@ class ControlPlane:
             for name, boot in self._boots.items():
                 runtime.effects.add(name, self._providers[name], boot)
             runtime.hears.append(self.instance_manager.hear)
+            self._logs = BootstrapLogs(
+                self._log_access, runtime.effects, lambda: runtime.machine.fleet, self._clock
+            )
+            runtime.effects.before_end = self._logs.before_end
             await runtime.recover(new_tag(), VERSION, holder())
         except BaseException:
             await self._store.close()
@@ -243,6 +252,8 @@ class ControlPlane:
                 evaluating.cancel()
                 await asyncio.wait([evaluating])
             await self.instance_manager.stop()
+            if self._logs is not None:
+                await self._logs.close()
             await runtime.stop("the control plane is stopping")
             await running
             await runtime.snapshot()
@@ -329,7 +340,7 @@ class ControlPlane:
     def asgi_app(self) -> Application:
         """The remote calls as an ASGI 3 application. Ask for it after the start."""
         return Application(
-            Service(self.runtime, self._configure),
+            Service(self.runtime, self._configure, self._logs),
             authenticator=self._authenticator,
             ready=self.readiness,
         )

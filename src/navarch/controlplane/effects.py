@@ -13,18 +13,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import assert_never
 
 from navarch.controlplane.clock import Clock
 from navarch.core.model import messages as msg
 from navarch.core.model.actions import Launch, ListTypes, Purchase, TakeInventory, Terminate
-from navarch.errors import NavarchError, NotFound, OutcomeUnknown, ProviderError
+from navarch.errors import NavarchError, NotFound, OutcomeUnknown, ProviderError, Unavailable
 from navarch.providers.base import (
     FLEET_LABEL,
     INSTANCE_LABEL,
     POOL_LABEL,
+    BootstrapLogReader,
     Instance,
     InstanceStatus,
     InstanceType,
@@ -47,6 +48,8 @@ BURST_SECONDS = 2.0
 """For how long a provider that was left in peace may be asked at once what its rate allows."""
 
 
+BeforeEnd = Callable[[Terminate], Awaitable[None]]
+"""What is done with a machine before it is ended: bounded in time, and raises nothing."""
 BootScript = Callable[[Launch], str]
 """Writes what a machine runs at its first boot. Raises `NavarchError` when it cannot."""
 
@@ -87,6 +90,8 @@ class Effects:
         self._facts: dict[str, ProviderFacts] = {}
         self._paces: dict[str, Pace] = {}
         self._boots: dict[str, BootScript] = {}
+        self.before_end: BeforeEnd | None = None
+        """Called before each termination, if set."""
         self._post = post
         self._clock = clock
         self._under_way: dict[str, asyncio.Task[None]] = {}
@@ -106,6 +111,27 @@ class Effects:
         self._providers[name] = provider
         self._facts[name] = facts
         self._paces[name] = Pace(facts.calls_per_second, self._clock)
+
+    def shows_logs(self, provider: str) -> bool:
+        """Whether a provider can show what start-up scripts told."""
+        return isinstance(self._providers.get(provider), BootstrapLogReader)
+
+    async def bootstrap_log(self, provider: str, ref: str) -> str:
+        """Return what the start-up script of a machine told, at the provider's pace.
+
+        Raises `ProviderError`; whatever else a provider raises becomes `Unavailable`.
+        """
+        reader: object = self._providers.get(provider)
+        if not isinstance(reader, BootstrapLogReader):
+            raise Unavailable(f"provider {provider} shows no logs")
+        await self._paces[provider].turn()
+        try:
+            return str(await reader.bootstrap_log(ref))
+        except ProviderError:
+            raise
+        except Exception as error:
+            log.exception("the log of %s at %s broke", ref, provider)
+            raise Unavailable(f"{provider}: {type(error).__name__}: {error}") from error
 
     def __len__(self) -> int:
         """How many effects are under way, those included whose outcome has not been heard yet."""
@@ -197,6 +223,8 @@ class Effects:
         if provider is None:
             error_text = f"no provider {action.provider!r} is configured"
         else:
+            if self.before_end is not None:
+                await self.before_end(action)
             await self._paces[action.provider].turn()
             try:
                 async with asyncio.timeout(ASK_SECONDS_MAX):

@@ -233,6 +233,43 @@ class InstanceTypeLister(Protocol):
         ...
 
 
+BOOTSTRAP_LOG_BYTES_MAX: Final = 64 * 1024
+"""How much is shown and kept of what a start-up script told: its end."""
+
+
+@runtime_checkable
+class BootstrapLogReader(Protocol):
+    """A provider that can also show what the start-up script of a machine told."""
+
+    async def bootstrap_log(self, instance_id: str) -> str:
+        """Return the end of what the machine with this provider's id told; empty: nothing yet.
+
+        At most `BOOTSTRAP_LOG_BYTES_MAX` bytes of UTF-8, cut with `log_tail`. It may hold whatever
+        the pool's commands print, and what else a machine's console shows. Changes nothing.
+        Quick: the control plane gives up after ten seconds.
+
+        :raises NotFound: there is no such machine, or nothing is known of it any more
+        :raises ProviderError: there is no answer
+        """
+        ...
+
+
+def log_tail(text: str | bytes, bytes_max: int = BOOTSTRAP_LOG_BYTES_MAX) -> str:
+    """Keep the end of a log: whole lines where it has any, and what is no UTF-8 marked as such."""
+    content = text.encode(errors="replace") if isinstance(text, str) else text
+    if len(content) <= bytes_max:
+        return _fitting(content.decode(errors="replace"), bytes_max)
+    cut = content[-bytes_max:]
+    _, newline, lines = cut.partition(b"\n")
+    return _fitting((lines if newline and lines else cut).decode(errors="replace"), bytes_max)
+
+
+def _fitting(text: str, bytes_max: int) -> str:
+    """Cut again what has grown: a mark takes three bytes in the place of one."""
+    content = text.encode()
+    return text if len(content) <= bytes_max else content[-bytes_max:].decode(errors="ignore")
+
+
 class ProviderFacts(Struct, frozen=True, kw_only=True):
     """What the control plane must know of a provider before it relies on it."""
 

@@ -54,11 +54,13 @@ from navarch.errors import (
 )
 from navarch.providers import local_process
 from navarch.providers.base import (
+    BOOTSTRAP_LOG_BYTES_MAX,
     Instance,
     Instances,
     InstanceStatus,
     InstanceType,
     ProvisionRequest,
+    log_tail,
 )
 from navarch.providers.local_process import AgentCommand
 
@@ -73,12 +75,6 @@ NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 ENDED: Final = "ended"
 ENDED_KEPT: Final = 100
 """How many folders of machines that have gone are kept, the newest: to read their logs."""
-
-LOG_BYTES_MAX: Final = 8 * 1024 * 1024
-"""A log is cut when it is longer: enough for weeks of a daemon that says little."""
-
-LOG_BYTES_KEPT: Final = 1024 * 1024
-"""How much of the end of a log is kept when it is cut."""
 
 POLL_INTERVAL: Final = timedelta(milliseconds=20)
 """How often a power cycle looks whether processes have ended."""
@@ -101,7 +97,7 @@ FORBIDDEN: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 class ProcessProvider:
-    """The `Provider` and `InstanceTypeLister` of this machine's processes. Linux only."""
+    """`Provider`, `InstanceTypeLister`, `BootstrapLogReader` of local processes. Linux only."""
 
     list_lag: Final = timedelta(seconds=10)
     """A launch waits for its turn, and goes on in its thread when its caller gives up."""
@@ -178,6 +174,13 @@ class ProcessProvider:
             regions=("local",),
         )
         return [kind]
+
+    async def bootstrap_log(self, instance_id: str) -> str:
+        """Show the end of what the agent printed, of the newest that have gone too.
+
+        There is no start-up script here; see `BootstrapLogReader`.
+        """
+        return await self._with_the_mutex(lambda: self._log(instance_id))
 
     async def power_off(self, *, deadline: timedelta = timedelta(seconds=10)) -> int:
         """Stop every process, and leave the instances for `power_on`; return how many.
@@ -258,6 +261,14 @@ class ProcessProvider:
             _write(mark, self._now().isoformat().encode())
         self._settle(folder)
 
+    def _log(self, instance_id: str) -> str:
+        folder = self._folder(instance_id)
+        places = () if folder is None else (folder, self._root / ENDED / folder.name)
+        for place in places:
+            with suppress(FileNotFoundError):
+                return log_tail(local_process.log_end(place / "agent.log", BOOTSTRAP_LOG_BYTES_MAX))
+        raise NotFound(f"{self.name}: there is no machine {instance_id}")
+
     def _begin_power_off(self) -> int:
         stopped = 0
         for folder in self._existing():
@@ -294,7 +305,7 @@ class ProcessProvider:
         if _lives(folder):
             _recover_pid(folder)
             self._kill_if_overdue(folder)
-            _cut_log(folder / "agent.log")
+            local_process.cut_log(folder / "agent.log")
             return True
         if (folder / "terminating").exists():
             self._bury(folder)
@@ -473,20 +484,6 @@ def _kill_members(folder: Path) -> None:
             return
         for pid in members:
             local_process.send(pid, lock, signal.SIGKILL)
-
-
-def _cut_log(log: Path) -> None:
-    """Keep the end of a log that is too long, in the same file, since its writer has it open.
-
-    What is written at the same moment may be lost.
-    """
-    with log.open("r+b") as opened:
-        if os.fstat(opened.fileno()).st_size > LOG_BYTES_MAX:
-            opened.seek(-LOG_BYTES_KEPT, os.SEEK_END)
-            tail = opened.read()
-            opened.truncate(0)
-            opened.seek(0)
-            opened.write(tail)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -174,6 +174,12 @@ def _control_plane(plan: Plan, clock: Clock, url: str) -> ControlPlane:
         authenticator=authenticator,
         policy=health.policy_of(plan.config),
         notifier=health.notifier_of(plan.config, clock),
+        bootstrap_logs=first_scripts.log_access(
+            plan.providers,
+            None if plan.config is None else plan.config.server.bootstrap,
+            plan.data,
+            secret,
+        ),
     )
     _register_providers(control_plane, plan, clock, secret, url)
     for ranker in parts.foreign_rankers(plan.pools):

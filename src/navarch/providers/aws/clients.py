@@ -38,6 +38,7 @@ OPERATIONS: Final = {
     "DescribeInstanceTypeOfferings": "describe_instance_type_offerings",
     "DescribeInstanceTypes": "describe_instance_types",
     "DescribeSpotPriceHistory": "describe_spot_price_history",
+    "GetConsoleOutput": "get_console_output",
     "RunInstances": "run_instances",
     "TerminateInstances": "terminate_instances",
 }

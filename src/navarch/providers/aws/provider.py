@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias, TypeVar
 
@@ -42,6 +43,7 @@ from navarch.providers.base import (
     Instances,
     InstanceType,
     ProvisionRequest,
+    log_tail,
 )
 
 T = TypeVar("T")
@@ -52,11 +54,15 @@ THREADS_MAX: Final = 20
 LATE: Final = timedelta(seconds=30)
 """How much later than it should a request may reach EC2, whose name and connection take time."""
 
+NO_LATEST_CONSOLE: Final = frozenset({"InvalidParameterCombination", "UnsupportedOperation"})
+"""How EC2 says that a machine has no console that can be read at any time ("Instance console
+output", EC2 User Guide, read November 2026)."""
+
 Types: TypeAlias = list[InstanceType]
 
 
 class AwsProvider:
-    """The `Provider` and `InstanceTypeLister` of an account at EC2."""
+    """The `Provider`, `InstanceTypeLister` and `BootstrapLogReader` of an account at EC2."""
 
     honours_tokens: Final = True
 
@@ -146,6 +152,20 @@ class AwsProvider:
                 return
         raise unsure or NotFound(f"{self.name}: there is no machine {instance_id}")
 
+    async def bootstrap_log(self, instance_id: str) -> str:
+        """Show the end of a machine's console; see `BootstrapLogReader`.
+
+        What is there now on machines of the Nitro system, which all newer types are; on others what
+        EC2 kept some minutes after the boot. EC2 shows it for about an hour after a machine's end.
+        """
+        region, slash, ec2_id = instance_id.rpartition("/")
+        if slash and not REGION.fullmatch(region):
+            raise NotFound(f"{self.name}: there is no machine {instance_id}")
+        for each in (region,) if slash else self._settings.regions:
+            with suppress(NotFound):
+                return log_tail(await self._console(each, ec2_id, instance_id))
+        raise NotFound(f"{self.name}: there is no machine {instance_id}")
+
     async def list(self) -> Instances:
         """Show the machines that carry a fleet's tag, in all regions; see `Provider.list`.
 
@@ -209,6 +229,20 @@ class AwsProvider:
             raise Unavailable(f"{error}; EC2 may not know it yet: ask again") from error
         if state == "terminated":
             raise NotFound(f"{self.name}: {instance_id} has been terminated")
+
+    async def _console(self, region: str, ec2_id: str, instance_id: str) -> str:
+        def console(ask: Ask) -> str:
+            try:
+                answer = ask(region, "GetConsoleOutput", {"InstanceId": ec2_id, "Latest": True})
+            except Exception as error:
+                if code_of(error) not in NO_LATEST_CONSOLE:
+                    raise
+                answer = ask(region, "GetConsoleOutput", {"InstanceId": ec2_id})
+            if answer.get("InstanceId") != ec2_id:
+                raise Garbled(f"an answer without {ec2_id}")
+            return str(answer.get("Output") or "")  # the SDK has decoded the base64
+
+        return await self._do(console, f"console of {instance_id}")
 
     async def _list(self, region: str) -> Instances:
         filters = [

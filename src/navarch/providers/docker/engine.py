@@ -1,4 +1,4 @@
-"""The Engine API, as far as it is needed: six questions, each with a deadline.
+"""The Engine API, as far as it is needed: seven questions, each with a deadline.
 
 Rules that hold:
 
@@ -43,6 +43,9 @@ NEWEST: Final = (1, 49)
 """The newest version whose reference was read; newer engines speak it too."""
 
 VERSION: Final = re.compile(r"([0-9]{1,3})\.([0-9]{1,3})")
+
+LOG_LINES_MAX: Final = 2_000
+"""How many lines of a container's log are asked for: an engine counts lines, not bytes."""
 
 FULL_ID: Final = re.compile(r"[0-9a-f]{64}")
 """What is surely an id: engines take names and the beginnings of ids in its place."""
@@ -91,6 +94,19 @@ class Engine:
             called = f"inspect {known_as}"
             raise self._failure(reply, called, absent=Unavailable, unclear=Unavailable)
         return self._parsed(reply, Inspected, otherwise=Unavailable).container
+
+    async def printed(self, container_id: str) -> bytes:
+        """Return the end of what a container has printed, one that has ended included.
+
+        :raises NotFound: there is no such container
+        :raises ProviderError: there is no answer
+        """
+        wanted = {"stdout": "true", "stderr": "true", "tail": str(LOG_LINES_MAX)}
+        reply = await self._ask("GET", f"/containers/{container_id}/logs", wanted)
+        if reply.status != HTTPStatus.OK:
+            called = f"logs of {container_id[:12]}"
+            raise self._failure(reply, called, absent=NotFound, unclear=Unavailable)
+        return answers.unframed(reply.body)
 
     async def create(self, name: str, body: Mapping[str, object]) -> str:
         """Make a container and return its id; it does not run yet.

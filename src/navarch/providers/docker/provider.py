@@ -41,6 +41,7 @@ from navarch.providers.base import (
     InstanceStatus,
     InstanceType,
     ProvisionRequest,
+    log_tail,
 )
 from navarch.providers.docker.answers import (
     GPU_TYPE_LABEL,
@@ -70,7 +71,7 @@ USER_DATA_BYTES_MAX: Final = 1_000_000
 
 
 class DockerProvider:
-    """The `Provider` and `InstanceTypeLister` of one engine."""
+    """The `Provider`, `InstanceTypeLister` and `BootstrapLogReader` of one engine."""
 
     list_lag: Final = timedelta(minutes=2)
     """A list shows what is there; but an engine that is busy makes late what was asked long ago."""
@@ -134,6 +135,18 @@ class DockerProvider:
         except NotFound:
             return  # it has removed itself as soon as it had stopped
         await self._engine.remove(instance_id)
+
+    async def bootstrap_log(self, instance_id: str) -> str:
+        """Show the end of what a container has printed; see `BootstrapLogReader`.
+
+        One that has ended is still there only with `DockerSettings.keep_ended`.
+        """
+        container = None
+        if FULL_ID.fullmatch(instance_id):
+            container = await self._engine.inspect(instance_id)
+        if container is None or not container.is_ours or container.Id != instance_id:
+            raise NotFound(f"{self.name}: there is no container {instance_id[:64]} of ours")
+        return log_tail(await self._engine.printed(instance_id))
 
     async def list_instance_types(self) -> list[InstanceType]:
         """Show the types of the settings. The engine is not asked: nothing here has a price."""

@@ -41,6 +41,7 @@ from navarch.providers.gcp.resources import (
     Operation,
     Operations,
     Page,
+    SerialOutput,
     last,
 )
 from navarch.providers.gcp.settings import GcpSettings
@@ -143,6 +144,15 @@ class ComputeApi:
         """
         path = f"/zones/{_part(zone)}/instances/{_part(name)}"
         return await self._read(path, {"fields": FIELDS}, Machine)
+
+    async def serial_output(self, zone: str, name: str, bytes_max: int) -> str:
+        """Read the end of what a machine wrote to its first serial port, its console.
+
+        :raises NotFound: there is no such machine
+        """
+        path = f"/zones/{_part(zone)}/instances/{_part(name)}/serialPort"
+        query = {"port": "1", "start": str(-bytes_max)}
+        return (await self._read(path, query, SerialOutput)).contents
 
     async def operation(self, zone: str, name: str) -> Operation:
         """Look at how far a change has come."""

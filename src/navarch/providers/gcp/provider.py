@@ -31,12 +31,14 @@ from navarch.errors import (
     Unavailable,
 )
 from navarch.providers.base import (
+    BOOTSTRAP_LOG_BYTES_MAX,
     FLEET_LABEL,
     INSTANCE_LABEL,
     Instance,
     Instances,
     InstanceType,
     ProvisionRequest,
+    log_tail,
 )
 from navarch.providers.gcp import launching
 from navarch.providers.gcp.api import ComputeApi, Taken
@@ -71,7 +73,7 @@ GPU_FAMILIES: Final = 'name eq "[ag][0-9]+[a-z]*-.*"'
 
 
 class GcpProvider:
-    """The `Provider` and `InstanceTypeLister` of one Google Cloud project."""
+    """The `Provider`, `InstanceTypeLister` and `BootstrapLogReader` of one project."""
 
     list_lag: Final = timedelta(minutes=2)
     """A list shows a machine as soon as it is being made; the rest is `ASKING_TIME_MAX`."""
@@ -158,6 +160,15 @@ class GcpProvider:
                 found[each.name] = each
                 regions.setdefault(each.name, set()).add(region_of(zone))
         return [_sold(each, regions[name]) for name, each in sorted(found.items())]
+
+    async def bootstrap_log(self, instance_id: str) -> str:
+        """Show the end of a machine's first serial port; see `BootstrapLogReader`."""
+        parts = REF.fullmatch(instance_id)
+        if parts is None:
+            raise NotFound(f"{self.name}: there is no machine {instance_id}")
+        # A byte more, so that a line that is cut is left out.
+        wanted = BOOTSTRAP_LOG_BYTES_MAX + 1
+        return log_tail(await self._api.serial_output(parts["zone"], parts["name"], wanted))
 
     async def list(self) -> Instances:
         """Show the machines of all zones that carry a fleet's label; see `Provider.list`.
