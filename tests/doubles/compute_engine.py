@@ -119,6 +119,8 @@ class ComputeEngine:
         """Whether requests need no token."""
         self.url = ""
         self.instances: dict[tuple[str, str], Json] = {}
+        self.consoles: dict[str, str] = {}
+        """What machines wrote to their first serial port, by name."""
         """By (zone, name)."""
         self.asked: list[Asked] = []
         self.operation_looks = 1
@@ -223,6 +225,8 @@ class ComputeEngine:
                 return "insert", lambda fault: self._insert(zone, asked, fault)
             case "GET", ["zones", zone, "instances", name]:
                 return "get", lambda _: self._get(zone, name)
+            case "GET", ["zones", zone, "instances", name, "serialPort"]:
+                return "serial", lambda _: self._serial_port(zone, name, asked)
             case "DELETE", ["zones", zone, "instances", name]:
                 return "delete", lambda fault: self._delete(zone, name, asked, fault)
             case "GET", ["aggregated", "instances"]:
@@ -280,6 +284,17 @@ class ComputeEngine:
     def _get(self, zone: str, name: str) -> tuple[int, Json]:
         machine = self.instances.get((zone, name))
         return (200, machine) if machine else missing(zone, name)
+
+    def _serial_port(self, zone: str, name: str, asked: Asked) -> tuple[int, Json]:
+        """Show what was written from a byte on, or the last so many bytes of it."""
+        if (zone, name) not in self.instances:
+            return missing(zone, name)
+        start = int(asked.query.get("start", "0"))
+        written = self.consoles.get(name, "").encode()
+        begun = max(0, len(written) + start) if start < 0 else start
+        shown = written[begun:].decode(errors="replace")
+        numbers = {"start": str(begun), "next": str(len(written))}
+        return 200, {"kind": "compute#serialPortOutput", "contents": shown, **numbers}
 
     def _delete(self, zone: str, name: str, asked: Asked, fault: Fail | None) -> tuple[int, Json]:
         if (zone, name) not in self.instances:

@@ -10,6 +10,7 @@ import io
 import itertools
 import json
 import re
+import struct
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -38,6 +39,10 @@ class Container:
     state: str = "created"
     files: dict[str, tuple[int, int, bytes]] = field(default_factory=dict)
     """Path to mode, owner and content."""
+    printed: list[tuple[int, bytes]] = field(default_factory=list)
+    """What it has printed: 1 for its output, 2 for its errors, and a line each."""
+    tty: bool = False
+    """Whether it has a terminal: its log has no frames then."""
 
     @property
     def labels(self) -> dict[str, str]:
@@ -183,7 +188,8 @@ class DockerEngine:
         return fault
 
     def _send(self, connection: BaseHTTPRequestHandler, status: int, answer: object) -> None:
-        content = b"" if status in (204, 304) else json.dumps(answer).encode()
+        said = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        content = b"" if status in (204, 304) else said
         connection.send_response(status)
         connection.send_header("api-version", self.versions[1])
         connection.send_header("content-type", "application/json")
@@ -268,6 +274,8 @@ class DockerEngine:
                     "State": {"Status": container.state},
                     "Config": {"Labels": container.labels},
                 }
+            case "GET", "logs":
+                return 200, _log(container, int(asked.query["tail"]))
             case "PUT", "archive":
                 with tarfile.open(fileobj=io.BytesIO(asked.body)) as archive:
                     for entry in archive:
@@ -307,6 +315,13 @@ class DockerEngine:
             container.state = self.remaining
         else:
             del self.containers[container.id]
+
+
+def _log(container: Container, tail: int) -> bytes:
+    lines = container.printed[-tail:]
+    if container.tty:
+        return b"".join(line for _, line in lines)
+    return b"".join(struct.pack(">BxxxL", stream, len(line)) + line for stream, line in lines)
 
 
 def _said(message: str) -> Json:

@@ -255,13 +255,17 @@ class BootstrapLogReader(Protocol):
 
 
 def log_tail(text: str | bytes, bytes_max: int = BOOTSTRAP_LOG_BYTES_MAX) -> str:
-    """Keep the end of a log: whole lines where it has any, and what is no UTF-8 marked as such."""
+    """Keep the end of a log, from the beginning of a line on unless that would lose half of it.
+
+    What is no UTF-8 is marked as such.
+    """
     content = text.encode(errors="replace") if isinstance(text, str) else text
     if len(content) <= bytes_max:
         return _fitting(content.decode(errors="replace"), bytes_max)
     cut = content[-bytes_max:]
-    _, newline, lines = cut.partition(b"\n")
-    return _fitting((lines if newline and lines else cut).decode(errors="replace"), bytes_max)
+    lines = cut.partition(b"\n")[2]
+    kept = lines if len(lines) * 2 >= len(cut) else cut
+    return _fitting(kept.decode(errors="replace"), bytes_max)
 
 
 def _fitting(text: str, bytes_max: int) -> str:
