@@ -215,7 +215,7 @@ class BootstrapLogs:
         if instance.ended:
             return "the machine has ended, and its log was not kept"
         shows = f"provider {instance.provider} shows no logs"
-        return f"{shows}, and pool {instance.pool} has no ssh_user and key that could be used"
+        return f"{shows}, and pool {instance.pool} has no ssh_user and key to log in with"
 
     def _without_token(self, instance_id: str, text: str) -> str:
         if self._access.token_of is None:

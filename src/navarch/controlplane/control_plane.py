@@ -346,6 +346,13 @@ class ControlPlane:
         )
 
     @property
+    def bootstrap_logs(self) -> BootstrapLogs:
+        """What start-up scripts told. Raises `NavarchError` before the start."""
+        if self._logs is None:
+            raise NavarchError("the control plane is not started")
+        return self._logs
+
+    @property
     def providers(self) -> Mapping[str, Provider]:
         """Who may be bought from, by the names that pools use."""
         return dict(self._providers)

@@ -112,15 +112,16 @@ async def _ran(login: Login, command: str, called: str, bytes_max: int) -> Ran:
 async def _answer(
     connection: asyncssh.SSHClientConnection, command: str, shown: list[str], bytes_max: int
 ) -> Ran:
-    async with await connection.create_process(command, encoding=None) as process:
-        process.stdin.write_eof()
-        printed, complained = await asyncio.gather(
-            _read(process.stdout, bytes_max), _read(process.stderr, COMPLAINT_BYTES)
-        )
-        if len(printed) > bytes_max:
-            raise Unanswered(f"it printed more than {bytes_max} bytes")
-        await process.wait_closed()
-        status = process.exit_status
+    # Not closed by itself: that would wait for the other side, and the connection ends anyway.
+    process = await connection.create_process(command, encoding=None)
+    process.stdin.write_eof()
+    printed, complained = await asyncio.gather(
+        _read(process.stdout, bytes_max), _read(process.stderr, COMPLAINT_BYTES)
+    )
+    if len(printed) > bytes_max:
+        raise Unanswered(f"it printed more than {bytes_max} bytes")
+    await process.wait_closed()
+    status = process.exit_status
     if status is None or status < 0:
         raise Unanswered("the connection was lost")
     words = complained[:COMPLAINT_BYTES].decode(errors="replace").split()
