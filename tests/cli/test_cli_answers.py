@@ -111,7 +111,7 @@ def instances() -> list[Json]:
             "poolName": "training",
             "createdAt": ago(days=4),
             "nodeId": "training-k3f9-0001",
-            "providerId": "4711",
+            "providerRef": "4711",
             "labels": {"team": "ml"},
         },
         {

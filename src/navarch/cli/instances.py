@@ -60,7 +60,7 @@ def _table(found: list[views.InstanceView], *, wide: bool) -> None:
         row = [one.instance_id, one.pool_name, one.state_word, one.node_id]
         row += [output.age(one.created_at, now)]
         if wide:
-            row += [one.provider, one.region, one.zone, one.instance_type, one.provider_id]
+            row += [one.provider, one.region, one.zone, one.instance_type, one.provider_ref]
             row += [one.status_message]
         rows.append(row)
     output.table((*COLUMNS, *WIDE) if wide else COLUMNS, rows)
@@ -91,7 +91,7 @@ def get_instance(session: Session, instance_id: str, whole: bool) -> None:
             ("Because", one.status_message),
             ("Node", one.node_id or "none: its agent has not registered"),
             ("Provider", one.provider),
-            ("Provider id", one.provider_id or "none: the provider has not told it"),
+            ("Provider id", one.provider_ref or "none: the provider has not told it"),
             ("Region", one.region),
             ("Zone", one.zone),
             ("Type", one.instance_type),

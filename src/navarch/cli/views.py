@@ -96,7 +96,7 @@ class InstanceView(Struct, rename="camel", frozen=True):
     node_id: str = ""
     status_message: str = ""
     labels: dict[str, str] = {}
-    provider_id: str = ""
+    provider_ref: str = ""
 
     @property
     def state_word(self) -> str:
