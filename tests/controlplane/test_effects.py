@@ -166,6 +166,28 @@ def test_a_provider_that_is_not_configured_is_an_answer(action: Purchase) -> Non
     )
 
 
+def test_what_is_done_before_an_end_comes_first_and_cannot_prevent_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    provider = FakeProvider()
+    bench = Bench(provider)
+    bench.perform(launch())
+    (machine,) = provider.cloud.machines.values()
+    seen: list[bool] = []
+
+    async def break_down(action: Terminate) -> None:
+        seen.append(any(provider.cloud.alive(MONDAY)))
+        raise RuntimeError("a mistake of ours")
+
+    bench.effects.before_end = break_down
+    end = Terminate("fake", machine.instance.id, machine.instance.name)
+    assert bench.perform(end)[-1] == msg.TerminateAnswered(
+        "fake", machine.instance.id, machine.instance.name, ""
+    )
+    assert seen == [True]
+    assert "a mistake of ours" in caplog.text
+
+
 class Gate(FakeProvider):
     """Lets nobody through before it is opened."""
 

@@ -49,7 +49,7 @@ BURST_SECONDS = 2.0
 
 
 BeforeEnd = Callable[[Terminate], Awaitable[None]]
-"""What is done with a machine before it is ended: bounded in time, and raises nothing."""
+"""What is done with a machine before it is ended; bounded in time. What it raises is logged."""
 BootScript = Callable[[Launch], str]
 """Writes what a machine runs at its first boot. Raises `NavarchError` when it cannot."""
 
@@ -223,8 +223,7 @@ class Effects:
         if provider is None:
             error_text = f"no provider {action.provider!r} is configured"
         else:
-            if self.before_end is not None:
-                await self.before_end(action)
+            await self._prepare_end(action)
             await self._paces[action.provider].turn()
             try:
                 async with asyncio.timeout(ASK_SECONDS_MAX):
@@ -239,6 +238,15 @@ class Effects:
         if error_text:
             log.warning("%s/%s could not be ended: %s", action.provider, action.ref, error_text)
         return msg.TerminateAnswered(action.provider, action.ref, action.instance_id, error_text)
+
+    async def _prepare_end(self, action: Terminate) -> None:
+        """Do what is done before an end, which nothing may keep from happening."""
+        if self.before_end is None:
+            return
+        try:
+            await self.before_end(action)
+        except Exception:
+            log.exception("what is done before the end of %s broke", action.ref)
 
     async def _take_inventory(self, action: TakeInventory) -> msg.Message:
         provider = self._providers.get(action.provider)
