@@ -19,7 +19,7 @@ Rules that hold:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from enum import StrEnum
 from typing import Final, Protocol, TypeAlias, runtime_checkable
@@ -250,6 +250,45 @@ class BootstrapLogReader(Protocol):
 
         :raises NotFound: there is no such machine, or nothing is known of it any more
         :raises ProviderError: there is no answer
+        """
+        ...
+
+
+class Wanted(Struct, frozen=True, kw_only=True):
+    """What one pool may come to use of a provider, of one type in one place."""
+
+    pool: str
+    instance_type: str
+    """The provider's own name of it; empty where the pool names none."""
+
+    nodes: int
+    """At most: the pool's maximum."""
+
+    region: str = ""
+    zone: str = ""
+    spot: bool = False
+    vcpus: int | None = None
+    """Of one machine, as the price list or the catalogue says; None: neither does."""
+
+    gpu_count: int | None = None
+    """Likewise."""
+
+
+Finding: TypeAlias = "tuple[str, bool | None, str]"
+"""What was looked at, whether it is well (None: that cannot be told), and in which words."""
+
+
+@runtime_checkable
+class AccountExaminer(Protocol):
+    """A provider that can look at its account for what pools want of it, and changes nothing."""
+
+    async def examine_for(self, wanted: Sequence[Wanted]) -> Sequence[Finding]:
+        """Say of rights, quotas and the like whether they suffice.
+
+        What cannot be read is a finding without an answer, and not an error. Each request has the
+        provider's own deadline.
+
+        :raises ProviderError: nothing at all can be told
         """
         ...
 

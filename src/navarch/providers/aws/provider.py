@@ -15,7 +15,7 @@ Rules that hold:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias, TypeVar
@@ -26,11 +26,12 @@ from navarch.errors import (
     NotFound,
     OutcomeUnknown,
     ProviderError,
+    QuotaExceeded,
     Unauthorized,
     Unavailable,
 )
 from navarch.peers.unanswered import Unanswered
-from navarch.providers.aws import answers, lists
+from navarch.providers.aws import answers, examining, lists
 from navarch.providers.aws.clients import Ask, Clients
 from navarch.providers.aws.lanes import Closed, Errand, Lanes, TooLate
 from navarch.providers.aws.launch import Planned, planned
@@ -39,10 +40,12 @@ from navarch.providers.aws.settings import REGION, AwsSettings
 from navarch.providers.base import (
     FLEET_LABEL,
     INSTANCE_LABEL,
+    Finding,
     Instance,
     Instances,
     InstanceType,
     ProvisionRequest,
+    Wanted,
     log_tail,
 )
 
@@ -185,6 +188,48 @@ class AwsProvider:
         sold = lists.merged(found)
         self._gpus = {each.name: answers.Gpus(each.gpu_count, each.gpu_type) for each in sold}
         return sold
+
+    async def examine_for(self, wanted: Sequence[Wanted]) -> Sequence[Finding]:
+        """Say whether what pools want may be launched, by rights and by quotas; nothing is changed.
+
+        One dry run for each pool and type, and one or two requests for each quota of a region, all
+        side by side.
+        """
+        first = {(each.pool, each.instance_type): each for each in reversed(wanted)}
+        needs, untold = examining.needed(wanted, self._settings)
+        rights = [self._right(want) for want in reversed(first.values())]
+        quotas = [self._quota(need) for need in needs]
+        return [*await _together([*rights, *quotas]), *untold]
+
+    async def _right(self, want: Wanted) -> Finding:
+        what = f"launch for {want.pool}"
+        try:
+            plan = examining.launch_of(want, self._settings)
+        except InvalidRequest as error:
+            return what, False, str(error)
+        about = f"a launch of {want.instance_type} in {plan.region}"
+        try:
+            told = await self._do(
+                lambda ask: examining.may_launch(ask, plan, want.instance_type), about
+            )
+        except (Unauthorized, InvalidRequest, QuotaExceeded) as error:
+            return what, False, str(error)
+        except ProviderError as error:
+            return what, None, str(error)
+        return what, *told
+
+    async def _quota(self, need: examining.Needed) -> Finding:
+        what = f"quota of {need.region}"
+        about = f"quota {need.quota.code} in {need.region}"
+        try:
+            value = await self._do(
+                lambda ask: examining.allowed(ask, need.region, need.quota), about
+            )
+        except ProviderError as error:
+            right = "; it takes the right servicequotas:GetServiceQuota"
+            is_forbidden = _code_behind(error) in examining.MAY_NOT_READ
+            return what, None, f"{error}{right if is_forbidden else ''}"
+        return what, *examining.judged(need, value)
 
     # One request, or one list.
 
