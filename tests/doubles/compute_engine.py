@@ -11,7 +11,8 @@ that what our provider is tested against is not our own idea of it:
 - every request needs a token (``compute_engine_identity.py`` gives them), unless `is_open`.
 
 Time does not pass by itself: an operation ends after so many looks at it. Faults are scripted, one
-for each call of a kind to come. What it leaves out: disks, networks, prices, regions' quotas.
+for each call of a kind to come. What it leaves out: disks, networks, prices. Quotas are told and not
+kept. `projects.testIamPermissions` of the Cloud Resource Manager is answered by it as well.
 """
 
 from __future__ import annotations
@@ -135,6 +136,10 @@ class ComputeEngine:
         """A zone that does not answer; lists say so in their warnings."""
         self.unseen_lists = 0
         """How many lists leave out the machines that are made from now on."""
+        self.quotas: dict[str, dict[str, tuple[float, float]]] = {"": {}, "us-central1": {}}
+        """Limit and usage by region, empty for the project, and by metric."""
+        self.lacks: set[str] = set()
+        """Permissions that nobody has."""
         self._faults: defaultdict[str, deque[Fault]] = defaultdict(deque)
         self._operations: dict[str, _Operation] = {}
         self._answers: dict[tuple[str, str], Json] = {}
@@ -146,7 +151,7 @@ class ComputeEngine:
     def script(self, call: str, *faults: Fault) -> None:
         """Let the next calls of a kind end so; None is an ordinary one.
 
-        Kinds: insert, delete, get, list, types, operation, operations.
+        Kinds: insert, delete, get, list, types, operation, operations, quotas, rights.
         """
         self._faults[call].extend(faults)
 
@@ -218,6 +223,8 @@ class ComputeEngine:
             return (status, content), {}
 
     def _route(self, asked: Asked) -> tuple[str, Callable[[Fail | None], tuple[int, Json]]]:
+        if asked.path == f"/v1/projects/{PROJECT}:testIamPermissions":
+            return "rights", lambda _: self._rights(asked)
         path = asked.path.removeprefix(ROOT)
         parts = path.strip("/").split("/")
         match asked.method, parts:
@@ -229,6 +236,10 @@ class ComputeEngine:
                 return "serial", lambda _: self._serial_port(zone, name, asked)
             case "DELETE", ["zones", zone, "instances", name]:
                 return "delete", lambda fault: self._delete(zone, name, asked, fault)
+            case "GET", [""]:
+                return "quotas", lambda _: self._quotas("")
+            case "GET", ["regions", region]:
+                return "quotas", lambda _: self._quotas(region)
             case "GET", ["aggregated", "instances"]:
                 return "list", lambda _: self._list(asked)
             case "GET", ["aggregated", "machineTypes"]:
@@ -241,6 +252,20 @@ class ComputeEngine:
                 return "operation", lambda _: self._look(zone, name, is_waiting=True)
             case _:
                 return "", lambda _: refusal(404, "notFound", f"{asked.path} was not found")
+
+    def _rights(self, asked: Asked) -> tuple[int, Json]:
+        wanted = asked.body["permissions"]
+        has = [each for each in wanted if each not in self.lacks]
+        return 200, {"permissions": has} if has else {}
+
+    def _quotas(self, region: str) -> tuple[int, Json]:
+        if region not in self.quotas:
+            return refusal(404, "notFound", f"The resource 'regions/{region}' was not found")
+        told = [
+            {"metric": metric, "limit": limit, "usage": usage}
+            for metric, (limit, usage) in self.quotas[region].items()
+        ]
+        return 200, {"kind": "compute#region", "name": region, "quotas": told}
 
     def _insert(self, zone: str, asked: Asked, fault: Fail | None) -> tuple[int, Json]:
         body = asked.body if isinstance(asked.body, dict) else {}

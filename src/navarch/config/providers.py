@@ -231,6 +231,9 @@ class GcpProvider(Struct, frozen=True, kw_only=True, tag_field="type", tag="gcp"
     metadata_url: Annotated[str, Key("The metadata server.", form=ADDRESS)] = (
         "http://metadata.google.internal"
     )
+    resource_manager_url: Annotated[
+        str, Key("Who is asked which permissions we have.", form=ADDRESS)
+    ] = "https://cloudresourcemanager.googleapis.com"
 
 
 class Reservation(Struct, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ Rules that hold:
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import itertools
 import re
@@ -34,13 +35,15 @@ from navarch.providers.base import (
     BOOTSTRAP_LOG_BYTES_MAX,
     FLEET_LABEL,
     INSTANCE_LABEL,
+    Finding,
     Instance,
     Instances,
     InstanceType,
     ProvisionRequest,
+    Wanted,
     log_tail,
 )
-from navarch.providers.gcp import launching
+from navarch.providers.gcp import examining, launching
 from navarch.providers.gcp.api import ComputeApi, Taken
 from navarch.providers.gcp.labels import FLEET_LABEL_THERE, MANAGED_BY
 from navarch.providers.gcp.refusals import is_taken
@@ -179,6 +182,39 @@ class GcpProvider:
         return [
             instance_of(each, self.name) for each in machines if FLEET_LABEL_THERE in each.labels
         ]
+
+    async def examine_for(self, wanted: Sequence[Wanted]) -> Sequence[Finding]:
+        """Say whether what pools want may be launched, by permissions and by quotas.
+
+        One request for the permissions, one for each region, and one for the project.
+        """
+        needs, untold = examining.needed(wanted, self._settings)
+        places = list(dict.fromkeys(need.region for need in needs))
+        rights, *told = await asyncio.gather(self._rights(), *map(self._quotas_of, places))
+        quotas = dict(zip(places, told, strict=True))
+        found = [rights]
+        for need in needs:
+            one = quotas[need.region]
+            place = f"quota of {need.region or 'all regions'}"
+            found.append(
+                (place, None, one) if isinstance(one, str) else examining.judged(need, one)
+            )
+        return [*found, *untold]
+
+    async def _rights(self) -> Finding:
+        asked = examining.permissions(self._settings)
+        try:
+            granted = await self._api.granted(asked)
+        except ProviderError as error:
+            return "rights", None, str(error)
+        return examining.judged_rights(asked, granted, self._settings.project)
+
+    async def _quotas_of(self, region: str) -> examining.Quotas | str:
+        """Read what a region tells, or say why that cannot be read."""
+        try:
+            return await self._api.quotas(region)
+        except ProviderError as error:
+            return str(error)
 
     async def close(self) -> None:
         """Give up the connections."""
