@@ -87,6 +87,12 @@ class DockerEngine:
         self.containers: dict[str, Container] = {}
         self.faults: list[Fault] = []
         self.asked: list[Asked] = []
+        self.info: Json = {
+            "ServerVersion": "27.5.1",
+            "NCPU": 8,
+            "MemTotal": 64_000_000_000,
+            "Runtimes": {"runc": {"path": "runc"}, "nvidia": {"path": "nvidia-container-runtime"}},
+        }
         self.remaining = ""
         """A state that stopped containers are left in, in the place of being removed."""
         self.created_at = itertools.count(1_800_000_000)
@@ -211,6 +217,12 @@ class DockerEngine:
         match asked.call.split("/"):
             case ["GET ", "containers", "json"]:
                 return 200, self._listed(asked)
+            case ["GET ", "info"]:
+                return 200, self.info
+            case ["GET ", "images", *name, "json"]:
+                image = unquote("/".join(name))
+                known = image in self.images
+                return (200, {"Id": "sha256:1"}) if known else (404, _said("No such image"))
             case ["POST ", "containers", "create"]:
                 return self._create(asked)
             case [method, "containers", known_as, *rest]:

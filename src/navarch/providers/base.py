@@ -273,6 +273,9 @@ class Wanted(Struct, frozen=True, kw_only=True):
     gpu_count: int | None = None
     """Likewise."""
 
+    price_per_hour: float | None = None
+    """In US dollars, as the provider's own price list says; None: it does not."""
+
 
 Finding: TypeAlias = "tuple[str, bool | None, str]"
 """What was looked at, whether it is well (None: that cannot be told), and in which words."""

@@ -34,7 +34,7 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -55,11 +55,13 @@ from navarch.errors import (
 from navarch.providers import local_process
 from navarch.providers.base import (
     BOOTSTRAP_LOG_BYTES_MAX,
+    Finding,
     Instance,
     Instances,
     InstanceStatus,
     InstanceType,
     ProvisionRequest,
+    Wanted,
     log_tail,
 )
 from navarch.providers.local_process import AgentCommand
@@ -206,6 +208,14 @@ class ProcessProvider:
         await self._with_the_mutex(self._kill_what_is_off)
         await self._wait_until_still(DEATH_TIME_MAX)
         return await self._with_the_mutex(self._start_what_is_off)
+
+    async def examine_for(self, wanted: Sequence[Wanted]) -> Sequence[Finding]:
+        """Say whether as many processes may exist as pools want, and how many do."""
+        exist = len(await self.list())
+        most = {each.pool: each.nodes for each in wanted}
+        could = f"{sum(most.values())} could be wanted by {', '.join(most)}" if most else "no pool"
+        text = f"{self._max_instances} processes are allowed, {exist} exist, {could}"
+        return [("quota", sum(most.values()) <= self._max_instances, text)]
 
     async def list(self) -> Instances:
         """Show the machines that live, by name; see `Provider.list`.

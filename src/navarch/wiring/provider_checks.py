@@ -163,6 +163,7 @@ def wanted(
                 spot=offer.spot,
                 vcpus=(listed.vcpus or vcpus) if listed is not None else vcpus,
                 gpu_count=listed.gpu_count if listed is not None else gpus,
+                price_per_hour=(listed.price_per_hour or None) if listed is not None else None,
             )
 
 

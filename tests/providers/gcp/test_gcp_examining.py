@@ -20,7 +20,10 @@ H100 = "a3-highgpu-8g"
 def want(pool: str = "training", **changes: object) -> Wanted:
     """Want four machines of eight GPUs."""
     said: dict[str, object] = {
-        **{"instance_type": H100, "nodes": 4, "gpu_count": 8, "region": "us-central1"},
+        "instance_type": H100,
+        "nodes": 4,
+        "gpu_count": 8,
+        "region": "us-central1",
         **changes,
     }
     return Wanted(pool=pool, **said)  # type: ignore[arg-type]

@@ -256,22 +256,3 @@ async def _speaks_nonsense(rack: Rack, said: bytes) -> None:
     await provider.close()
     server.close()
     await server.wait_closed()
-
-
-def test_each_machine_can_be_examined(rack: Rack) -> None:
-    async def scenario() -> None:
-        provider = rack.provider(rack.settings(3))
-        bought = await provider.provision(asking())
-        others = [number for number in range(3) if not bought.id.endswith(f"m{number}")]
-        rack.mute(others[0])
-
-        told = {what: (well, text) for what, well, text in await provider.examine()}
-
-        assert told == {
-            f"machine m{bought.id[-1]}": (True, f"lent {NAME}"),
-            f"machine m{others[0]}": (False, "the look ended with 1: "),
-            f"machine m{others[1]}": (True, "free"),
-        }
-        await provider.close()
-
-    run(scenario())

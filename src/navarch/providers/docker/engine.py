@@ -1,4 +1,4 @@
-"""The Engine API, as far as it is needed: seven questions, each with a deadline.
+"""The Engine API, as far as it is needed: ten questions, each with a deadline.
 
 Rules that hold:
 
@@ -33,6 +33,7 @@ from navarch.peers.unanswered import Unanswered
 from navarch.peers.unix_http import Reply, SocketClient, Unsent
 from navarch.providers.docker import answers
 from navarch.providers.docker.answers import Container, Inspected, Made
+from navarch.providers.docker.examining import Info
 
 T = TypeVar("T")
 
@@ -81,6 +82,33 @@ class Engine:
         listed = self._parsed(reply, list[Container], otherwise=Unavailable)
         ours = {each.Id: each for each in listed if each.is_ours}
         return list(ours.values())
+
+    async def info(self) -> Info:
+        """Ask what engine it is, and what its host has.
+
+        :raises ProviderError: there is no answer
+        """
+        reply = await self._ask("GET", "/info")
+        if reply.status != HTTPStatus.OK:
+            raise self._failure(reply, "info", absent=Unavailable, unclear=Unavailable)
+        return self._parsed(reply, Info, otherwise=Unavailable)
+
+    async def version(self) -> str:
+        """Say which version is agreed upon.
+
+        :raises ProviderError: there is no answer
+        """
+        return (await self._prefix()).removeprefix("/v")
+
+    async def has_image(self, image: str) -> bool:
+        """Say whether containers can be made from an image.
+
+        :raises ProviderError: there is no answer
+        """
+        reply = await self._ask("GET", f"/images/{quote(image, safe='/:@')}/json")
+        if reply.status not in (HTTPStatus.OK, HTTPStatus.NOT_FOUND):
+            raise self._failure(reply, f"image {image}", absent=Unavailable, unclear=Unavailable)
+        return reply.status == HTTPStatus.OK
 
     async def inspect(self, known_as: str) -> Container | None:
         """Look at the container of this id or name; None when there is none.

@@ -36,13 +36,16 @@ from navarch.peers.unix_http import SocketClient
 from navarch.providers.base import (
     FLEET_LABEL,
     INSTANCE_LABEL,
+    Finding,
     Instance,
     Instances,
     InstanceStatus,
     InstanceType,
     ProvisionRequest,
+    Wanted,
     log_tail,
 )
+from navarch.providers.docker import examining
 from navarch.providers.docker.answers import (
     GPU_TYPE_LABEL,
     GPUS_LABEL,
@@ -167,6 +170,28 @@ class DockerProvider:
         """Show the containers of all fleets; see `Provider.list`."""
         region = self._settings.region
         return [each.instance(self.name, region) for each in await self._engine.containers()]
+
+    async def examine_for(self, wanted: Sequence[Wanted]) -> Sequence[Finding]:
+        """Say whether the engine has images, GPUs and room for what pools want.
+
+        Two questions, and one for each image.
+        """
+        try:
+            info = await self._engine.info()
+            version = await self._engine.version()
+            listed = await self._engine.containers()
+        except ProviderError as error:
+            return [("engine", None, str(error))]
+        found = [examining.engine_told(info, version)]
+        for image in examining.images(self._settings):
+            try:
+                is_there = await self._engine.has_image(image)
+            except ProviderError as error:
+                found.append((f"image {image}", None, str(error)))
+            else:
+                found.append(examining.image_told(image, is_there=is_there))
+        found += examining.gpus_told(self._settings, info)
+        return [*found, *examining.room(self._settings, info, listed, wanted)]
 
     async def close(self) -> None:
         """Do nothing: no connection outlives its question."""

@@ -34,14 +34,17 @@ from navarch.errors import (
     Unavailable,
 )
 from navarch.providers.base import (
+    Finding,
     Instance,
     Instances,
     InstanceStatus,
     InstanceType,
     ProvisionRequest,
+    Wanted,
     log_tail,
 )
 from navarch.providers.ssh import remote
+from navarch.providers.ssh.examining import examined
 from navarch.providers.ssh.lease import LEASE_BYTES_MAX, NAME, Lease, State, written
 from navarch.providers.ssh.lines import Answer, AnswerLost, Lines, NotReached
 from navarch.providers.ssh.looking import Looking, View, first, named
@@ -212,20 +215,13 @@ class SshProvider:
         self._expect_done(machine, answer)
         return log_tail(answer.printed)
 
-    async def examine(self) -> Sequence[tuple[str, bool | None, str]]:
-        """Say of each machine whether it can be lent, and who has it; nothing is changed.
+    async def examine_for(self, wanted: Sequence[Wanted]) -> Sequence[Finding]:
+        """Say of each machine whether it can be lent and who has it, and whether they suffice.
 
         :raises Unavailable: the inventory cannot be had
         :raises Unauthorized: our own key or the known hosts cannot be read
         """
-        view = await self._looking.once()
-        found: dict[str, tuple[bool, str]] = {}
-        for key, sight in view.sights.items():
-            holder = f" {sight.lease.name}" if sight.lease is not None else ""
-            found[key] = (True, f"{sight.state}{holder}")
-        for key, why in view.silent.items():
-            found[key] = (False, str(why))
-        return [(f"machine {key}", *found[key]) for key in sorted(found)]
+        return examined(await self._looking.examined(), wanted)
 
     # Lending.
 
