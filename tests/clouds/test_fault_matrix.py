@@ -114,8 +114,9 @@ async def in_one_life(stand: Stand, fault: Fault) -> None:
 
 async def in_two_lives(stand: Stand, path: Path) -> None:
     def hide() -> None:
-        stand.begin(Fault.LAGGING_LIST)
-        stand.begin(Fault.SLOW_BOOT)
+        for fault in (Fault.LAGGING_LIST, Fault.SLOW_BOOT):
+            if fault not in stand.not_applicable:
+                stand.begin(fault)
 
     stand.begin(Fault.RESTART)
     hide()
@@ -156,7 +157,14 @@ def test_a_fault_of_the_cloud_ends_with_the_machines_that_are_wanted(
         assert stand.made == NODES + replaced, "machines were bought that nobody wanted"
 
 
-@pytest.mark.parametrize("cloud", [pytest.param(each, id=each.slug) for each in STANDS])
+@pytest.mark.parametrize(
+    "cloud",
+    [
+        pytest.param(each, id=each.slug)
+        for each in STANDS
+        if Fault.LAGGING_LIST not in each.stand.not_applicable
+    ],
+)
 def test_lists_that_lag_more_than_is_stated_buy_twice_where_no_token_helps_and_leave_nothing(
     cloud: Entry,
 ) -> None:

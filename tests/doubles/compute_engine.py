@@ -11,8 +11,8 @@ that what our provider is tested against is not our own idea of it:
 - every request needs a token (``compute_engine_identity.py`` gives them), unless `is_open`.
 
 Time does not pass by itself: an operation ends after so many looks at it. Faults are scripted, one
-for each call of a kind to come. What it leaves out: disks, networks, prices. Quotas are told and not
-kept. `projects.testIamPermissions` of the Cloud Resource Manager is answered by it as well.
+for each call of a kind to come. What it leaves out: disks, networks, prices. Quotas are told and
+not kept. It answers for the Cloud Resource Manager, too.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ from doubles.compute_engine_rules import (
     machine_type,
     missing,
     problem,
+    quotas,
     refusal,
 )
 
@@ -254,18 +255,13 @@ class ComputeEngine:
                 return "", lambda _: refusal(404, "notFound", f"{asked.path} was not found")
 
     def _rights(self, asked: Asked) -> tuple[int, Json]:
-        wanted = asked.body["permissions"]
-        has = [each for each in wanted if each not in self.lacks]
+        has = [each for each in asked.body["permissions"] if each not in self.lacks]
         return 200, {"permissions": has} if has else {}
 
     def _quotas(self, region: str) -> tuple[int, Json]:
         if region not in self.quotas:
             return refusal(404, "notFound", f"The resource 'regions/{region}' was not found")
-        told = [
-            {"metric": metric, "limit": limit, "usage": usage}
-            for metric, (limit, usage) in self.quotas[region].items()
-        ]
-        return 200, {"kind": "compute#region", "name": region, "quotas": told}
+        return 200, {"name": region, "quotas": quotas(self.quotas[region])}
 
     def _insert(self, zone: str, asked: Asked, fault: Fail | None) -> tuple[int, Json]:
         body = asked.body if isinstance(asked.body, dict) else {}

@@ -7,16 +7,15 @@ header ``X-Amz-Target``, errors name their type in ``__type``. moto knows the qu
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from doubles.http_cloud import Asked, HttpCloud, Said, said_json
+from navarch.controlplane.clock import RealClock
 
 TARGET = "ServiceQuotasV20190624."
 NAMES = {
@@ -32,7 +31,7 @@ class ServiceQuotas(HttpCloud):
     """An account's quotas of EC2."""
 
     def __init__(self) -> None:
-        super().__init__(lambda: datetime.now(UTC))
+        super().__init__(RealClock().now)
         self.applied: dict[tuple[str, str], float] = {}
         """By region and code."""
         self.defaults: dict[str, float] = dict.fromkeys(NAMES, 0.0)

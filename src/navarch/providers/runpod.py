@@ -41,11 +41,13 @@ from navarch.errors import (
 from navarch.peers.endpoint import Answer
 from navarch.providers.base import (
     INSTANCE_LABEL,
+    Finding,
     Instance,
     Instances,
     InstanceStatus,
     InstanceType,
     ProvisionRequest,
+    Wanted,
 )
 from navarch.providers.lookup import bought_before, labels_to_carry
 from navarch.providers.pace import Now, Pace, Sleep

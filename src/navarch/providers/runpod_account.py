@@ -31,12 +31,12 @@ class _Myself(Struct, rename="camel"):
     """US dollars an hour; None: there is none."""
 
 
-class _Data(Struct):
+class _Query(Struct):
     myself: _Myself
 
 
 class _Answer(Struct):
-    data: _Data
+    data: _Query
 
 
 async def examined(rest: Rest, deadline: timedelta, wanted: Sequence[Wanted]) -> list[Finding]:

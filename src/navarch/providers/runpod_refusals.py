@@ -41,6 +41,7 @@ def meaning(
 
 
 def problem_of(answer: Answer) -> Problem | None:
+    """Read what RunPod has against a request; None where the answer is not RunPod's."""
     try:
         return msgspec.json.decode(answer.body, type=Problem)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -48,7 +48,9 @@ def told(bench: Bench, *wanted: Wanted) -> list[Finding]:
         ("", False, ""),
     ],
 )
-def test_each_family_is_counted_by_its_own_quota(instance_type: str, spot: bool, code: str) -> None:
+def test_each_family_is_counted_by_its_own_quota(
+    instance_type: str, *, spot: bool, code: str
+) -> None:
     quota = quota_of(instance_type, spot=spot)
     assert (quota.code if quota else "") == code
     assert quota is None or NAMES[code] == quota.name
@@ -62,8 +64,10 @@ def test_a_quota_of_less_than_the_pools_may_use_fails_with_both_numbers(
         (
             "quota of us-east-1",
             False,
-            "1535 vCPUs are allowed, 1536 could be used by training: have L-417A185B raised "
-            "(Running On-Demand P instances)",
+            (
+                "1535 vCPUs are allowed, 1536 could be used by training: have L-417A185B raised "
+                "(Running On-Demand P instances)"
+            ),
         )
     ]
     quotas.applied["us-east-1", "L-417A185B"] = 1536

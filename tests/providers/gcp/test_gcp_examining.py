@@ -37,7 +37,7 @@ def allow(bench: Bench, region: str = "us-central1", **metrics: float) -> None:
     bench.double.quotas[region] = {key: (limit, 0.0) for key, limit in metrics.items()}
 
 
-def test_permissions_are_asked_of_the_resource_manager_and_those_missing_are_named(
+def test_permissions_are_asked_of_google_and_those_missing_are_named(
     bench: Bench,
 ) -> None:
     all_there = f"all permissions that launches take are granted in {PROJECT}"
@@ -66,7 +66,7 @@ def test_only_what_the_settings_make_necessary_is_asked(bench: Bench) -> None:
     assert own_image - named() == {"compute.images.useReadOnly"}
 
 
-def test_a_resource_manager_that_is_not_enabled_leaves_rights_unknown(bench: Bench) -> None:
+def test_an_api_that_is_not_enabled_leaves_rights_unknown(bench: Bench) -> None:
     bench.double.script("rights", Refuse(403, "accessNotConfigured"))
     ((what, well, text),) = told(bench)
     assert (what, well) == ("rights", None)
@@ -74,7 +74,7 @@ def test_a_resource_manager_that_is_not_enabled_leaves_rights_unknown(bench: Ben
 
 
 @pytest.mark.parametrize(
-    ("instance_type", "metric"),
+    "instance_type,metric",
     [
         (H100, "NVIDIA_H100_GPUS"),
         ("a2-ultragpu-1g", "NVIDIA_A100_80GB_GPUS"),
@@ -113,8 +113,10 @@ def test_pools_of_several_regions_count_once_in_the_quota_of_all(bench: Bench) -
     assert {what: (well, text) for what, well, text in found[1:]} == {
         "quota of us-central1": (
             True,
-            "40 GPUs are allowed, 8 of them in use now, 40 could be used by training, other "
-            "(NVIDIA_H100_GPUS)",
+            (
+                "40 GPUs are allowed, 8 of them in use now, 40 could be used by training, other "
+                "(NVIDIA_H100_GPUS)"
+            ),
         ),
         "quota of europe-west4": (
             True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -58,7 +59,7 @@ def test_a_host_key_that_is_not_the_pinned_one_and_a_key_that_is_not_let_in_are_
 
 def test_a_machine_without_sudo_or_whose_sudo_asks_for_a_password_fails(rack: Rack) -> None:
     ((_, well, text),) = told(rack, structs.replace(rack.settings(1), sudo=True))
-    assert well is (os.path.exists("/usr/bin/sudo") and os.geteuid() == 0), text
+    assert well is (Path("/usr/bin/sudo").exists() and os.geteuid() == 0), text
 
 
 def test_a_folder_that_cannot_be_made_is_a_failure(rack: Rack) -> None:
@@ -108,7 +109,7 @@ def test_whatever_a_machine_prints_is_an_examination_or_unreadable(printed: byte
 def test_an_examination_is_told_apart_from_the_sight_before_it() -> None:
     printed = b"navarch-lease free -\n\nnavarch-user 7\nnavarch-folder no\nnavarch-python 3.9.1\n"
     assert remote.told_apart(printed) == (
-        *(b"navarch-lease free -\n", remote.Told(7, False, (3, 9, 1))),
+        *(b"navarch-lease free -\n", remote.Told(7, is_writable=False, python=(3, 9, 1))),
     )
     with pytest.raises(Unreadable, match="expected the words of an examination"):
         remote.told_apart(b"navarch-lease free -\n")

@@ -122,8 +122,9 @@ def allowed(ask: Ask, region: str, quota: Quota) -> float:
 def _value(answer: Mapping[str, object], quota: Quota) -> float:
     told = answer.get("Quota")
     value = told.get("Value") if isinstance(told, dict) else None
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise Garbled(f"{quota.code} has no value that is a number")
+    if not math.isfinite(value) or value < 0:
         raise Garbled(f"{quota.code} has no value that is a number")
     return float(value)
 

@@ -33,7 +33,7 @@ from navarch.peers.unanswered import Unanswered
 from navarch.peers.unix_http import Reply, SocketClient, Unsent
 from navarch.providers.docker import answers
 from navarch.providers.docker.answers import Container, Inspected, Made
-from navarch.providers.docker.examining import Info
+from navarch.providers.docker.examining import Host
 
 T = TypeVar("T")
 
@@ -83,7 +83,7 @@ class Engine:
         ours = {each.Id: each for each in listed if each.is_ours}
         return list(ours.values())
 
-    async def info(self) -> Info:
+    async def described(self) -> Host:
         """Ask what engine it is, and what its host has.
 
         :raises ProviderError: there is no answer
@@ -91,7 +91,7 @@ class Engine:
         reply = await self._ask("GET", "/info")
         if reply.status != HTTPStatus.OK:
             raise self._failure(reply, "info", absent=Unavailable, unclear=Unavailable)
-        return self._parsed(reply, Info, otherwise=Unavailable)
+        return self._parsed(reply, Host, otherwise=Unavailable)
 
     async def version(self) -> str:
         """Say which version is agreed upon.

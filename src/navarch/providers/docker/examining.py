@@ -16,7 +16,7 @@ from navarch.providers.docker.answers import Container
 from navarch.providers.docker.settings import ContainerType, DockerSettings
 
 
-class Info(Struct):
+class Host(Struct):
     """What is read of an engine's description of itself and its host."""
 
     ServerVersion: str = ""
@@ -26,9 +26,9 @@ class Info(Struct):
     Runtimes: dict[str, object] | None = None
 
 
-def engine_told(info: Info, version: str) -> Finding:
+def engine_told(host: Host, version: str) -> Finding:
     """Say which engine it is."""
-    return "engine", True, f"{info.ServerVersion or 'an engine'} speaks version {version}"
+    return "engine", True, f"{host.ServerVersion or 'an engine'} speaks version {version}"
 
 
 def image_told(image: str, *, is_there: bool) -> Finding:
@@ -43,18 +43,18 @@ def images(settings: DockerSettings) -> list[str]:
     return list(dict.fromkeys(kind.image or settings.image for kind in settings.types.values()))
 
 
-def gpus_told(settings: DockerSettings, info: Info) -> list[Finding]:
+def gpus_told(settings: DockerSettings, host: Host) -> list[Finding]:
     """Say whether the engine gives GPUs to containers, where any are to be given."""
     if not any(kind.gpu_count for kind in settings.types.values()):
         return []
-    if "nvidia" in (info.Runtimes or {}):
+    if "nvidia" in (host.Runtimes or {}):
         return [("gpu runtime", True, "the runtime nvidia is there")]
     text = "the engine names no runtime nvidia; the NVIDIA Container Toolkit may be there without"
     return [("gpu runtime", None, text)]
 
 
 def room(
-    settings: DockerSettings, info: Info, listed: Sequence[Container], wanted: Iterable[Wanted]
+    settings: DockerSettings, host: Host, listed: Sequence[Container], wanted: Iterable[Wanted]
 ) -> list[Finding]:
     """Compare containers, GPUs and memory with what pools could use."""
     most: dict[str, tuple[ContainerType, int]] = {}
@@ -80,8 +80,8 @@ def room(
         has = len(settings.gpu_ids)
         text = f"{has} GPUs, {taken} taken, {gpus:g} could be wanted by {pools}"
         found.append(("gpus", gpus <= has, text))
-    if memory and info.MemTotal > 0:
-        total = info.MemTotal / 1_000_000_000
+    if memory and host.MemTotal > 0:
+        total = host.MemTotal / 1_000_000_000
         text = f"{total:.1f} GB in the host, {memory:.1f} could be wanted by {pools}"
         found.append(("memory", memory <= total, text))
     return found

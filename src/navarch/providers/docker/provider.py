@@ -177,12 +177,12 @@ class DockerProvider:
         Two questions, and one for each image.
         """
         try:
-            info = await self._engine.info()
+            host = await self._engine.described()
             version = await self._engine.version()
             listed = await self._engine.containers()
         except ProviderError as error:
             return [("engine", None, str(error))]
-        found = [examining.engine_told(info, version)]
+        found = [examining.engine_told(host, version)]
         for image in examining.images(self._settings):
             try:
                 is_there = await self._engine.has_image(image)
@@ -190,8 +190,8 @@ class DockerProvider:
                 found.append((f"image {image}", None, str(error)))
             else:
                 found.append(examining.image_told(image, is_there=is_there))
-        found += examining.gpus_told(self._settings, info)
-        return [*found, *examining.room(self._settings, info, listed, wanted)]
+        found += examining.gpus_told(self._settings, host)
+        return [*found, *examining.room(self._settings, host, listed, wanted)]
 
     async def close(self) -> None:
         """Do nothing: no connection outlives its question."""

@@ -190,9 +190,11 @@ class GcpProvider:
         """
         needs, untold = examining.needed(wanted, self._settings)
         places = list(dict.fromkeys(need.region for need in needs))
-        rights, *told = await asyncio.gather(self._rights(), *map(self._quotas_of, places))
+        rights, told = await asyncio.gather(
+            self._rights(), asyncio.gather(*map(self._quotas_of, places))
+        )
         quotas = dict(zip(places, told, strict=True))
-        found = [rights]
+        found: list[Finding] = [rights]
         for need in needs:
             one = quotas[need.region]
             place = f"quota of {need.region or 'all regions'}"

@@ -111,7 +111,7 @@ class Lines:
                             return await _answer(line, command, payload, bytes_max)
                         except NotReached:
                             begun = False
-                            line.connection.abort()
+                            await _end(line)
                             if is_fresh:
                                 raise
         except TimeoutError as error:
@@ -204,6 +204,13 @@ class Lines:
             except Exception as error:
                 # What a peer says, or is called, makes the library raise errors of many kinds.
                 raise NotReached(reason(error)) from error
+
+
+async def _end(line: _Line) -> None:
+    """Give a line up, and wait for it: until it is closed it would be taken again, and again."""
+    assert line.keeper is not None
+    line.keeper.cancel()
+    await asyncio.gather(line.keeper, return_exceptions=True)
 
 
 async def _answer(line: _Line, command: str, payload: bytes, bytes_max: int) -> Answer:
