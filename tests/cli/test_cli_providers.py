@@ -145,7 +145,7 @@ def test_everything_that_is_well_is_told_line_by_line(
         ["credentials", "ok"],
         ["price list", "ok"],
         ["pool training", "ok"],
-        ["launches", "unknown"],
+        ["quota", "unknown"],
     ]
 
 
