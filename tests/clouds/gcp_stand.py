@@ -10,7 +10,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from clouds.faults import MANY, NODES, Fault, Hurry, Machine, Stand, pool_of, quick
-from doubles.compute_engine import ComputeEngine, Fail, HangUp, Refuse, Silence, compute_engine
+from doubles.compute_engine import ComputeEngine, compute_engine
+from doubles.compute_engine_faults import Fail, HangUp, Refuse, Silence
 from doubles.compute_engine_identity import service_account_file
 from doubles.compute_engine_rules import PROJECT, Json
 from doubles.gcp_bench import STOCK_OUT, ZONE

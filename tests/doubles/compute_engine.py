@@ -22,11 +22,12 @@ import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from doubles.compute_engine_faults import Fail, Fault, HangUp, Raw, Refuse, Silence
 from doubles.compute_engine_identity import Identity
 from doubles.compute_engine_rules import (
     LINK,
@@ -47,50 +48,6 @@ from doubles.compute_engine_rules import (
 )
 
 Answer: TypeAlias = "tuple[int, Json] | Raw"
-
-
-@dataclass(frozen=True)
-class Refuse:
-    """The call is refused, and nothing is done."""
-
-    status: int
-    reason: str
-    message: str = "scripted by the test"
-    headers: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Fail:
-    """The call is accepted, and its operation fails; with `leaves` the machine is there still."""
-
-    code: str
-    status: int = 503
-    message: str = "scripted by the test"
-    leaves: bool = False
-
-
-@dataclass(frozen=True)
-class HangUp:
-    """The connection ends without an answer, before or after the deed."""
-
-    is_done: bool
-
-
-@dataclass(frozen=True)
-class Silence:
-    """The deed is done, and no answer ever comes."""
-
-
-@dataclass(frozen=True)
-class Raw:
-    """An answer of somebody else's making."""
-
-    status: int
-    body: bytes
-    headers: dict[str, str] = field(default_factory=dict)
-
-
-Fault: TypeAlias = "Refuse | Fail | HangUp | Silence | Raw | None"
 
 
 @dataclass
@@ -121,9 +78,9 @@ class ComputeEngine:
         """Whether requests need no token."""
         self.url = ""
         self.instances: dict[tuple[str, str], Json] = {}
+        """By (zone, name)."""
         self.consoles: dict[str, str] = {}
         """What machines wrote to their first serial port, by name."""
-        """By (zone, name)."""
         self.asked: list[Asked] = []
         self.operation_looks = 1
         """How many looks an operation takes; -1 for more than anybody has."""

@@ -29,6 +29,7 @@ from typing import Final, get_args
 from msgspec import structs
 
 from navarch.agent.backoff import ANY_TIME, Backoff
+from navarch.agent.codes import AWAY, PATIENT, USELESS_REPORT, USELESS_RESULT
 from navarch.agent.outbox import Outbox
 from navarch.agent.turns import (
     AckAnswered,
@@ -110,20 +111,6 @@ COMMANDS_MAX: Final = 256
 
 OPTIONAL: Final = frozenset({"boot", "nvml", "xid"})
 """The checks that a control plane may leave out by not naming them; it does not know of others."""
-
-AWAY: Final = frozenset({"unavailable", "deadline_exceeded", "canceled", "aborted", "unknown"})
-"""Connect codes that say nothing about the request: nobody there, or in trouble."""
-
-USELESS_REPORT: Final = frozenset({"invalid_argument", "out_of_range"})
-"""Codes that will refuse the same report for ever."""
-
-PATIENT: Final = frozenset({"not_found", "unauthenticated", "resource_exhausted"})
-"""Codes that refuse whatever is sent, for as long as something has to be put right first."""
-
-USELESS_RESULT: Final = frozenset(
-    {"not_found", "permission_denied", "invalid_argument", "failed_precondition", "out_of_range"}
-)
-"""Codes that will refuse the same result of a command for ever."""
 
 
 class Duties:

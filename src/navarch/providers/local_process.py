@@ -233,3 +233,14 @@ def log_end(log: Path, bytes_max: int) -> bytes:
         size = opened.seek(0, os.SEEK_END)
         opened.seek(max(0, size - bytes_max - 1))
         return opened.read(bytes_max + 1)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Put the content in place whole or not at all, for the owner alone to read."""
+    new = path.with_name(f"{path.name}.new")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as opened:
+        opened.write(content)
+        opened.flush()
+        os.fsync(descriptor)
+    new.replace(path)

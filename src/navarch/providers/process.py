@@ -239,7 +239,7 @@ class ProcessProvider:
         if sum(1 for _ in self._existing()) >= self._max_instances:
             raise QuotaExceeded(f"{self.name}: at most {self._max_instances} machines at once")
         folder.mkdir(mode=0o700, exist_ok=True)
-        _write(folder / "request.json", msgspec.json.encode(request))
+        local_process.write_whole(folder / "request.json", msgspec.json.encode(request))
         self._start(folder, request)
         return self._instance(folder)
 
@@ -254,7 +254,7 @@ class ProcessProvider:
         command = self._command(request, folder)
         pid = local_process.start(command, lock=folder / "lock", log=folder / "agent.log")
         with self._after_the_deed(folder.name):
-            _write(folder / "pid", str(pid).encode())
+            local_process.write_whole(folder / "pid", str(pid).encode())
 
     def _terminate(self, instance_id: str) -> None:
         folder = self._folder(instance_id)
@@ -268,7 +268,7 @@ class ProcessProvider:
             # First the signal: a full disk must not keep a machine alive.
             local_process.send(pid, folder / "lock", signal.SIGTERM)
         with self._after_the_deed(instance_id):
-            _write(mark, self._now().isoformat().encode())
+            local_process.write_whole(mark, self._now().isoformat().encode())
         self._settle(folder)
 
     def _log(self, instance_id: str) -> str:
@@ -283,7 +283,7 @@ class ProcessProvider:
         stopped = 0
         for folder in self._existing():
             if not (folder / "terminating").exists():
-                _write(folder / "powered-off", b"")
+                local_process.write_whole(folder / "powered-off", b"")
                 stopped += 1
             pid = _pid(folder)
             if pid is not None:
@@ -482,7 +482,7 @@ def _recover_pid(folder: Path) -> None:
         # A full disk must not keep anybody from listing or ending machines, and the next look
         # tries again.
         with suppress(OSError):
-            _write(folder / "pid", str(found).encode())
+            local_process.write_whole(folder / "pid", str(found).encode())
 
 
 def _kill_members(folder: Path) -> None:
@@ -494,14 +494,3 @@ def _kill_members(folder: Path) -> None:
             return
         for pid in members:
             local_process.send(pid, lock, signal.SIGKILL)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Put the content in place whole or not at all, for the owner alone to read."""
-    new = path.with_name(f"{path.name}.new")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as opened:
-        opened.write(content)
-        opened.flush()
-        os.fsync(descriptor)
-    new.replace(path)

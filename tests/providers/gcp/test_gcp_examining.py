@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from doubles.compute_engine import Raw, Refuse
+from doubles.compute_engine_faults import Raw, Refuse
 from doubles.compute_engine_rules import PROJECT
 from doubles.gcp_bench import Bench
 from navarch.providers.base import Finding, Wanted

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from doubles.compute_engine import Fail, Fault, HangUp, Refuse
+from doubles.compute_engine_faults import Fail, Fault, HangUp, Refuse
 from doubles.gcp_bench import STOCK_OUT, ZONE, Bench, asking
 from navarch.errors import (
     InvalidRequest,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from doubles.compute_engine import Raw, Refuse
+from doubles.compute_engine_faults import Raw, Refuse
 from doubles.gcp_bench import Bench
 from navarch.errors import NotFound, ProviderError, Unauthorized, Unavailable
 from navarch.providers.base import BOOTSTRAP_LOG_BYTES_MAX, BootstrapLogReader
