@@ -12,5 +12,7 @@ both depend on their seed and their input alone.
 `twin`          the run
 `herd`          nodes at rest, whose signs of life go in batches
 `hazards`       faults that come by themselves, at given rates
+`network`       the way between nodes and control plane
+`outages`       what goes wrong with the control plane itself
 ==============  ==============================================================================
 """

@@ -17,6 +17,7 @@ from navarch.providers.base import InstanceType
 from navarch.simulator.faults import CloudPlan
 from navarch.simulator.twin.demand import Demand
 from navarch.simulator.twin.faults import Fault
+from navarch.simulator.twin.network import Network
 
 GPUS = 8
 """GPUs of a node that says nothing about them, as in the documents' examples."""
@@ -101,6 +102,14 @@ class Scaled(Struct, frozen=True):
     demand: Demand
 
 
+class DiskFull(Struct, frozen=True):
+    """A time in which the control plane cannot write its journal."""
+
+    begins: timedelta
+    """After the beginning of the run."""
+    lasts: timedelta
+
+
 class Blueprint(Struct, frozen=True):
     """A run, ready to be lived through."""
 
@@ -125,3 +134,13 @@ class Blueprint(Struct, frozen=True):
     """How long the control plane collects messages for one batch."""
     batched: bool = True
     """Whether nodes at rest speak in batches; False: each for itself, with equal results."""
+    network: Network = Network()
+    """What passes between nodes and control plane, and how."""
+    crashes_per_day: float = 0.0
+    """How often the control plane dies, on average."""
+    stalls_per_day: float = 0.0
+    """How often its process stands still, on average."""
+    stall_max: timedelta = timedelta(minutes=2)
+    """How long it does at most."""
+    disk_full: tuple[DiskFull, ...] = ()
+    """When its disk is full."""

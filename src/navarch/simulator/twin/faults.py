@@ -38,6 +38,14 @@ class FaultKind(StrEnum):
     """The host is down: its agent is silent, and the machine is still there."""
     VANISH = "vanish"
     """The machine is gone from its cloud without a word."""
+    FREEZE = "freeze"
+    """The agent stands still, and goes on as if nothing had been; what runs there runs on."""
+    FLAP = "flap"
+    """The host goes down and comes up again, over and over."""
+    DRIFT = "clock_drift"
+    """The node's clock is wrong, and so are the times that its agent reports."""
+    REREGISTER = "reregistration"
+    """The agent is started again, and registers once more."""
 
 
 SENSED = frozenset(
@@ -78,6 +86,10 @@ class Fault(Struct, frozen=True):
     put it right, no time at all: it happened."""
     temperature: int = HOT
     """In °C, for a fault of temperature."""
+    every: timedelta = timedelta(minutes=4)
+    """How long a host that flaps is down and up again, half of it each."""
+    drift: timedelta = timedelta()
+    """By how much a wrong clock is ahead; it may be negative."""
     name: str = ""
     """What it is called in reports; empty: its kind, and the code of an XID."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import timedelta
 
 from msgspec.structs import replace
@@ -17,7 +17,6 @@ from navarch.providers.base import POOL_LABEL
 from navarch.providers.fake.machines import Notice
 from navarch.simulator.broken import Broken
 from navarch.simulator.clouds import Cloud
-from navarch.simulator.crashes import Crashes
 from navarch.simulator.dice import Dice
 from navarch.simulator.faults import AgentPlan, Plan
 from navarch.simulator.server import Reply, Server, facts_of
@@ -27,7 +26,9 @@ from navarch.simulator.twin.clouds import HOUR, TwinCloud, waiting_time
 from navarch.simulator.twin.faults import Fault, FaultKind
 from navarch.simulator.twin.hazards import Hazards, Roster
 from navarch.simulator.twin.herd import Herd
+from navarch.simulator.twin.network import Placed, Spell, Wires
 from navarch.simulator.twin.node import Node, Surroundings
+from navarch.simulator.twin.outages import ArmedCrashes, Outages
 from navarch.simulator.twin.scaler import DemandScaler
 from navarch.simulator.twin.watchers import Watcher, Watchers
 
@@ -83,13 +84,23 @@ class Twin:
         external = max(settings.external_nodes_max, len(blueprint.owned))
         self.settings = replace(settings, external_nodes_max=external)
         self.plan = _plan(blueprint, self.settings)
-        self.server = Server(
-            self.plan, self.time, self.dice, crashes=Crashes(crashes), checks=self.watchers
-        )
+        armed = ArmedCrashes(crashes)
+        self.server = Server(self.plan, self.time, self.dice, crashes=armed, checks=self.watchers)
+        self.outages = Outages(blueprint, self.time, self.dice, armed)
+        self.server.store = self.outages.disk
         self.server.policy = blueprint.policy
         self.server.rankers = blueprint.rankers
         self.herd = Herd(self.server, self.time, self.settings, batched=blueprint.batched)
-        self._around = Surroundings(self.server, self.time, self.dice, self.plan, self.herd)
+        self.wires = Wires(blueprint.network, self.time, self._wake)
+        self._around = Surroundings(
+            self.server,
+            self.time,
+            self.dice,
+            self.plan,
+            self.herd,
+            self.wires,
+            lambda node_id, because: self.watchers.stopped(node_id, because, self.time.now),
+        )
         self.nodes: dict[str, Node] = {}
         """The newest machine of each node, by the node's id."""
         self.roster = Roster()
@@ -126,6 +137,8 @@ class Twin:
         self.time.after(timedelta(), self.server.start)
         self.herd.begin()
         self._hazards.begin()
+        self.wires.begin()
+        self.outages.begin(self.server)
         self.time.after(self.blueprint.sample_every, self._sample)
 
     def run(self) -> None:
@@ -194,7 +207,15 @@ class Twin:
             self._vanish(node)
         else:
             node.afflict(fault)
+        self.watchers.afflicted(node_id, fault, self.time.now)
         return True
+
+    def degrade(self, spell: Spell) -> None:
+        """Let the network of some nodes be bad from now on, for as long as the spell lasts."""
+        self.wires.suffer(spell)
+
+    def _wake(self, choose: Callable[[Placed], bool]) -> None:
+        self.herd.rouse_all(lambda node: choose(node.described))
 
     def recover(self, node_id: str) -> bool:
         """Put right what is wrong with a node; say whether there is such a node."""
@@ -289,10 +310,11 @@ class Twin:
             node.notice(notice.gone_at)
         self.time.after(notice.gone_at - self.time.now, self.bury, node)
 
-    def bury(self, node: Node) -> None:
+    def bury(self, node: Node, because: str = "interrupted") -> None:
         """Count a machine out that is about to end."""
         node.rouse()
         self.roster.remove(node)
+        self.watchers.buried(node.node_id, because, self.time.now)
 
 
 class _Undertaker(Watcher):
@@ -305,7 +327,7 @@ class _Undertaker(Watcher):
         machine = self._twin.clouds[action.provider].truth.machines.get(action.ref)
         node = self._twin.nodes.get(machine.instance.name) if machine is not None else None
         if node is not None:
-            self._twin.bury(node)
+            self._twin.bury(node, "terminated")
 
 
 def _plan(blueprint: Blueprint, settings: Settings) -> Plan:

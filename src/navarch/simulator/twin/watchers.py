@@ -9,6 +9,7 @@ from navarch.core.machine import Machine, Step
 from navarch.core.model import messages as msg
 from navarch.core.model.actions import Terminate
 from navarch.core.model.fleet import Fleet
+from navarch.simulator.twin.faults import Fault
 from navarch.stores.memory import MemoryStore
 
 
@@ -25,6 +26,15 @@ class Watcher:
 
     def terminating(self, action: Terminate, now: datetime) -> None:
         """A machine is about to be ended."""
+
+    def afflicted(self, node_id: str, fault: Fault, now: datetime) -> None:
+        """Something has gone wrong with a node, in truth."""
+
+    def stopped(self, node_id: str, because: str, now: datetime) -> None:
+        """What ran on a node was ended by a reboot or a reset, or as its host went down again."""
+
+    def buried(self, node_id: str, because: str, now: datetime) -> None:
+        """A node's machine ends now."""
 
     def sampled(self, now: datetime) -> None:
         """It is time to count the fleet."""
@@ -53,6 +63,21 @@ class Watchers(Watcher):
         """Pass it on."""
         for each in self.all:
             each.terminating(action, now)
+
+    def afflicted(self, node_id: str, fault: Fault, now: datetime) -> None:
+        """Pass it on."""
+        for each in self.all:
+            each.afflicted(node_id, fault, now)
+
+    def stopped(self, node_id: str, because: str, now: datetime) -> None:
+        """Pass it on."""
+        for each in self.all:
+            each.stopped(node_id, because, now)
+
+    def buried(self, node_id: str, because: str, now: datetime) -> None:
+        """Pass it on."""
+        for each in self.all:
+            each.buried(node_id, because, now)
 
     def sampled(self, now: datetime) -> None:
         """Pass it on."""
