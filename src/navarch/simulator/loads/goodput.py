@@ -101,13 +101,13 @@ class PoolReport(Struct, frozen=True):
     def lines(self) -> tuple[str, ...]:
         """Describe it, for people."""
         causes = ", ".join(f"{cause} {count}" for cause, count in self.restarts.items())
+        wasted = f"{self.lost:.0f} lost, {self.saving:.0f} for checkpoints"
+        factors = f"scheduling {self.scheduling_goodput:.1%} × runtime {self.runtime_goodput:.1%}"
         return (
             f"pool {self.pool or 'of nobody'}: {self.jobs_done} of {self.jobs} jobs done",
             f"goodput {self.goodput:.1%} of {self.paid:.0f} paid GPU hours",
-            f"not kept: {self.lost:.0f} lost, {self.saving:.0f} for checkpoints, "
-            + f"{self.starting:.0f} for starts, {self.idle:.0f} idle",
-            f"ETTR {self.ettr:.1%}: scheduling goodput {self.scheduling_goodput:.1%} "
-            + f"× runtime goodput {self.runtime_goodput:.1%}",
+            f"not kept: {wasted}, {self.starting:.0f} for starts, {self.idle:.0f} idle",
+            f"ETTR {self.ettr:.1%}: {factors}",
             f"restarts: {causes or 'none'}; waited {self.waited_hours:.1f} h",
         )
 

@@ -258,16 +258,17 @@ class Bursty(Struct, frozen=True):
 
     def jobs(self, since: timedelta) -> float:
         """The work that wants to run. Cost: O(log bursts), besides rolling each burst once."""
-        return self.base + _bursts(self).level(since)
+        return self.base + bursts_of(self).level(since)
 
 
-class _Bursts:
+class Bursts:
     """The bursts of one load, rolled as far as anybody has asked.
 
     What was rolled does not depend on how far, or in which order, questions go.
     """
 
     def __init__(self, shape: Bursty) -> None:
+        """Have rolled none yet."""
         self._shape = shape
         self._rolls = Dice(shape.seed).stream("bursty load")
         self._next = self._wait()
@@ -279,6 +280,7 @@ class _Bursts:
         self._ended: list[float] = [0.0]
 
     def level(self, since: timedelta) -> float:
+        """How much all bursts are in sum at a moment."""
         self._roll(since)
         begun = self._begun[bisect_right(self._begins, since)]
         return max(begun - self._ended[bisect_right(self._ends, since)], 0.0)
@@ -315,8 +317,9 @@ class _Bursts:
 
 
 @lru_cache(maxsize=64)
-def _bursts(shape: Bursty) -> _Bursts:
-    return _Bursts(shape)
+def bursts_of(shape: Bursty) -> Bursts:
+    """The bursts of a load, as far as they were rolled: equal loads have the same."""
+    return Bursts(shape)
 
 
 def _pareto(rolls: Stream, shape: Bursty) -> float:
