@@ -155,6 +155,11 @@ class Node(Agent):
         self.freeze(FOR_EVER if lasts is None else lasts)
         self.rouse()
 
+    def _thaw(self) -> None:
+        if self._time.now < self._frozen_until:
+            self._frozen_until = self._time.now
+            self._later(self._incarnation, turns.Tick())
+
     def drift(self, ahead: timedelta, lasts: timedelta | None) -> None:
         """Let its clock be wrong from now on; None: until it is put right."""
         self._drift = ahead
@@ -196,7 +201,7 @@ class Node(Agent):
         self.cut_off = False
         self._flaps += 1
         self._drift = timedelta()
-        self._frozen_until = self._time.now
+        self._thaw()
         if not self.running and not self.ended:
             self.start()
         self.rouse()
