@@ -153,7 +153,7 @@ def test_a_closed_node_keeps_its_job_and_gets_no_other() -> None:
 )
 def test_a_job_outside_the_bounds_is_refused(field: str, value: object, text: str) -> None:
     with pytest.raises(OutOfBounds, match=text):
-        replace(JOB, **{field: value})  # type: ignore[arg-type]  # any field
+        replace(JOB, **{field: value})
 
 
 @settings(max_examples=60, deadline=None)

@@ -15,7 +15,6 @@ from navarch.simulator.faults import CloudPlan
 from navarch.simulator.loads import JobSpec, Training, TrainingReport
 from navarch.simulator.loads.goodput import expected_goodput
 from navarch.simulator.policies import TABLES
-from navarch.simulator.timeline import EPOCH
 from navarch.simulator.twin.blueprint import (
     Blueprint,
     Hazard,
@@ -271,6 +270,7 @@ def test_the_same_seed_gives_the_same_report_and_a_new_run_begins_anew() -> None
         training.join(twin)
         twin.run_until(timedelta(hours=12))
         reports.append(training.report())
+        with pytest.raises(ValueError, match="has begun, expected a twin before its run"):
+            training.join(twin)
     assert reports[0] == reports[1]
     assert sum(sum(job.restarts.values()) for job in reports[0].jobs) > 0
-    assert twin.time.now == EPOCH + timedelta(hours=12)

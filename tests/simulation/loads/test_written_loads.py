@@ -111,6 +111,14 @@ def test_jobs_are_read_and_repeated() -> None:
     assert jobs[0].checkpoint == timedelta(minutes=30)
 
 
+def test_a_job_for_a_pool_that_is_not_there_is_refused() -> None:
+    written = [{"name": "a", "pool": "tran", "nodes": 1, "work": "1h"}]
+    assert jobs_of(written)[0].pool == "tran"
+    text = "jobs.0.pool: there is no pool 'tran', expected one of train, serve"
+    with pytest.raises(ConfigError, match=text):
+        jobs_of(written, pools=("train", "serve"))
+
+
 def test_arrivals_by_chance_follow_the_seed() -> None:
     entry = {"name": "eval", "nodes": 1, "work": "1h", "every": "1h", "count": 400}
     written = [{**entry, "arrivals": "poisson"}]

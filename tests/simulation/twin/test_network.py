@@ -230,16 +230,39 @@ def test_a_full_disk_ends_the_control_plane_until_there_is_room() -> None:
 
 
 def test_a_control_plane_that_dies_and_stalls_all_the_time_still_repairs() -> None:
-    quiet = replace(BLUEPRINT, hazards=SICK)
-    troubled = replace(quiet, crashes_per_day=400, stalls_per_day=100, stall_max=MINUTE)
+    troubled = replace(BLUEPRINT, crashes_per_day=400, stalls_per_day=100, stall_max=MINUTE)
     twin = Twin(troubled, 2)
-    twin.run_until(6 * HOUR)
+    twin.run_until(HOUR)
+    for fault in (Fault(FaultKind.CRASH), Fault(FaultKind.VANISH), SICK[0].fault):
+        twin.run_until(twin.since + 30 * MINUTE)
+        twin.afflict(list(twin.nodes)[-1], fault)
+    twin.run_until(8 * HOUR)
+    while twin.fleet is None:
+        twin.run_until(twin.since + timedelta(seconds=5))
     facts = [ev.kind(fact) for fact in twin.facts()]
     assert facts.count("resumed") > 20
-    assert facts.count("instance_condemned") >= 2
-    fleet = twin.fleet
-    machines = twin.clouds["alpha"].machines()
-    assert fleet is None or len(machines) <= POOL.max_nodes + 2
+    assert facts.count("instance_condemned") + facts.count("instance_vanished") == 3
+    nodes = [twin.fleet.node_of(each) for each in twin.fleet.instances_of("train")]
+    assert [node is not None and node.serving for node in nodes] == [True] * NODES
+    assert len(twin.clouds["alpha"].machines()) == NODES
+
+
+def test_batches_of_nodes_at_rest_change_nothing_under_a_bad_network() -> None:
+    spell = Spell(30 * MINUTE, 20 * MINUTE, Reach(zones=("a",)), BAD)
+    flaps = Hazard(Fault(FaultKind.FLAP, lasts=5 * MINUTE), 6.0)
+    drifts = Hazard(Fault(FaultKind.DRIFT, lasts=5 * MINUTE, drift=-HOUR), 6.0)
+    journals = []
+    for batched in (True, False):
+        blueprint = replace(
+            BLUEPRINT,
+            hazards=(*SICK, flaps, drifts),
+            network=Network(spells=(spell,)),
+            batched=batched,
+        )
+        twin = Twin(blueprint, 3)
+        twin.run_until(2 * HOUR)
+        journals.append(twin.journal)
+    assert journals[0] == journals[1]
 
 
 def test_everything_at_once_is_the_same_run_for_the_same_seed() -> None:

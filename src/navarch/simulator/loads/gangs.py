@@ -25,6 +25,9 @@ ZERO = timedelta()
 NODES_MAX = 100_000
 PRIORITY_MAX = 1_000_000
 
+BACKFILL_MAX = 500
+"""How many waiting jobs are looked at for one that fits, when jobs may pass each other."""
+
 
 class JobSpec(Struct, frozen=True):
     """One training job."""
@@ -155,6 +158,7 @@ class Gangs:
         self._busy: dict[str, Gang] = {}
         """Who runs on a node."""
         self._busy_count: dict[str, int] = {}
+        self._waiting_count: dict[str, int] = {}
 
     def begin(self) -> None:
         """Let the jobs arrive at their times from now on."""
@@ -227,20 +231,21 @@ class Gangs:
         return tuple(gang for _, gang in self._queues.get(pool, ()))
 
     def waiting_nodes(self, pool: str) -> int:
-        """How many nodes the waiting jobs need in sum. Cost: O(waiting jobs)."""
-        return sum(gang.spec.nodes for _, gang in self._queues.get(pool, ()))
+        """How many nodes the waiting jobs need in sum. Cost: O(1)."""
+        return self._waiting_count.get(pool, 0)
 
     # --- the queue -----------------------------------------------------------------------------
 
     def _enqueue(self, gang: Gang) -> None:
-        gang.waits_since = self._time.now
-        insort(self._queues.setdefault(gang.spec.pool, []), (gang.key, gang), key=lambda e: e[0])
+        gang.waits_since, pool = self._time.now, gang.spec.pool
+        self._waiting_count[pool] = self.waiting_nodes(pool) + gang.spec.nodes
+        insort(self._queues.setdefault(pool, []), (gang.key, gang), key=lambda e: e[0])
 
     def _place(self, pool: str) -> None:
         """Start whoever is next and has room."""
         queue, free = self._queues.get(pool, []), self._free.get(pool, {})
         place = 0
-        while free and place < len(queue):
+        while free and place < min(len(queue), BACKFILL_MAX):
             gang = queue[place][1]
             if gang.spec.nodes <= len(free):
                 queue.pop(place)
@@ -258,6 +263,7 @@ class Gangs:
             self._busy[node] = gang
         pool = gang.spec.pool
         self._busy_count[pool] = self.busy_nodes(pool) + len(chosen)
+        self._waiting_count[pool] -= len(chosen)
         assert gang.waits_since is not None
         gang.waited += now - gang.waits_since
         if gang.waited_first is None:

@@ -108,7 +108,12 @@ class Training(Watcher):
         return QueueDemand(self, pool)
 
     def join(self, twin: Twin) -> None:
-        """Be the load of a twin that has not begun; what was of another run is forgotten."""
+        """Be the load of a twin that has not begun; what was of another run is forgotten.
+
+        Raises `ValueError` when it has begun: what its control plane knows already was missed.
+        """
+        if twin.journal:
+            raise ValueError(f"{twin.blueprint.name} has begun, expected a twin before its run")
         self._twin = twin
         self.gangs = Gangs(twin.time, self._specs, backfill=self._backfill)
         self._begin_anew()

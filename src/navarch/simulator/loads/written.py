@@ -17,7 +17,7 @@ restart: 5m, priority: 0, arrives: 0h, every: 6h, count: 10}``.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -213,12 +213,15 @@ def _bursty(values: Written, seed: int) -> Demand:
     )
 
 
-def jobs_of(written: object, *, seed: int = 0, key: str = "jobs") -> tuple[JobSpec, ...]:
+def jobs_of(
+    written: object, *, seed: int = 0, key: str = "jobs", pools: Collection[str] | None = None
+) -> tuple[JobSpec, ...]:
     """Read a list of training jobs.
 
     An entry with a `count` becomes so many jobs, named with their number, the next arriving `every`
-    so long after the one before. Raises `ConfigError`, which names key, mistake and what was
-    expected.
+    so long after the one before. `pools` are the names that a job may ask for, None any, besides
+    none at all, which means the nodes that nobody bought. Raises `ConfigError`, which names key,
+    mistake and what was expected.
     """
     jobs: list[JobSpec] = []
     names: dict[str, str] = {}
@@ -231,6 +234,9 @@ def jobs_of(written: object, *, seed: int = 0, key: str = "jobs") -> tuple[JobSp
         except OutOfBounds as error:
             raise values.refuse_bounds(error) from None
         values.done()
+        if pools is not None and spec.pool and spec.pool not in pools:
+            known = ", ".join(pools) or "none, for there is none"
+            raise values.refuse("pool", f"there is no pool {spec.pool!r}, expected one of {known}")
         if spec.name in names:
             raise values.refuse("name", f"{spec.name!r} is the name of {names[spec.name]} too")
         names[spec.name] = place
