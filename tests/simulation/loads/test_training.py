@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -82,6 +83,7 @@ def test_a_job_starts_when_its_nodes_serve_and_ends_in_its_time() -> None:
     assert pool.goodput == pytest.approx(0.5, rel=0.01)
     used = pool.kept + pool.lost + pool.saving + pool.starting
     assert pool.idle == pytest.approx(pool.paid - used)
+    assert msgspec.json.decode(msgspec.json.encode(report), type=TrainingReport) == report
     assert any("ETTR" in line for line in report.lines())
 
 

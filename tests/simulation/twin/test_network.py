@@ -166,7 +166,10 @@ def test_a_quality_outside_its_bounds_is_refused(values: dict[str, float], text:
     ],
     ids=lambda value: value.label if isinstance(value, Fault) else str(value),
 )
-def test_a_fleet_gets_over_what_happens_to_an_agent(fault: Fault, lost: bool) -> None:  # noqa: FBT001
+def test_a_fleet_gets_over_what_happens_to_an_agent(
+    fault: Fault,
+    lost: bool,  # noqa: FBT001 - a parameter
+) -> None:
     twin = Twin(BLUEPRINT, 1)
     twin.run_until(HOUR)
     victim = first_node(twin)

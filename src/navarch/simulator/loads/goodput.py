@@ -47,6 +47,8 @@ class JobReport(Struct, frozen=True):
     """Done, and not saved yet."""
     lost: float
     saving: float
+    ettr: float
+    """The effective training time ratio, from 0 to 1; 1 for a job that has just arrived."""
     restarts: dict[str, int]
     """How often it was ended, by cause, sorted."""
 
@@ -60,11 +62,6 @@ class JobReport(Struct, frozen=True):
         """How long it has been there."""
         return self.allocated + self.waited
 
-    @property
-    def ettr(self) -> float:
-        """The effective training time ratio, from 0 to 1; 1 for a job that has just arrived."""
-        return (self.kept + self.at_risk) / self.wall if self.wall else 1.0
-
 
 class PoolReport(Struct, frozen=True):
     """All jobs of one pool, in GPU hours unless it says otherwise."""
@@ -74,11 +71,15 @@ class PoolReport(Struct, frozen=True):
     jobs_done: int
     paid: float
     """Of all machines, from the moment each was made until it was gone."""
+    goodput: float
+    """Kept time divided by paid time; 0 when nothing was paid for."""
     kept: float
     at_risk: float
     lost: float
     saving: float
     starting: float
+    idle: float
+    """Paid for while no job had it."""
     waited_hours: float
     """Hours that jobs waited for nodes, in sum."""
     restarts: dict[str, int]
@@ -86,17 +87,6 @@ class PoolReport(Struct, frozen=True):
     """Of all jobs, weighted by their nodes and time."""
     scheduling_goodput: float
     runtime_goodput: float
-
-    @property
-    def goodput(self) -> float:
-        """Kept time divided by paid time; 0 when nothing was paid for."""
-        return self.kept / self.paid if self.paid else 0.0
-
-    @property
-    def idle(self) -> float:
-        """Paid for while no job had it."""
-        used = self.kept + self.at_risk + self.lost + self.saving + self.starting
-        return max(self.paid - used, 0.0)
 
     def lines(self) -> tuple[str, ...]:
         """Describe it, for people."""
@@ -135,6 +125,8 @@ def job_report(gang: Gang, now: datetime, begun: datetime) -> JobReport:
     waited = gang.waited
     if gang.waits_since is not None:
         waited += now - gang.waits_since
+    allocated = spent.kept + spent.lost + spent.saving + spent.starting + at_risk
+    wall = allocated + waited
     return JobReport(
         gang.spec.name,
         gang.spec.pool,
@@ -148,6 +140,7 @@ def job_report(gang: Gang, now: datetime, begun: datetime) -> JobReport:
         at_risk=at_risk / HOUR,
         lost=spent.lost / HOUR,
         saving=spent.saving / HOUR,
+        ettr=(spent.kept + at_risk) / wall if wall else 1.0,
         restarts=dict(sorted(gang.deaths.items())),
     )
 
@@ -161,16 +154,19 @@ def pool_report(pool: str, jobs: list[JobReport], *, paid: float, gpus: float) -
     wall = sum(job.wall * job.nodes for job in jobs)
     allocated = sum(job.allocated * job.nodes for job in jobs)
     useful = sum((job.kept + job.at_risk) * job.nodes for job in jobs)
+    kept = gpus * sum(job.kept * job.nodes for job in jobs)
     return PoolReport(
         pool,
         jobs=len(jobs),
         jobs_done=sum(job.done is not None for job in jobs),
         paid=paid,
-        kept=gpus * sum(job.kept * job.nodes for job in jobs),
+        goodput=kept / paid if paid else 0.0,
+        kept=kept,
         at_risk=gpus * sum(job.at_risk * job.nodes for job in jobs),
         lost=gpus * sum(job.lost * job.nodes for job in jobs),
         saving=gpus * sum(job.saving * job.nodes for job in jobs),
         starting=gpus * sum(job.starting * job.nodes for job in jobs),
+        idle=max(paid - gpus * allocated, 0.0),
         waited_hours=sum(job.waited for job in jobs),
         restarts=dict(sorted(restarts.items())),
         ettr=useful / wall if wall else 1.0,
