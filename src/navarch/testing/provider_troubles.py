@@ -51,6 +51,10 @@ REFUSALS: Final[dict[type[ProviderError], str]] = {
 """The kinds of refusal that promise that nothing was done, each with its test."""
 
 
+PAGES: Final = 6
+"""How much longer than for one answer a list of many pages may take."""
+
+
 class ProviderTroubles(ProviderHarness):
     """Tests of what a provider says and leaves behind when its cloud fails it."""
 
@@ -157,7 +161,7 @@ class ProviderTroubles(ProviderHarness):
     async def test_a_list_shows_thousands(self, trial: Trial) -> None:
         """All pages, each machine once."""
         made = await done(self.make_many(self.many))
-        async with asyncio.timeout(self.patience.total_seconds()):
+        async with asyncio.timeout(PAGES * self.patience.total_seconds()):
             while True:
                 listed = [each.id for each in await trial.provider.list()]
                 if len(listed) >= len(made):
