@@ -172,7 +172,7 @@ def test_a_file_that_is_no_trace_is_refused(tmp_path: Path) -> None:
 class Elements(HTMLParser):
     """Checks that elements are closed in order, and collects them."""
 
-    VOID = ("meta",)
+    VOID = ("meta", "link")
 
     def __init__(self) -> None:
         super().__init__()

@@ -96,6 +96,7 @@ class Chain(Struct, eq=False):
     outcome: str = ""
     noticed: datetime | None = None
     decided: datetime | None = None
+    justified: bool | None = None
     said: tuple[str, int] = ("", 0)
     """The newest verdict, and how often it was repeated."""
     is_short_of: int = 0
@@ -136,6 +137,12 @@ class Chains:
             self._add(chain, node_id, "fault", text, "", now)
         else:
             self._remember(node_id, now, "fault", text)
+
+    def judge(self, id_: str, *, justified: bool) -> None:
+        """Take down whether the repair that was just begun was needed."""
+        chain = self._open.get(id_)
+        if chain is not None:
+            chain.justified = justified
 
     def recover(self, node_id: str, now: datetime) -> None:
         """Take down that a node is well again in truth."""
@@ -202,6 +209,7 @@ class Chains:
         if short:
             chain = short.popleft()
             chain.is_short_of -= 1
+            chain.decided = chain.decided or fact.at
         else:
             title = f"{fact.instance_id} for pool {fact.pool}"
             chain = self._begin("purchase", title, fact.pool, fact.at)
@@ -400,6 +408,7 @@ def _written(chain: Chain) -> model.Chain:
         outcome=chain.outcome,
         noticed=None if chain.noticed is None else _seconds(chain.noticed),
         decided=None if chain.decided is None else _seconds(chain.decided),
+        justified=chain.justified,
         steps=tuple(chain.steps),
         left_out=chain.left_out,
     )

@@ -96,7 +96,8 @@ class Scope(Part, frozen=True, kw_only=True):
     samples: int
     """How often the fleet was counted, before any merging."""
     availability: float
-    """The share of samples with serving nodes >= min(target, demand), from 0 to 1."""
+    """The share of samples with serving nodes >= min(target, demand), from 0 to 1; of the fleet,
+    those with enough in every pool."""
     first_full_seconds: float | None
     """When that was so first; None: never."""
     node_hours_wanted: float
@@ -275,6 +276,8 @@ class Chain(Part, frozen=True, kw_only=True):
     """When the control plane first took something for wrong."""
     decided: float | None
     """When it first decided something."""
+    justified: bool | None
+    """Whether its newest repair had something to put right; None: none was begun."""
     steps: tuple[int, ...]
     """Numbers of its entries."""
     left_out: int

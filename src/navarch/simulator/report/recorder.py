@@ -76,6 +76,8 @@ class Recorder(Watcher):
             self._truth.hear(fact, id_)
             self._ledger.hear(fact)
             self._chains.hear(fact, id_)
+            if isinstance(fact, ev.InstanceCondemned | ev.RepairStarted):
+                self._chains.judge(id_, justified=self._truth.justifies(id_, now))
         for fact in step.facts:
             if isinstance(fact, ev.InstanceFact | ev.NodeFact) and not _teaches_nothing(fact):
                 self._look(ev.subjects(fact)[0], now)
@@ -98,7 +100,8 @@ class Recorder(Watcher):
                 states or (0,) * len(STATES),
                 sum(part.target for part in parts),
                 sum(part.demand for part in parts),
-            )
+            ),
+            parts,
         )
 
     def _names(self, fleet: Fleet | None) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 from itertools import pairwise
 
 from msgspec import Struct
@@ -34,6 +35,11 @@ class Sample(Struct, frozen=True):
         """Whether the scope has what it wants, or what there is work for."""
         return self.serving >= min(self.target, self.demand) - 1e-9
 
+    @property
+    def delivered(self) -> float:
+        """For how much of the demand serving nodes are there, in nodes."""
+        return min(self.demand, self.serving)
+
 
 class Samples:
     """The samples of one scope, and what they come to."""
@@ -52,15 +58,19 @@ class Samples:
         self._last_at = 0.0
         self._columns = [array("d") for _ in range(len(STATES) + 3)]
 
-    def add(self, sample: Sample) -> None:
-        """Count one in; it speaks for the time since the one before. Cost: O(1), amortized."""
+    def add(self, sample: Sample, parts: Sequence[Sample] = ()) -> None:
+        """Count one in; it speaks for the time since the one before. Cost: O(1), amortized.
+
+        A scope that has `parts` is full when all of them are: one pool's surplus helps no other.
+        """
+        parts = parts or (sample,)
         lasted = sample.seconds - self._last_at
         self._last_at, self.last_target = sample.seconds, sample.target
         self.count += 1
         self.wanted += sample.demand * lasted
-        self.delivered += min(sample.demand, sample.serving) * lasted
+        self.delivered += sum(part.delivered for part in parts) * lasted
         self.most_nodes = max(self.most_nodes, sum(sample.states))
-        if sample.is_full:
+        if all(part.is_full for part in parts):
             self.full += 1
             if self.first_full is None:
                 self.first_full = sample.seconds
