@@ -21,6 +21,7 @@ nonsense. Expected outcomes inside the core are values, never exceptions.
     │   ├── JournalConflict        somebody else has written, or holds the journal
     │   └── JournalCorrupt         a record is torn or damaged; carries its sequence number
     ├── WireError              a remote call was refused or did not arrive; carries the Connect code
+    ├── ReportNotWritten       a folder did not take the report of a simulation
     └── PluginError            a plugin does not fit its contract, or broke it
 
     InvariantBroken            a bug of ours; not a NavarchError, it ends the process
@@ -155,6 +156,10 @@ class WireError(NavarchError):
         self.code = code
         self.message = message
         super().__init__(f"{code}: {message}")
+
+
+class ReportNotWritten(NavarchError):
+    """A folder did not take the files of a report; the text says which, and why."""
 
 
 class PluginError(NavarchError):

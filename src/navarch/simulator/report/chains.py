@@ -130,8 +130,8 @@ class Chains:
 
     def afflict(self, node_id: str, fault: Fault, now: datetime, *, counts: bool) -> None:
         """Take down what happened in truth; `counts`: it needs a repair."""
-        of = f" of GPU {fault.gpu}" if fault.gpu >= 0 else ""
-        text = f"in truth: {fault.label}{of} on node {node_id}"
+        which = f", GPU {fault.gpu}" if fault.gpu >= 0 else ""
+        text = f"{fault.label} on node {node_id}{which}"
         if counts or node_id in self._open:
             chain = self._chain(node_id, "trouble", f"{fault.label} on {node_id}", now)
             self._add(chain, node_id, "fault", text, "", now)
@@ -149,7 +149,7 @@ class Chains:
         chain = self._open.get(node_id)
         if chain is None:
             return
-        self._add(chain, node_id, "recovery", f"in truth: node {node_id} is well", "", now)
+        self._add(chain, node_id, "recovery", f"node {node_id} is well again", "", now)
         if chain.noticed is None and chain.decided is None:
             self._end(chain, node_id, "passed unnoticed")
 

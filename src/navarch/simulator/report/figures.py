@@ -55,7 +55,8 @@ def nice(value: float) -> float:
     if value <= 2:
         return 2.0
     power = 10.0 ** math.floor(math.log10(value))
-    return next(step * power for step in (1, 2, 4, 6, 8, 10, 20) if step * power >= value)
+    steps = (1.0, 1.2, 1.6, 2, 3, 4, 5, 6, 8, 10) if value > 100 else (1.0, 2, 4, 6, 8, 10)
+    return next(step * power for step in steps if step * power >= value)
 
 
 def number(value: float) -> str:
@@ -67,15 +68,24 @@ def number(value: float) -> str:
     return f"{value:,.2f}" if value < 10 else f"{value:,.1f}"
 
 
+UNITS = ((86_400, "d", 172_800), (3_600, "h", 5_400), (60, "min", 60))
+"""Seconds in a unit, its name, and from where on it is used."""
+
+TICKS = (1, 10, 60, 600, 3_600, 36_000, 86_400, 864_000)
+"""Where a logarithmic axis of time has its marks, in seconds."""
+
+EVERY = (60, 300, 900, 3_600, 10_800, 21_600, 43_200, 86_400, 172_800, 432_000, 864_000)
+"""How far apart the marks of an axis of time may be, in seconds."""
+
+
 def span(seconds: float) -> str:
     """Write a length of time in its largest unit."""
-    if seconds < 60:
-        return f"{seconds:.3g} s"
-    if seconds < 5_400:
-        return f"{seconds / 60:.0f} min"
-    if seconds < 172_800:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 86_400:.1f} d"
+    for unit, name, begin in UNITS:
+        if seconds >= begin:
+            value = seconds / unit
+            text = f"{value:.1f}".removesuffix(".0") if value < 100 else f"{value:.0f}"
+            return f"{text} {name}"
+    return f"{seconds:.3g} s"
 
 
 # --- over time -------------------------------------------------------------------------------
@@ -109,22 +119,45 @@ def fleet_by_state(series: Series, seconds: float, chart: str) -> str:
     columns = [getattr(series, state) for state in STATES]
     totals = [sum(row) for row in zip(*columns, strict=True)]
     scale = Scale(seconds, nice(max(totals, default=0)))
-    base = [0] * len(totals)
-    drawn = []
-    for state, column in zip(STATES, columns, strict=True):
-        above = [low + value for low, value in zip(base, column, strict=True)]
-        if any(column):
-            under = scale.line(series.seconds, base).split(" ")
-            points = f"{scale.line(series.seconds, above)} {' '.join(reversed(under))}"
-            drawn.append(f'<polygon class="fill-{state}" points="{points}"/>')
-        base = above
+    drawn = _stacked(series, STATES, scale)
     target = scale.line(series.seconds, series.target)
-    drawn.append(f'<polyline class="line-target" points="{target}"/>')
+    drawn += f'<polyline class="line-target" points="{target}"/>'
     used = [state for state, column in zip(STATES, columns, strict=True) if any(column)]
     key = [_swatch(state, STATE_WORDS[state]) for state in used]
     key.append(_stroke("target", "target"))
     label = f"Nodes by state over time; at most {max(totals, default=0)} nodes."
-    return _figure(chart, label, scale, "".join(drawn), key)
+    return _figure(chart, label, scale, drawn, key)
+
+
+def out_of_work(series: Series, seconds: float, chart: str) -> str:
+    """Draw the nodes that do not serve, by the reason."""
+    states = [state for state in STATES[1:] if any(getattr(series, state))]
+    if not states:
+        return '<p class="soft">At every sample all nodes served.</p>\n'
+    columns = [getattr(series, state) for state in states]
+    totals = [sum(row) for row in zip(*columns, strict=True)]
+    usual = sorted(totals)[int(len(totals) * 0.98)]
+    is_cut = max(totals) > 3 * max(usual, 1)
+    scale = Scale(seconds, nice(max(usual, 1) if is_cut else max(totals)))
+    drawn = _stacked(series, states, scale)
+    key = [_swatch(state, STATE_WORDS[state]) for state in states]
+    if is_cut:
+        key.append(f"<li>cut off above: {max(totals):,} at most</li>")
+    label = f"Nodes that do not serve over time, by the reason; at most {max(totals)}."
+    return _figure(chart, label, scale, drawn, key, low=True)
+
+
+def _stacked(series: Series, states: Sequence[str], scale: Scale) -> str:
+    base, drawn = [0] * len(series.seconds), ""
+    for state in states:
+        column = getattr(series, state)
+        above = [low + value for low, value in zip(base, column, strict=True)]
+        if any(column):
+            under = scale.line(series.seconds, base).split(" ")
+            points = f"{scale.line(series.seconds, above)} {' '.join(reversed(under))}"
+            drawn += f'<polygon class="fill-{state}" points="{points}"/>'
+        base = above
+    return drawn
 
 
 def demand_and_capacity(series: Series, seconds: float, chart: str) -> str:
@@ -154,25 +187,45 @@ def money(series: Series, seconds: float, chart: str) -> str:
     points = scale.line(series.seconds, series.usd_per_hour)
     drawn = f'<polyline class="line-target" points="{points}"/>'
     key = [_stroke("target", "US dollars an hour, all machines")]
-    return _figure(chart, "US dollars an hour over time.", scale, drawn, key, "$")
+    return _figure(chart, "US dollars an hour over time.", scale, drawn, key, "$", low=True)
 
 
 def _figure(
-    chart: str, label: str, scale: Scale, drawn: str, key: Sequence[str], unit: str = ""
+    chart: str,
+    label: str,
+    scale: Scale,
+    drawn: str,
+    key: Sequence[str],
+    unit: str = "",
+    *,
+    low: bool = False,
 ) -> str:
     grid = "".join(
         f'<line class="grid" x1="0" x2="{WIDTH}" y1="{y}" y2="{y}"/>'
         for y in (0, HEIGHT / 2, HEIGHT)
     )
     ys = "".join(f"<span>{unit}{number(value)}</span>" for value in (scale.top, scale.top / 2, 0.0))
-    xs = "".join(f"<span>+{span(scale.seconds * part / 4)}</span>" for part in range(1, 5))
+    every = next((each for each in EVERY if scale.seconds / each <= 8), scale.seconds / 4 or 1)
+    moments = [every * index for index in range(int(scale.seconds / every) + 1)]
+    xs = _axis([(scale.x(at), f"+{span(at)}" if at else "0") for at in moments])
     return (
         f'<figure data-chart="{chart}"><div class="chart"><div class="ys">{ys}</div>'
-        f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img" '
+        f'<svg class="plot{" low" * low}" viewBox="0 0 {WIDTH} {HEIGHT}" '
+        'preserveAspectRatio="none" role="img" '
         f'tabindex="0" aria-label="{escape(label)} Arrow keys read values.">{grid}{drawn}</svg>'
-        f'<div class="xs"><span>0</span>{xs}</div></div>'
+        f"{xs}</div>"
         f'<ul class="key">{"".join(key)}</ul><output class="readout"></output></figure>\n'
     )
+
+
+def _axis(ticks: Sequence[tuple[float, str]]) -> str:
+    """Write words along a drawing; their size does not stretch with it."""
+    texts = ""
+    for index, (x, words) in enumerate(ticks):
+        anchor = "start" if x < WIDTH * 0.04 else "end" if x > WIDTH * 0.96 else "middle"
+        odd = ' class="odd"' if index % 2 else ""
+        texts += f'<text{odd} x="{x / WIDTH:.2%}" y="1em" text-anchor="{anchor}">{words}</text>'
+    return f'<svg class="xs" aria-hidden="true">{texts}</svg>'
 
 
 def _swatch(fill: str, words: str) -> str:
@@ -193,7 +246,7 @@ def _stroke(line: str, words: str) -> str:
 
 
 def bars(rows: Sequence[Bar], nothing: str) -> str:
-    """Draw bars side by side, with their names and values; `nothing` is said when there are none."""
+    """Draw bars with their names and values; `nothing` is said when there are none."""
     if not rows:
         return f'<p class="soft">{escape(nothing)}</p>\n'
     top = max(row.value for row in rows) or 1.0
@@ -201,7 +254,8 @@ def bars(rows: Sequence[Bar], nothing: str) -> str:
         f'<span class="name">{escape(row.name)}</span>'
         f'<svg aria-hidden="true"><rect class="fill-{row.fill}" width="{row.value / top:.2%}" '
         f'height="100%"/></svg>'
-        f'<span class="value">{escape(row.text)} <small>{escape(row.more)}</small></span>'
+        f'<span class="value">{escape(row.text)}</span>'
+        f'<span class="beside">{escape(row.more)}</span>'
         for row in rows
     )
     return f'<div class="bars">{cells}</div>\n'
@@ -230,12 +284,17 @@ def whole(pieces: Sequence[Piece], unit: str) -> str:
 # --- distributions ---------------------------------------------------------------------------
 
 
+def _near(times: Times) -> bool:
+    """Whether p95 and p99 are too close to each other to be named apart."""
+    return times.p99 < times.p95 * 1.7
+
+
 def curve(times: Times, nothing: str) -> str:
     """Draw which share took at most how long, on a logarithmic scale, with its percentiles."""
     if not times.count:
         return f'<p class="soft">{escape(nothing)}</p>\n'
-    low = 10.0 ** math.floor(math.log10(max(times.steps[0], 0.1)))
-    high = 10.0 ** math.ceil(math.log10(max(times.longest, low * 10)))
+    low = max((tick for tick in TICKS if tick <= times.steps[0]), default=0.1)
+    high = max(times.longest * 1.1, low * 10)
     decades = math.log10(high / low)
 
     def x(seconds: float) -> float:
@@ -248,9 +307,11 @@ def curve(times: Times, nothing: str) -> str:
         points += f" {x(seconds):.1f},{HEIGHT * (1 - before):.1f}"
         points += f" {x(seconds):.1f},{HEIGHT * (1 - after):.1f}"
         before = after
+    quantiles = (times.p50, times.p99) if _near(times) else (times.p50, times.p95, times.p99)
+    names = ("p50", "p95/99") if _near(times) else ("p50", "p95", "p99")
     marks = "".join(
         f'<line class="line-mark" x1="{x(value):.1f}" x2="{x(value):.1f}" y1="0" y2="{HEIGHT}"/>'
-        for value in (times.p50, times.p95, times.p99)
+        for value in quantiles
     )
     grid = "".join(
         f'<line class="grid" x1="0" x2="{WIDTH}" y1="{y}" y2="{y}"/>'
@@ -260,14 +321,13 @@ def curve(times: Times, nothing: str) -> str:
         f"{times.count} in all: half within {span(times.p50)}, 95% within {span(times.p95)}, "
         f"99% within {span(times.p99)}, the longest {span(times.longest)}"
     )
-    ticks = "".join(
-        f"<span>{span(low * 10**decade)}</span>" for decade in range(round(decades) + 1)
-    )
+    ticks = _axis([(x(tick), span(tick)) for tick in TICKS if low <= tick <= high])
+    above = _axis([(x(value), name) for value, name in zip(quantiles, names, strict=True)])
     return (
-        f'<figure><div class="chart"><div class="ys"><span>100%</span><span>50%</span>'
+        f'<figure><div class="chart">{above}<div class="ys"><span>100%</span><span>50%</span>'
         f'<span>0</span></div><svg class="plot low" viewBox="0 0 {WIDTH} {HEIGHT}" '
         f'preserveAspectRatio="none" role="img" aria-label="{escape(label)}">{grid}{marks}'
         f'<polyline class="line-serving" points="{points} {WIDTH},0"/></svg>'
-        f'<div class="xs all">{ticks}</div></div>'
+        f"{ticks}</div>"
         f"<figcaption>{escape(label)}.</figcaption></figure>\n"
     )

@@ -39,7 +39,7 @@ function clock(seconds) {
 
 function span(seconds) {
   if (seconds < 60) return `${Math.round(seconds * 10) / 10} s`;
-  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
+  if (seconds < 5400) return `${Math.round(seconds / 6) / 10} min`;
   if (seconds < 172800) return `${Math.round(seconds / 360) / 10} h`;
   return `${Math.round(seconds / 8640) / 10} d`;
 }

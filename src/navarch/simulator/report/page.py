@@ -124,15 +124,20 @@ def _named(scope: Scope) -> str:
 def _sections(report: Report) -> Iterator[str]:
     fleet, seconds = report.fleet, report.seconds
     yield "<h2>The fleet by state</h2>\n"
+    yield '<p class="note">Of each stretch of time the sample is drawn in which most was '
+    yield "missing.</p>\n"
     yield figures.fleet_by_state(fleet.series, seconds, "fleet-states")
+    yield "<h3>Nodes that do not serve</h3>\n"
+    yield figures.out_of_work(fleet.series, seconds, "fleet-out")
     yield "<h2>Demand and capacity</h2>\n"
     yield figures.demand_and_capacity(fleet.series, seconds, "fleet-demand")
     yield from _pools(report)
     yield '<div class="pair"><section><h2>What became of the GPU-hours</h2>\n'
     yield _gpu_hours(fleet)
+    yield "<h3>Cost an hour</h3>\n"
+    yield figures.money(fleet.series, seconds, "fleet-money")
     yield "</section><section><h2>Cost by provider</h2>\n"
     yield _costs(report)
-    yield figures.money(fleet.series, seconds, "fleet-money")
     yield '</section></div>\n<div class="pair"><section><h2>Failures, in truth</h2>\n'
     yield _failures(report)
     yield "</section><section><h2>Rules that spoke</h2>\n"
@@ -383,6 +388,8 @@ def _data(report: Report) -> str:
     states = {figures.STATE_WORDS[state]: state for state in STATES}
     for name, scope in {"fleet": report.fleet, **scopes}.items():
         drawn[f"{name}-states"] = _readout(scope.series, states)
+        if name == "fleet":
+            drawn["fleet-out"] = _readout(scope.series, dict(list(states.items())[1:]))
         drawn[f"{name}-demand"] = _readout(scope.series, lines)
     raw = _encoder.encode(
         {
@@ -397,7 +404,7 @@ def _data(report: Report) -> str:
     return raw
 
 
-def _readout(series: Series, columns: Mapping[str, str]) -> Any:
+def _readout(series: Series, columns: Mapping[str, str]) -> dict[str, Any]:
     step = max(1, -(-len(series.seconds) // READOUT_MAX))
     return {
         "seconds": series.seconds[::step],

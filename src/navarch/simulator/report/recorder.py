@@ -26,7 +26,7 @@ from navarch.simulator.twin.twin import Twin
 from navarch.simulator.twin.watchers import Watcher
 from navarch.version import VERSION
 
-POINTS_MAX = 1_000
+POINTS_MAX = 480
 """Points of a series in the report."""
 
 SECOND = timedelta(seconds=1)
