@@ -128,7 +128,7 @@ class Chromium:
 
     # --- the protocol ----------------------------------------------------------------------
 
-    def _ask(self, method: str, **parameters: object) -> Any:  # noqa: ANN401  # as the protocol says
+    def _ask(self, method: str, **parameters: object) -> Any:  # noqa: ANN401
         self._number += 1
         message: dict[str, object] = {"id": self._number, "method": method, "params": parameters}
         if self._session:

@@ -92,6 +92,8 @@ class Chain(Struct, eq=False):
     subjects: dict[str, int] = field(default_factory=dict)
     """With the number of the newest entry about each."""
     steps: deque[int] = field(default_factory=deque)
+    taken: int = 0
+    """How many steps it was ever given."""
     left_out: int = 0
     outcome: str = ""
     noticed: datetime | None = None
@@ -338,7 +340,7 @@ class Chains:
         """Add an entry; it follows from the newest of its subject, of its chain, and a cause."""
         chain.last_at = max(chain.last_at, at)
         most = REPEATING_MAX if kind in REPEATING else STEPS_MAX
-        if len(chain.steps) >= most:
+        if chain.taken >= most:
             chain.left_out += 1
             return chain.subjects.get(id_, 0)
         self._number += 1
@@ -358,6 +360,7 @@ class Chains:
             self._chains[chain.number] = chain
             self._chains_dropped -= 1
         chain.steps.append(self._number)
+        chain.taken += 1
         chain.subjects[id_] = self._number
         self._entries.append((entry, chain))
         if len(self._entries) > ENTRIES_MAX:

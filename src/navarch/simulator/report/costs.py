@@ -47,14 +47,10 @@ class Meter:
 
     def __init__(self, paid: Iterable[Paid], until: datetime) -> None:
         """Take down the beginnings and ends of these machines, up to a moment."""
-        machines = [each.machine for each in paid]
-        prices = np.array([each.price_per_hour for each in machines], dtype=np.float64)
-        begins = np.array([_seconds(each.made_at) for each in machines], dtype=np.float64)
-        ends = np.array(
-            [_seconds(min(each.gone_at or until, until)) for each in machines], dtype=np.float64
-        )
-        self._rises = _Steps(begins, prices)
-        self._falls = _Steps(np.maximum(ends, begins), prices)
+        machines = [each.machine for each in paid if each.machine.made_at <= until]
+        gone = [(each, end) for each in machines if (end := each.gone_at) and end <= until]
+        self._rises = _Steps([(each.made_at, each.price_per_hour) for each in machines])
+        self._falls = _Steps([(max(end, each.made_at), each.price_per_hour) for each, end in gone])
 
     def rate(self, seconds: Sequence[float]) -> list[float]:
         """US dollars an hour at these moments."""
@@ -72,7 +68,9 @@ class Meter:
 class _Steps:
     """A sum of prices that grows by one at each moment."""
 
-    def __init__(self, moments: Numbers, prices: Numbers) -> None:
+    def __init__(self, steps: Sequence[tuple[datetime, float]]) -> None:
+        moments = np.array([(at - EPOCH) / SECOND for at, _ in steps], dtype=np.float64)
+        prices = np.array([price for _, price in steps], dtype=np.float64)
         order = np.argsort(moments, kind="stable")
         self._moments = moments[order]
         self._prices = np.concatenate(([0.0], np.cumsum(prices[order])))
@@ -90,7 +88,7 @@ def by_provider(paid: Sequence[Paid], until: datetime) -> Iterator[ProviderCost]
     """Sum the bills up by provider and pool, in their order."""
     for provider, pool in sorted({(each.provider, each.pool) for each in paid}):
         machines = [each.machine for each in paid if (each.provider, each.pool) == (provider, pool)]
-        hours = sum(_hours(each, until) for each in machines)
+        hours = sum((_hours(each, until) for each in machines), 0.0)
         yield ProviderCost(
             provider=provider,
             pool=pool,
@@ -98,14 +96,10 @@ def by_provider(paid: Sequence[Paid], until: datetime) -> Iterator[ProviderCost]
             spot_machines=sum(each.is_spot for each in machines),
             interrupted=sum(each.noticed_at is not None for each in machines),
             machine_hours=round(hours, 6),
-            usd=round(sum(each.cost(until) for each in machines), 6),
+            usd=round(sum((each.cost(until) for each in machines), 0.0), 6),
         )
 
 
 def _hours(machine: Machine, until: datetime) -> float:
     end = until if machine.gone_at is None else min(machine.gone_at, until)
     return max((end - machine.made_at) / HOUR, 0.0)
-
-
-def _seconds(moment: datetime) -> float:
-    return (moment - EPOCH) / SECOND

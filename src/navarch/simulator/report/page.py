@@ -41,7 +41,7 @@ def page(report: Report) -> str:
         f"{''.join(_sections(report))}{_timeline(report)}{_assumptions(report)}</main>\n"
         f"<footer>Navarch {escape(report.navarch)}. Everything here is in report.json too, with "
         "more digits. The same blueprint and seed give the same report.</footer>\n"
-        f'<script type="application/json" id="data">{_data(report)}</script>\n'
+        f'<script type="application/json" id="data">{_embedded(report)}</script>\n'
     )
     return charts.document(title, body, style, script=script)
 
@@ -374,7 +374,7 @@ def _timeline(report: Report) -> str:
     )
 
 
-def _data(report: Report) -> str:
+def _embedded(report: Report) -> str:
     """What the script reads: JSON in which nothing can end the element that it stands in."""
     chains = report.timeline.chains[-CHAINS_MAX:]
     needed = {number for chain in chains for number in chain.steps}

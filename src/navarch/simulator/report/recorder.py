@@ -262,7 +262,7 @@ def _scope(
         node_hours_wanted=round(samples.wanted / 3600, 6),
         node_hours_delivered=round(samples.delivered / 3600, 6),
         gpu_hours=_gpu_hours(counts),
-        usd=round(sum(each.machine.cost(now) for each in paid), 6),
+        usd=round(sum((each.machine.cost(now) for each in paid), 0.0), 6),
         most_nodes=samples.most_nodes,
         series=_series(samples, Meter(paid, now)),
     )
@@ -276,7 +276,7 @@ def _gpu_hours(counts: Sequence[Count]) -> GpuHours:
     lost = LostHours(**named)
     return GpuHours(
         good=good,
-        idle=round(sum(each.idle_hours for each in counts), 6),
+        idle=round(sum((each.idle_hours for each in counts), 0.0), 6),
         lost=round(lost.total, 6),
         lost_by=lost,
     )

@@ -57,6 +57,11 @@ def _rows(report: Report) -> list[tuple[str, str]]:
     hours = fleet.gpu_hours
     total = (hours.good + hours.idle + hours.lost) or 1
     share = fleet.node_hours_delivered / (fleet.node_hours_wanted or 1)
+    put_off = {
+        "for a budget": repairs.budget_hits,
+        "for the breaker": repairs.brake_hits,
+        "for room": repairs.room_hits,
+    }
     rows = [
         ("RUN", f"{report.blueprint}, seed {report.seed}, {span(report.seconds)}"),
         ("AVAILABILITY", f"{fleet.availability:.2%}"),
@@ -70,10 +75,10 @@ def _rows(report: Report) -> list[tuple[str, str]]:
             for each in report.costs
         ),
         ("FAULTS", _counted({each.label: each.count for each in report.failures})),
+        ("NODES IN TROUBLE", str(troubles.count)),
         (
-            "NODES IN TROUBLE",
-            f"{troubles.count}: {troubles.replaced} replaced, {troubles.recovered} well again, "
-            f"{troubles.open} still out",
+            "  REPLACED, WELL AGAIN, OUT",
+            f"{troubles.replaced}, {troubles.recovered}, {troubles.open}",
         ),
         ("  DECIDED TOO LATE, NEVER", f"{troubles.too_late}, {troubles.never_decided}"),
         ("TIME TO DETECT", _times(troubles.seconds_to_detect)),
@@ -84,14 +89,9 @@ def _rows(report: Report) -> list[tuple[str, str]]:
         ),
         (
             "RESETS AND REBOOTS",
-            f"{repairs.in_place_right} needed, {repairs.in_place_wrong} not; "
-            f"{repairs.in_place_succeeded} helped, {repairs.in_place_failed} did not",
+            f"{repairs.in_place_right} needed, {repairs.in_place_wrong} not",
         ),
-        (
-            "REPAIRS PUT OFF",
-            f"{repairs.budget_hits} for a budget, {repairs.brake_hits} for the breaker, "
-            f"{repairs.room_hits} for want of room",
-        ),
+        ("REPAIRS PUT OFF", _counted(put_off)),
         ("SPOT MACHINES TAKEN AWAY", str(sum(each.interrupted for each in report.costs))),
     ]
     refused = {
