@@ -234,6 +234,18 @@ def test_the_census_agrees_with_the_fleet_after_any_day(stormy: Recorder) -> Non
         assert sum(count.gpus) == sum(place.gpus for place in places)
 
 
+def test_a_control_plane_that_dies_again_and_again_does_not_confuse_the_recorder() -> None:
+    twin = Twin(CALM, 1, crashes=range(20, 400, 9))
+    recorder = Recorder(twin)
+    twin.run_until(20 * MINUTE)
+    twin.afflict(first(twin), FALLEN)
+    report = ended(twin, recorder)
+    assert report.facts == len(twin.facts())
+    assert report.fleet.series.serving[-1] == 6
+    assert (report.troubles.replaced, report.troubles.open) == (1, 0)
+    assert report.fleet.samples == 120
+
+
 def test_nodes_that_nobody_buys_are_counted_and_cost_nothing() -> None:
     twin = Twin(replace(CALM, pools=(), sellers=()), 1)
     recorder = Recorder(twin)

@@ -292,6 +292,7 @@ class Chains:
         """One subject is done with; the chain ends with the last of them."""
         chain.waits_for.discard(id_)
         self._open.pop(id_, None)
+        self._sensed.pop(id_, None)
         chain.outcome = "" if chain.waits_for or chain.is_short_of else outcome
 
     def _end(self, chain: Chain, id_: str, outcome: str) -> None:

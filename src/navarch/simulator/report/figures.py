@@ -68,11 +68,19 @@ def number(value: float) -> str:
     return f"{value:,.2f}" if value < 10 else f"{value:,.1f}"
 
 
+def plural(count: int, word: str) -> str:
+    """Say how many there are of something."""
+    return f"{number(count)} {word}" if count == 1 else f"{number(count)} {word}s"
+
+
 UNITS = ((86_400, "d", 172_800), (3_600, "h", 5_400), (60, "min", 60))
 """Seconds in a unit, its name, and from where on it is used."""
 
 TICKS = (1, 10, 60, 600, 3_600, 36_000, 86_400, 864_000)
 """Where a logarithmic axis of time has its marks, in seconds."""
+
+FINE_TICKS = (1, 2, 5, 10, 20, 60, 120, 300, 600, 1_200, 3_600, 7_200, 18_000, 36_000, 86_400)
+"""The same where the axis is short."""
 
 EVERY = (60, 300, 900, 3_600, 10_800, 21_600, 43_200, 86_400, 172_800, 432_000, 864_000)
 """How far apart the marks of an axis of time may be, in seconds."""
@@ -118,7 +126,7 @@ def fleet_by_state(series: Series, seconds: float, chart: str) -> str:
     """Draw the fleet as areas on top of each other."""
     columns = [getattr(series, state) for state in STATES]
     totals = [sum(row) for row in zip(*columns, strict=True)]
-    scale = Scale(seconds, nice(max(totals, default=0)))
+    scale = Scale(seconds, nice(max((*totals, *series.target), default=0)))
     drawn = _stacked(series, STATES, scale)
     target = scale.line(series.seconds, series.target)
     drawn += f'<polyline class="line-target" points="{target}"/>'
@@ -218,12 +226,15 @@ def _figure(
     )
 
 
-def _axis(ticks: Sequence[tuple[float, str]]) -> str:
-    """Write words along a drawing; their size does not stretch with it."""
+def _axis(ticks: Sequence[tuple[float, str]], every: int = 2) -> str:
+    """Write words along a drawing; their size does not stretch with it.
+
+    A narrow screen shows one out of `every`.
+    """
     texts = ""
     for index, (x, words) in enumerate(ticks):
         anchor = "start" if x < WIDTH * 0.04 else "end" if x > WIDTH * 0.96 else "middle"
-        odd = ' class="odd"' if index % 2 else ""
+        odd = ' class="odd"' if index % every else ""
         texts += f'<text{odd} x="{x / WIDTH:.2%}" y="1em" text-anchor="{anchor}">{words}</text>'
     return f'<svg class="xs" aria-hidden="true">{texts}</svg>'
 
@@ -321,8 +332,10 @@ def curve(times: Times, nothing: str) -> str:
         f"{times.count} in all: half within {span(times.p50)}, 95% within {span(times.p95)}, "
         f"99% within {span(times.p99)}, the longest {span(times.longest)}"
     )
-    ticks = _axis([(x(tick), span(tick)) for tick in TICKS if low <= tick <= high])
-    above = _axis([(x(value), name) for value, name in zip(quantiles, names, strict=True)])
+    fine = [tick for tick in FINE_TICKS if low <= tick <= high]
+    coarse = [tick for tick in TICKS if low <= tick <= high]
+    ticks = _axis([(x(tick), span(tick)) for tick in (fine if len(fine) <= 7 else coarse)])
+    above = _axis(list(zip(map(x, quantiles), names, strict=True)), every=1)
     return (
         f'<figure><div class="chart">{above}<div class="ys"><span>100%</span><span>50%</span>'
         f'<span>0</span></div><svg class="plot low" viewBox="0 0 {WIDTH} {HEIGHT}" '

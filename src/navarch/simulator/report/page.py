@@ -11,7 +11,7 @@ import msgspec
 
 from navarch.simulator import charts
 from navarch.simulator.report import figures
-from navarch.simulator.report.figures import Bar, Piece, number, span
+from navarch.simulator.report.figures import Bar, Piece, number, plural, span
 from navarch.simulator.report.model import Report, Scope, Series
 from navarch.simulator.report.samples import STATES
 
@@ -82,12 +82,12 @@ def _tiles(report: Report) -> Iterator[str]:
         f"{hours.good / total:.1%}",
         f"{hours.idle / total:.1%} idle, {hours.lost / total:.1%} lost of {number(total)}",
     )
-    open_ = f"{troubles.open} still out, " if troubles.open else ""
     missed = troubles.too_late + troubles.never_decided
     yield _tile(
         "Nodes in trouble",
         number(troubles.count),
-        f"{open_}{troubles.too_late} decided too late, {troubles.never_decided} never",
+        f"decided too late: {troubles.too_late}, never: {troubles.never_decided}; "
+        f"still out: {troubles.open}",
         "bad" if missed else "",
     )
     wrong = repairs.replacements_wrong
@@ -227,7 +227,7 @@ def _costs(report: Report) -> str:
                 f"{each.provider} for {each.pool or '(no pool)'}",
                 each.usd,
                 f"${each.usd:,.0f}",
-                f"{number(each.machine_hours)} h, {number(each.machines)} machines"
+                f"{number(each.machine_hours)} h, {plural(each.machines, 'machine')}"
                 + (f", {each.interrupted} taken away" if each.interrupted else ""),
             )
             for each in sorted(report.costs, key=lambda each: -each.usd)
@@ -259,7 +259,7 @@ def _rules(report: Report) -> str:
                 each.name,
                 each.verdicts,
                 number(each.verdicts),
-                f"on {number(each.nodes)} nodes"
+                f"on {plural(each.nodes, 'node')}"
                 + (f", failed {each.failures} times" if each.failures else ""),
                 each.status if each.status in {"degraded", "unhealthy", "healthy"} else "plain",
             )
