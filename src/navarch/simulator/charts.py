@@ -28,7 +28,7 @@ def document(
     holds itself.
     """
     styles = " ".join(_hashed(each) for each in (style, *drawn_styles))
-    policy = f"default-src 'none'; style-src {styles}; img-src data:; base-uri 'none'"
+    policy = f"default-src 'none'; style-src {styles}; base-uri 'none'"
     if script:
         policy += f"; script-src {_hashed(script)}"
     ending = f"<script>{script}</script>\n" if script else ""
@@ -36,7 +36,6 @@ def document(
         '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<link rel="icon" href="data:,">'
         f"<title>{escape(title)}</title><style>{style}</style></head>\n"
         f"<body>\n{body}{ending}</body>\n</html>\n"
     )
