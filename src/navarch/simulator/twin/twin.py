@@ -255,6 +255,7 @@ class Twin:
         return node
 
     def _made(self, cloud: Cloud, ref: str) -> None:
+        self.watchers.made(cloud, ref)
         machine = cloud.truth.machines[ref]
         instance = machine.instance
         owned = Owned(

@@ -9,6 +9,7 @@ from navarch.core.machine import Machine, Step
 from navarch.core.model import messages as msg
 from navarch.core.model.actions import Terminate
 from navarch.core.model.fleet import Fleet
+from navarch.simulator.clouds import Cloud
 from navarch.simulator.twin.faults import Fault
 from navarch.stores.memory import MemoryStore
 
@@ -35,6 +36,9 @@ class Watcher:
 
     def buried(self, node_id: str, because: str, now: datetime) -> None:
         """A node's machine ends now."""
+
+    def made(self, cloud: Cloud, ref: str) -> None:
+        """A cloud has made a machine, which it calls `ref`."""
 
     def sampled(self, now: datetime) -> None:
         """It is time to count the fleet."""
@@ -78,6 +82,11 @@ class Watchers(Watcher):
         """Pass it on."""
         for each in self.all:
             each.buried(node_id, because, now)
+
+    def made(self, cloud: Cloud, ref: str) -> None:
+        """Pass it on."""
+        for each in self.all:
+            each.made(cloud, ref)
 
     def sampled(self, now: datetime) -> None:
         """Pass it on."""
