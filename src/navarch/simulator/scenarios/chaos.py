@@ -27,6 +27,8 @@ XIDS: Mapping[str, float] = dict.fromkeys(
     ("13", "31", "43", "48", "63", "74", "79", "94", "95"), 1.0
 )
 """Which XIDs come where nothing says which: those that operators write about most."""
+TRIES = 8
+"""How often a neighbour is looked for that runs: most do."""
 RECOVERED_AT_LEAST = timedelta(seconds=1)
 
 
@@ -76,10 +78,12 @@ class Monkey:
         self._rolls = twin.dice.stream("chaos")
         self._chains = twin.dice.stream("chaos", "cascades")
         self._ends = twin.dice.stream("chaos", "recovery")
-        types = {each.type: each.weight for each in chaos.failure_types}
+        types: dict[str, float] = {each.type: each.weight for each in chaos.failure_types}
         self._types = Weighted(types or {"xid_error": 1.0})
         self._xids = Weighted(chaos.xid_distribution or XIDS)
         self._reached: dict[str, None] = {}
+        self._near: dict[str, list[Node]] = {}
+        self._near_until = timedelta()
         self._stopped = False
 
     def begin(self) -> None:
@@ -142,32 +146,43 @@ class Monkey:
         limit = math.floor(len(self._twin.roster) * cascading.max_affected_percent / 100)
         if self._stopped or len(self._reached) >= limit:
             return
-        near = [
-            each
-            for each in self._twin.roster.all()
-            if each is not node and each.running and _is_near(cascading.scope, node, each)
-        ]
-        if not near:
+        next_one = self._neighbour(cascading.scope, node)
+        if next_one is None:
             return
-        next_one = self._chains.pick(near)
         self._reached[next_one.node_id] = None
         self.had.cascaded += 1
         self._strike(next_one, kind, xid, depth)
 
+    def _neighbour(self, scope: str, node: Node) -> Node | None:
+        """Pick a running node near to another; None where a few tries find none."""
+        if self._twin.since >= self._near_until:
+            self._near_until = self._twin.since + MINUTE
+            self._near = {}
+            for each in self._twin.roster.all():
+                self._near.setdefault(_place(scope, each), []).append(each)
+        place = _place(scope, node)
+        near = self._near.get(place, []) if place else []
+        for _ in range(TRIES if near else 0):
+            other = self._chains.pick(near)
+            if other is not node and other.running:
+                return other
+        return None
 
-def _is_near(scope: str, one: Node, other: Node) -> bool:
-    ours, theirs = one.described, other.described
+
+def _place(scope: str, node: Node) -> str:
+    """What a node shares with those near to it; empty: nothing."""
+    described = node.described
     match scope:
         case "rack":
-            return "rack" in ours.labels and ours.labels["rack"] == theirs.labels.get("rack")
+            return described.labels.get("rack", "")
         case "zone":
-            return (ours.region, ours.zone) == (theirs.region, theirs.zone)
+            return f"{described.region}/{described.zone}"
         case "region":
-            return ours.region == theirs.region
+            return described.region
         case "provider":
-            return ours.provider == theirs.provider
+            return described.provider
         case _:
-            return True
+            return "*"
 
 
 def _around(recovery: Recovery, rolls: Stream) -> timedelta:

@@ -42,7 +42,7 @@ class Availability(Watcher):
         """By pool; the empty name stands for nodes that nobody buys."""
         self.wanted: dict[str, int] = {}
 
-    def sampled(self, now: datetime) -> None:  # noqa: ARG002 - only how often matters
+    def sampled(self, now: datetime) -> None:
         """Count. Cost: O(nodes)."""
         fleet = self._twin.fleet
         if fleet is None:
@@ -212,7 +212,9 @@ class Judge:
         name = assertion.target.removeprefix("pool:") if assertion.target else None
         percent = self.availability.percent(name)
         if percent is None:
-            return Finding(False, f"an availability {least} %", "nothing was wanted")
+            return Finding(
+                holds=False, expected=f"an availability {least} %", seen="nothing was wanted"
+            )
         where = f" of {name}" if name else ""
         return Finding(
             least.holds(percent), f"an availability{where} {least} %", f"{percent:.3f} %"

@@ -29,7 +29,7 @@ class Constant(Struct, frozen=True):
     amount: float
     jobs_per_node: float = 1.0
 
-    def jobs(self, since: timedelta) -> float:  # noqa: ARG002 - it is the same at any time
+    def jobs(self, since: timedelta) -> float:
         """The work that wants to run."""
         return self.amount
 

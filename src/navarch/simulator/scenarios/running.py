@@ -44,12 +44,16 @@ class Check(Struct, frozen=True):
     """Something that was demanded."""
 
     what: str
-    passed: bool
     at: timedelta
     line: int = 0
     """Where it is written; 0: nowhere, it holds for every run."""
     message: str = ""
-    """What went wrong, with everything that is needed to see it again."""
+    """What went wrong, with everything that is needed to see it again; empty: nothing."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether it holds."""
+        return not self.message
 
 
 class Outcome(Struct, frozen=True):
@@ -130,7 +134,7 @@ class Run:
         except Broken as broken:
             self._break(str(TwinFailed(self.twin, broken)))
         else:
-            self._checks.append(Check("invariants hold", True, self.twin.since))
+            self._hold("invariants hold", self.twin.since)
         return self._outcome(lasted or self.twin.since, cost or self.twin.cost())
 
     # --- its parts -----------------------------------------------------------------------------
@@ -157,12 +161,12 @@ class Run:
         written, lines = self.scenario.written, self.scenario.assertion_lines
         for happened in self.director.happened:
             if not happened.failure and happened.what.startswith(("assert ", "wait for ")):
-                self._checks.append(Check(happened.what, True, happened.at, happened.line))
+                self._hold(happened.what, happened.at, happened.line)
         for assertion, line in zip(written.assertions, lines, strict=True):
             found = self.director.judge.judge(assertion)
             what = f"{assertion.type}: {found.expected}"
             if found.holds:
-                self._checks.append(Check(what, True, self.twin.since, line))
+                self._hold(what, self.twin.since, line)
             else:
                 failure = f"expected {found.expected}, seen {found.seen}"
                 self._failed(Happened(self.twin.since, line, what, failure, found.about))
@@ -186,7 +190,7 @@ class Run:
             failure = f"expected every pool to have what it wants within {within}, seen {unrest}"
             self._failed(Happened(twin.since, 0, what, failure))
         else:
-            self._checks.append(Check(what, True, twin.since))
+            self._hold(what, twin.since)
 
     def _unrest(self) -> str:
         """Say what keeps the healed fleet from being what was asked for; empty when nothing."""
@@ -204,6 +208,9 @@ class Run:
             return f"orphans: {', '.join(sorted(fleet.orphans)[:5])}"
         return ""
 
+    def _hold(self, what: str, at: timedelta, line: int = 0) -> None:
+        self._checks.append(Check(what, at, line))
+
     # --- what goes wrong -----------------------------------------------------------------------
 
     def _failed(self, happened: Happened) -> None:
@@ -216,7 +223,7 @@ class Run:
             self._tails += 1
             lines += [f"  {line}" for line in self._tail(happened.about)]
         message = "\n".join(lines)
-        self._checks.append(Check(happened.what, False, happened.at, happened.line, message))
+        self._checks.append(Check(happened.what, happened.at, happened.line, message))
 
     def _tail(self, about: Sequence[str]) -> list[str]:
         facts = self.twin.facts()
@@ -225,7 +232,7 @@ class Run:
         return [f"+{fact.at - EPOCH} {ev.encode(fact).decode()}" for fact in facts[-TAIL:]]
 
     def _break(self, text: str) -> None:
-        self._checks.append(Check("invariants hold", False, self.twin.since, 0, text))
+        self._checks.append(Check("invariants hold", self.twin.since, 0, text))
 
     def _outcome(self, lasted: timedelta, cost: float) -> Outcome:
         fleet = self.twin.fleet or Fleet()
@@ -249,8 +256,8 @@ def run_scenario(
 ) -> Outcome:
     """Live through a scenario once; without a seed, by its own.
 
-    `watchers` see everything that the control plane does. Raises `ConfigError` for what the scenario
-    names and cannot be had; whatever goes wrong in the run itself is in the outcome.
+    `watchers` see everything that the control plane does. Raises `ConfigError` for what the
+    scenario names and cannot be had; whatever goes wrong in the run itself is in the outcome.
     """
     return Run(scenario, seed, watchers).live()
 

@@ -69,6 +69,10 @@ FAILS_CHECKS: Mapping[FaultKind, str] = {
 """Which check fails for it."""
 
 
+SHOWN_ALWAYS = frozenset({FaultKind.TEMPERATURE})
+"""What every reading of the sensors shows for as long as it is there: a state, and no event."""
+
+
 class Fault(Struct, frozen=True):
     """One thing that goes wrong with a node."""
 

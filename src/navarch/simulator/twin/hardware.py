@@ -11,7 +11,13 @@ from navarch.core.model.gpu import GPU
 from navarch.core.model.report import CheckResult, Health, HealthEvent
 from navarch.simulator.dice import Stream
 from navarch.simulator.hardware import Hardware
-from navarch.simulator.twin.faults import AGAIN_AFTER, FAILS_CHECKS, Fault, events_of
+from navarch.simulator.twin.faults import (
+    AGAIN_AFTER,
+    FAILS_CHECKS,
+    SHOWN_ALWAYS,
+    Fault,
+    events_of,
+)
 
 CHECKS = ("boot", "nvml")
 
@@ -40,7 +46,8 @@ class Wound(Struct):
 
     def reads(self, now: datetime) -> bool:
         """Whether the sensors read something of it now."""
-        return self.said_at is None or now - self.said_at >= AGAIN_AFTER
+        is_shown = self.fault.kind in SHOWN_ALWAYS
+        return self.said_at is None or is_shown or now - self.said_at >= AGAIN_AFTER
 
 
 class Body(Hardware):

@@ -1,14 +1,14 @@
 """Invariants: what must hold in every step of a run, at a cost that no larger fleet makes larger.
 
-`navarch.simulator.checks` knows more, and looks at the whole fleet for every fact; it is for finding
-bugs in small worlds. What is here is watched in fleets of thousands:
+`navarch.simulator.checks` knows more, and looks at the whole fleet for every fact; it is for
+finding bugs in small worlds. What is here is watched in fleets of thousands:
 
 ==================  ==============================================================================
 ``doubled``         two machines of one id, or one id given twice
 ``leaked``          a machine of ours that nobody knows, at the end
 ``above_max``       more machines in a pool than it may have
-``over_budget``     more repairs at one time, in one zone or in one hour than the pool allows, or any
-                    while its breaker is open
+``over_budget``     more repairs at one time, in one zone or in one hour than the pool allows,
+                    or any while its breaker is open
 ``one_witness``     something is ended, condemned or written off on the word of one witness
 ``application``     a node is repaired for what its applications have done, and for nothing else
 ``not_replaced``    a sick node is ended before its replacement serves
