@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -118,15 +119,14 @@ def run(
     one = Run(scenario, seed)
     form = output_format(context)
     every = max(scenario.lasts / SLICES, timedelta(seconds=1))
-    pace: Callable[[timedelta], None] | None = None
+    pace = _paced(speed, clock.now())
     if speed is not None:
-        every, pace = FRAME * speed, _paced(speed, clock.now())
+        every = FRAME * speed
     with _progress(file.name, shown=not output.for_programs(form)) as tell:
 
         def passed(since: timedelta, lasts: timedelta) -> None:
             tell(since, lasts)
-            if pace is not None:
-                pace(since)
+            pace(since)
 
         outcome = one.live(passed, every)
     if report is not None:
@@ -171,7 +171,7 @@ def _described(scenario: Scenario) -> str:
 @contextmanager
 def _progress(name: str, *, shown: bool) -> Iterator[Callable[[timedelta, timedelta], None]]:
     """Tell people how far a run is: as a bar on a terminal, as a few lines elsewhere."""
-    error = click.get_text_stream("stderr")
+    error = sys.stderr
     if not shown:
         yield lambda _since, _lasts: None
     elif error.isatty():
@@ -195,11 +195,11 @@ def _progress(name: str, *, shown: bool) -> Iterator[Callable[[timedelta, timede
         yield tell
 
 
-def _paced(speed: float, began: datetime) -> Callable[[timedelta], None]:
-    """Wait so that no more virtual time passes than the wall's, times the speed."""
+def _paced(speed: float | None, began: datetime) -> Callable[[timedelta], None]:
+    """Wait so that no more virtual time passes than the wall's, times the speed; None: as fast."""
 
     def pace(since: timedelta) -> None:
-        ahead = since / speed - (clock.now() - began)
+        ahead = since / speed - (clock.now() - began) if speed is not None else timedelta()
         if ahead > timedelta():
             clock.wait(ahead)
 
