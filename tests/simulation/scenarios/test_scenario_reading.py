@@ -1,7 +1,9 @@
-"""A scenario's file becomes a scenario, or every mistake in it with its line; never anything else."""
+"""A scenario's file becomes a scenario, or every mistake in it with its line; nothing else."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from navarch.errors import ConfigError
 from navarch.simulator.scenarios.comparing import Comparison
 from navarch.simulator.scenarios.reading import FILE_MAX, examine, examine_text, load
+from navarch.simulator.scenarios.running import run_scenario
 
 PLAIN = """\
 name: plain
@@ -116,8 +119,10 @@ assertions:
             "xid_code: missing",
         ),
         (
-            "{at: 1s, action: inject_failure, target: node-1, "
-            "params: {failure_type: network, xid_code: 79}}",
+            (
+                "{at: 1s, action: inject_failure, target: node-1, "
+                "params: {failure_type: network, xid_code: 79}}"
+            ),
             "network has no code",
         ),
         (
@@ -129,13 +134,18 @@ assertions:
             "target: missing",
         ),
         (
-            "{at: 1s, action: inject_failure, target: node-1, "
-            "params: {failure_type: network, count: 1, percent: 5}}",
+            (
+                "{at: 1s, action: inject_failure, target: node-1, "
+                "params: {failure_type: network, count: 1, percent: 5}}"
+            ),
             "either count or percent",
         ),
         ("{at: 1s, action: assert, target: node-1}", "got neither"),
         (
-            "{at: 1s, action: assert, target: node-1, params: {expected_status: active, timeout: 5s}}",
+            (
+                "{at: 1s, action: assert, target: node-1, "
+                "params: {expected_status: active, timeout: 5s}}"
+            ),
             "timeout: assert does not take it",
         ),
         (
@@ -184,16 +194,20 @@ def test_a_pool_that_contradicts_itself_is_named_as_in_a_configuration() -> None
     text = POOL.replace("min_nodes: 1", "min_nodes: 5").replace("provider: fake", "provider: fak")
     assert mistakes(text) == [
         "here.yaml:4: pools.train.min_nodes: 5 is above max_nodes, expected at most 2",
-        "here.yaml:4: pools.train.provider: no such provider, expected one under providers: fake; "
-        "did you mean fake?",
+        (
+            "here.yaml:4: pools.train.provider: no such provider, expected one under providers: "
+            "fake; did you mean fake?"
+        ),
     ]
 
 
 def test_a_pool_that_scales_needs_a_load() -> None:
     text = POOL.replace("max_nodes: 2}", "max_nodes: 2, autoscaling: {type: reactive}}")
     assert mistakes(text) == [
-        "here.yaml:4: pools.train.autoscaling: its autoscaler has no load to follow, "
-        "expected load.train"
+        (
+            "here.yaml:4: pools.train.autoscaling: its autoscaler has no load to follow, "
+            "expected load.train"
+        )
     ]
 
 
@@ -299,3 +313,17 @@ def test_any_text_gives_a_scenario_or_mistakes(text: str) -> None:
 def test_any_events_give_a_scenario_or_mistakes(events: list[object]) -> None:
     tree = {"name": "x", "fleet": [{"id": "node-1"}], "events": events}
     has_places(yaml.safe_dump(tree))
+
+
+def test_the_page_about_scenarios_has_every_key(project: Path) -> None:
+    command = [sys.executable, str(project / "tools" / "scenario_keys.py"), "--check"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, "docs/simulator.md: run tools/scenario_keys.py" + run.stderr
+
+
+def test_the_example_of_the_page_is_a_scenario_that_holds(project: Path) -> None:
+    page = (project / "docs" / "simulator.md").read_text()
+    text = page.partition("```yaml\n")[2].partition("```")[0]
+    scenario = examine_text(text, path=HERE).scenario
+    assert scenario is not None
+    assert run_scenario(scenario).passed

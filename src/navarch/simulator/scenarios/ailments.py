@@ -50,9 +50,10 @@ def cure_of_xid(code: int) -> Remedy:
 
 
 def is_application(code: int) -> bool:
-    """Whether an XID is the application's own fault."""
+    """Whether an XID is the application's own fault, or tells that nothing is wrong (43, 45)."""
     row = catalog.xids().get(code)
-    return row is not None and row.code_class is CodeClass.APPLICATION
+    harmless = (CodeClass.APPLICATION, CodeClass.INFORMATION)
+    return row is not None and row.code_class in harmless
 
 
 def fault_of(

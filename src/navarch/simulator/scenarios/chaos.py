@@ -81,7 +81,8 @@ class Monkey:
         types: dict[str, float] = {each.type: each.weight for each in chaos.failure_types}
         self._types = Weighted(types or {"xid_error": 1.0})
         self._xids = Weighted(chaos.xid_distribution or XIDS)
-        self._reached: dict[str, None] = {}
+        self.reached: dict[str, None] = {}
+        """Nodes to which a fault of another has spread."""
         self._near: dict[str, list[Node]] = {}
         self._near_until = timedelta()
         self._stopped = False
@@ -144,12 +145,12 @@ class Monkey:
 
     def _follow(self, cascading: Cascading, node: Node, kind: str, xid: int, depth: int) -> None:
         limit = math.floor(len(self._twin.roster) * cascading.max_affected_percent / 100)
-        if self._stopped or len(self._reached) >= limit:
+        if self._stopped or len(self.reached) >= limit:
             return
         next_one = self._neighbour(cascading.scope, node)
         if next_one is None:
             return
-        self._reached[next_one.node_id] = None
+        self.reached[next_one.node_id] = None
         self.had.cascaded += 1
         self._strike(next_one, kind, xid, depth)
 

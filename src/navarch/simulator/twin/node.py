@@ -196,13 +196,13 @@ class Node(Agent):
         self._has_left = True
 
     def recover(self) -> None:
-        """Put right everything that is wrong with it."""
+        """Put right everything that is wrong with it; what is booting goes on booting."""
         self.body.heal()
         self.cut_off = False
         self._flaps += 1
         self._drift = timedelta()
         self._thaw()
-        if not self.running and not self.ended:
+        if self._incarnation and not self.running and not self.ended:
             self.start()
         self.rouse()
 
