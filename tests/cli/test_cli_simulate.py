@@ -96,9 +96,8 @@ def test_a_report_holds_the_journal_and_is_the_same_every_time(
     for name in ("journal.jsonl", "outcome.json"):
         first, second = (tmp_path / folder / name for folder in ("one", "two"))
         assert first.read_bytes() == second.read_bytes()
-    kinds = [
-        json.loads(line)["kind"] for line in (tmp_path / "one/journal.jsonl").open() if line.strip()
-    ]
+    journal = (tmp_path / "one" / "journal.jsonl").read_text().splitlines()
+    kinds = [json.loads(line)["kind"] for line in journal]
     assert "node_registered" in kinds
 
 
@@ -145,6 +144,7 @@ def test_a_mistaken_scenario_is_not_run(run: Run, tmp_path: Path) -> None:
 
 def test_a_policy_that_is_not_there_is_one_line(run: Run, plain: Path) -> None:
     plain.write_text(PLAIN + "server: {health_policy: gone.yaml}\n")
-    outcome = run("simulate", "run", str(plain))
-    assert outcome.code == 1
-    assert "gone.yaml: there is no such file" in outcome.stderr
+    for verb in ("validate", "run"):
+        outcome = run("simulate", verb, str(plain))
+        assert outcome.code == 1
+        assert "gone.yaml: there is no such file" in outcome.stderr

@@ -62,8 +62,8 @@ def simulate() -> None:
 @output_option
 @click.pass_context
 def validate(context: click.Context, files: tuple[Path, ...]) -> None:
-    """Name every mistake in scenarios."""
-    from navarch.simulator.scenarios.reading import examine
+    """Name every mistake in scenarios, and in the policies, loads and classes that they name."""
+    from navarch.simulator.scenarios.building import examine
 
     examined = [(file, examine(file)) for file in files]
     form = output_format(context)

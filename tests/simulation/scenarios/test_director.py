@@ -234,3 +234,13 @@ def test_a_load_that_is_not_understood_is_a_clear_error() -> None:
         Run(read(f"{text}load: {{train: {{pattern: constant, job: 3}}}}"))
     with pytest.raises(ConfigError, match=r"load.train.jobs: expected a number from 0"):
         Run(read(f"{text}load: {{train: {{pattern: constant, jobs: many}}}}"))
+
+
+def test_a_judge_of_ones_own_judges() -> None:
+    outcome = fleet(
+        "{at: 2m, action: inject_failure, target: node-1, "
+        "params: {failure_type: xid_error, xid_code: 79}}",
+        "{at: 4m, action: assert, target: node-1, params: {expected_health: degraded}}",
+        more="server: {custom_policy: {use: 'navarch.core.judging:Unjudged'}}\n",
+    ).live()
+    assert messages(outcome) == []

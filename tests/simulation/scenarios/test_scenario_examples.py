@@ -18,7 +18,7 @@ LONG = FOLDER / "extreme-5000.yaml"
 QUICK = [path for path in FILES if path != LONG]
 """What takes less than a few seconds."""
 
-SAME = ("autoscaling", "chaos-1000", "rolling-failures", "spot-interruption")
+SAME = ("chaos-1000", "rolling-failures", "spot-interruption")
 PROGRAM = """
 import sys
 from pathlib import Path

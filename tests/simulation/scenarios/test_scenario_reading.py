@@ -218,7 +218,7 @@ def test_the_environment_does_not_reach_a_scenario(monkeypatch: pytest.MonkeyPat
 
 
 def test_sizes_are_limited(tmp_path: Path) -> None:
-    events = "".join("  - {at: 1s, action: log, params: {log_message: x}}\n" for _ in range(10_001))
+    events = "  - &one {at: 1s, action: wait, params: {duration: 1s}}\n" + "  - *one\n" * 10_000
     assert "at most 10,000 entries, got 10,002" in mistakes(PLAIN + events)[0]
     assert "from 1 to 200,000" in mistakes("name: x\nstress: {fleet_gen: {total_nodes: 200001}}")[0]
     deep = "name: x\nload: {a: {b: " + "[" * 40 + "]" * 40 + "}}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from pathlib import Path
 
 from msgspec import Struct
 
@@ -18,8 +19,9 @@ from navarch.providers.fake.limits import Rate
 from navarch.providers.fake.limits import Shortage as TrueShortage
 from navarch.simulator.dice import Dice, Stream
 from navarch.simulator.faults import CallFaults, CloudPlan
-from navarch.simulator.scenarios import clouds_schema, loads
+from navarch.simulator.scenarios import clouds_schema, loads, reading
 from navarch.simulator.scenarios.events_schema import FleetNode
+from navarch.simulator.scenarios.reading import Examined
 from navarch.simulator.scenarios.schema import Scenario
 from navarch.simulator.scenarios.stress_schema import FleetGen, Template
 from navarch.simulator.timeline import EPOCH
@@ -95,6 +97,18 @@ def build(scenario: Scenario, seed: int) -> Built:
         evaluation_interval=written.server.autoscale_interval,
     )
     return Built(blueprint, dials, fleet)
+
+
+def examine(path: Path) -> Examined:
+    """Read a scenario, and try to have what it names: policies, loads and somebody's classes."""
+    examined = reading.examine(path)
+    if examined.scenario is None:
+        return examined
+    try:
+        build(examined.scenario, examined.scenario.seed)
+    except ConfigError as error:
+        return Examined(None, (error,))
+    return examined
 
 
 def open_markets(scenario: Scenario, twin: Twin) -> None:

@@ -175,11 +175,7 @@ class Run:
         within, twin = self.scenario.written.liveness, self.twin
         if not self.scenario.written.pools or not within:
             return
-        for cloud in twin.clouds.values():
-            cloud.heal()
-        for node in list(twin.nodes.values()):
-            if node.machine_is_alive():
-                twin.recover(node.node_id)
+        self._heal()
         until = twin.since + within
         while (unrest := self._unrest()) and twin.since < until:
             twin.run_until(min(twin.since + SETTLE_STEP, until))
@@ -191,6 +187,22 @@ class Run:
             self._failed(Happened(twin.since, 0, what, failure))
         else:
             self._hold(what, twin.since)
+
+    def _heal(self) -> None:
+        """Put everything right; where a full pool cannot replace a node, a person says so."""
+        fleet = self.twin.fleet or Fleet()
+        full = {
+            pool.name
+            for pool in fleet.pools.values()
+            if pool.target >= pool.spec.max_nodes and not pool.spec.replace_in_place
+        }
+        for cloud in self.twin.clouds.values():
+            cloud.heal()
+        for node in list(self.twin.nodes.values()):
+            if node.machine_is_alive():
+                self.twin.recover(node.node_id)
+                if node.pool in full:
+                    self.director.set_aside(node.node_id)
 
     def _unrest(self) -> str:
         """Say what keeps the healed fleet from being what was asked for; empty when nothing."""
