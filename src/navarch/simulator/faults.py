@@ -85,6 +85,8 @@ class CloudPlan(Struct, frozen=True):
     """When and where it sells nothing."""
     price_usd_per_hour: float | None = None
     """What a machine costs, give or take a fifth; None: it has no price list."""
+    declared_lag: timedelta = ZERO
+    """What the cloud declares at least, where it is more careful than it has to be."""
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -94,7 +96,7 @@ class CloudPlan(Struct, frozen=True):
     @property
     def list_lag(self) -> timedelta:
         """What the cloud declares."""
-        return self.staleness + self.lateness_max
+        return max(self.staleness + self.lateness_max, self.declared_lag)
 
 
 class AgentPlan(Struct, frozen=True):

@@ -89,6 +89,8 @@ class Server:
         """By pool; to be filled before the start."""
         self.rankers: Mapping[str, Ranker] = BUILT_IN
         """What pools' strategies may name."""
+        self.launches_at_once: Mapping[str, int] = {}
+        """By cloud, where launches are limited more tightly than other calls."""
         self.pools = plan.pools
         """What the configuration says."""
         self.policy: HealthPolicy = TABLES.get(plan.sickness.policy, Unjudged())
@@ -255,7 +257,10 @@ class Server:
     def _perform(self, machine: Machine) -> None:
         for action in machine.owed(self._time.now):
             lane = (_where(action), type(action))
-            is_full = list(self._under_way.values()).count(lane) >= self._plan.effects_at_once
+            limit = self._plan.effects_at_once
+            if isinstance(action, Launch):
+                limit = self.launches_at_once.get(action.provider, limit)
+            is_full = list(self._under_way.values()).count(lane) >= limit
             if action.key in self._under_way or is_full:
                 continue
             self._under_way[action.key] = lane

@@ -63,6 +63,12 @@ class Seller(Struct, frozen=True):
     """How many machines the account may have at once; None: any number."""
     stock: int | None = None
     """How many machines the cloud has to sell at once; None: any number."""
+    stocks: Mapping[str, int] = field(default_factory=dict)
+    """The same by type, where types differ; a type that is not here is never sold out."""
+    launches_at_once: int | None = None
+    """How many launches may be under way at one time; None: as many as of any call."""
+    launch_interval: timedelta = timedelta()
+    """The least time between two launches, the later of which waits."""
     spot: SpotMarket | None = None
     """None: it sells no spot machines differently from others."""
     never_starts: float = 0.0

@@ -8,7 +8,7 @@ from datetime import timedelta
 from statistics import NormalDist
 
 from navarch.core.model import messages as msg
-from navarch.core.model.actions import ListTypes
+from navarch.core.model.actions import Launch, ListTypes
 from navarch.providers.base import ProvisionRequest
 from navarch.providers.fake.limits import Shortage
 from navarch.simulator.clouds import Cloud, Tell
@@ -53,9 +53,20 @@ class TwinCloud(Cloud):
         self.truth.quota = seller.quota
         if seller.stock is not None:
             self.truth.stock = {each.name: seller.stock for each in seller.types}
+        self.truth.stock |= seller.stocks
+        self._next_launch = time.now
         spot = seller.spot
         if spot is not None and spot.share_open < 1:
             time.after(self._opens_for(spot.share_open, spot.mean_hours_closed), self._close)
+
+    def launch(self, action: Launch, fleet: str, tell: Tell) -> None:
+        """Sell a machine, when it is this launch's turn."""
+        turn = max(self._time.now, self._next_launch)
+        self._next_launch = turn + self.seller.launch_interval
+        if turn == self._time.now:
+            super().launch(action, fleet, tell)
+        else:
+            self._time.after(turn - self._time.now, super().launch, action, fleet, tell)
 
     def list_types(self, action: ListTypes, tell: Tell) -> None:
         """Show the price list, as it is, if there is one."""

@@ -118,6 +118,11 @@ class Twin:
             cloud.truth.on_notice = self._noticed
             self.clouds[cloud.name] = cloud
         self.server.clouds.update(self.clouds)
+        self.server.launches_at_once = {
+            seller.cloud.name: seller.launches_at_once
+            for seller in blueprint.sellers
+            if seller.launches_at_once is not None
+        }
         self.scalers = {
             scaled.pool: DemandScaler(scaled, lambda: self.time.now) for scaled in blueprint.scaled
         }
