@@ -1,4 +1,4 @@
-"""``simulate``: scenarios checked and lived through in virtual time, without any server."""
+"""``simulate``: fleets in virtual time, without any server: scenarios, and a user's own config."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from navarch.cli import clock, output, policies
+from navarch.cli import clock, output, policies, simulating_whatif
 from navarch.cli.session import Json, output_format, output_option
 from navarch.errors import NavarchError
 
@@ -52,9 +52,19 @@ class Speed(click.ParamType[float]):
         return speed
 
 
-@click.group("simulate")
-def simulate() -> None:
-    """Try fleets, policies and autoscalers in virtual time."""
+@click.group("simulate", invoke_without_command=True)
+@simulating_whatif.options
+@click.pass_context
+def simulate(context: click.Context, **options: Any) -> None:  # noqa: ANN401 - options of what-if
+    """Try fleets, policies and autoscalers in virtual time.
+
+    With --config: what a configuration would come to, and variants of it.
+    """
+    simulating_whatif.directly(context, options)
+
+
+simulate.add_command(simulating_whatif.what_if)
+simulate.add_command(simulating_whatif.profiles)
 
 
 @simulate.command("validate")

@@ -109,6 +109,11 @@ class Node(Agent):
         self._herd = around.herd
         self._is_bought = bool(pool)
 
+    @property
+    def has_started(self) -> bool:
+        """Whether its agent has ever run."""
+        return self._incarnation > 0
+
     # --- what happens to it --------------------------------------------------------------------
 
     def afflict(self, fault: Fault) -> None:

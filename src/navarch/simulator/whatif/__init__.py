@@ -9,6 +9,7 @@
     loads        demand from traces
     varying      variants of a file, by their keys
     measures     what a run came to
+    asking       a whole comparison, from a file to its outcome
     running      variants × seeds, in processes or on Ray
     comparing    means, confidence, and which is better
     telling      the comparison as text and as a document

@@ -15,7 +15,7 @@ from msgspec import Struct
 from navarch.config import autoscaling as written
 from navarch.config.providers import kind_of
 from navarch.config.schema import Config
-from navarch.core.model.pool import PoolSpec
+from navarch.core.model.pool import PoolSpec, Source
 from navarch.core.selection import BUILT_IN
 from navarch.core.selection.base import Ranker
 from navarch.errors import ConfigError, PluginError
@@ -145,12 +145,10 @@ def _hazards(
 
 def gpus_of(pool: PoolSpec, shops: Mapping[str, Seller]) -> int:
     """How many GPUs a pool's machines have; the most, where its sellers differ."""
-    counts = []
-    for source in pool.sources:
-        counts.append(
-            _sold_gpus(source.instance_type or pool.instance_type, shops[source.provider])
-        )
-    return max(counts, default=_sold_gpus(pool.instance_type, shops[pool.provider]))
+    return max(
+        _sold_gpus(source.instance_type or pool.instance_type, shops[source.provider])
+        for source in pool.sources or (Source(pool.provider),)
+    )
 
 
 def _sold_gpus(kind: str, shop: Seller) -> int:

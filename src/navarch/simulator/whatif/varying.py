@@ -137,14 +137,10 @@ def _put(root: yaml.Node, key: str, value: str, file: str) -> yaml.Node:
 def _check_name(root: yaml.Node, steps: Sequence[str | int], file: str, key: str) -> None:
     """Demand that what is varied is there: a new pool is never a variant of an old one."""
     around = _entry(root, str(steps[0]))
-    names = [one.value for one, _ in around.value] if _is_mapping(around) else []
+    names = [one.value for one, _ in around.value] if isinstance(around, yaml.MappingNode) else []
     if steps[1] not in names:
         known = ", ".join(names) or "none"
         raise ConfigError(f"there is no {steps[1]!r} under {steps[0]}: {known}", file=file, key=key)
-
-
-def _is_mapping(node: yaml.Node | None) -> bool:
-    return isinstance(node, yaml.MappingNode)
 
 
 def _entry(node: yaml.Node, name: str) -> yaml.Node | None:
