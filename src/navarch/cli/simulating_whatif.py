@@ -23,7 +23,7 @@ FILE = click.Path(path_type=Path)
 SEEDS, SEEDS_MAX, DAYS, DAYS_MAX, JOBS_MAX = 5, 1000, 30.0, 366.0, 256
 PROFILE = "h100-2024"
 
-_OPTIONS = (
+_OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
     click.option("--config", type=FILE, help="The configuration to run."),
     click.option(
         "--profile",
@@ -96,7 +96,7 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.command("what-if")
 @options
 @click.pass_context
-def what_if(context: click.Context, **said: Any) -> None:  # noqa: ANN401 - one value an option
+def what_if(context: click.Context, /, **said: Any) -> None:  # noqa: ANN401 - one value an option
     """Run a configuration in virtual time, and compare variants of it.
 
     The control plane, its policy and its autoscalers are those of the configuration; clouds and

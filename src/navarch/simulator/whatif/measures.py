@@ -238,7 +238,9 @@ class Gauge(Watcher):
     def _count_lost(self, good: Mapping[str, Mapping[int, int]]) -> None:
         """Count the machines that are there, and give nothing."""
         there = sum(
-            node.described.gpus for node in self._twin.roster.all() if node.machine_is_alive()
+            node.described.gpus
+            for node in self._twin.roster.all()
+            if node.resting or node.machine_is_alive()
         )
         giving = sum(gpus * count for each in good.values() for gpus, count in each.items())
         self._lost += max(there - giving, 0) * (self._every / HOUR)

@@ -7,6 +7,7 @@ where and in which order tasks run changes no number.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import multiprocessing
 import os
 import signal
@@ -145,11 +146,10 @@ def _got(ray: Any, reference: Any) -> Measures:  # noqa: ANN401 - Ray has no typ
 def _imported() -> Any:  # noqa: ANN401 - the module is not always there
     """Import Ray. Raises `PluginError` that says what to install."""
     try:
-        import ray  # noqa: PLC0415 - it takes a second, and most runs do without
+        return importlib.import_module("ray")  # it takes a second, and most runs do without
     except ModuleNotFoundError as error:
         message = "--ray needs Ray, which is not installed: pip install 'navarch[ray]'"
         raise PluginError(message) from error
-    return ray
 
 
 @contextlib.contextmanager
