@@ -22,6 +22,7 @@ from navarch.simulator.whatif.preparing import Prepared, World, blueprint_of
 from navarch.wiring.providers import Surroundings, make_provider
 
 HOUR = timedelta(hours=1)
+PINNED = kinds.Machine(host="h", instance_type="t", fingerprint="SHA256:" + "a" * 43)
 
 
 def config_of(folder: Path, text: str) -> Config:
@@ -40,7 +41,7 @@ def prepared(folder: Path, text: str, **world: object) -> Prepared:
         kinds.RunPodProvider(image="ubuntu:24.04"),
         kinds.GcpProvider(project="some-project"),
         kinds.AwsProvider(region="us-east-1", timeout=timedelta(seconds=20)),
-        kinds.SshProvider(machines=(kinds.Machine(host="h", instance_type="t"),), agent=True),
+        kinds.SshProvider(machines=(PINNED,), agent=True),
         kinds.DockerProvider(image="ubuntu"),
         kinds.ProcessProvider(),
         kinds.FakeProvider(),
