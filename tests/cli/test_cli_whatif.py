@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from simulation.whatif_files import FLEET, written
 
 from navarch.cli.main import main
+from simulation.whatif_files import FLEET, written
 
 QUICK = ("--days", "0.1", "--seeds", "2", "--jobs", "1")
 
@@ -52,7 +52,7 @@ def test_variants_are_compared_in_a_table_and_as_json(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "expected"),
+    "arguments, expected",
     [
         (("what-if",), "Missing option '--config'"),
         (("--profile", "mars"), "there is no profile 'mars', expected one of h100-2024"),

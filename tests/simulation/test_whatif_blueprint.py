@@ -6,7 +6,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from simulation.whatif_files import FLEET, LOAD, SCALED, written
 
 from navarch.config import load
 from navarch.config import providers as kinds
@@ -20,6 +19,7 @@ from navarch.simulator.whatif import profiles, sellers
 from navarch.simulator.whatif.loads import EVERY_POOL, Load, demand_of
 from navarch.simulator.whatif.preparing import Prepared, World, blueprint_of
 from navarch.wiring.providers import Surroundings, make_provider
+from simulation.whatif_files import FLEET, LOAD, SCALED, written
 
 HOUR = timedelta(hours=1)
 PINNED = kinds.Machine(host="h", instance_type="t", fingerprint="SHA256:" + "a" * 43)

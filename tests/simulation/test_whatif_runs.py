@@ -9,7 +9,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from simulation.whatif_files import FLEET, LOAD, SCALED, written
 
 from navarch.core.model.finding import Remedy
 from navarch.errors import ConfigError, NavarchError, PluginError
@@ -22,6 +21,7 @@ from navarch.simulator.whatif.loads import Load
 from navarch.simulator.whatif.measures import Gauge, Measures
 from navarch.simulator.whatif.preparing import World, blueprint_of
 from navarch.simulator.whatif.varying import Vary
+from simulation.whatif_files import FLEET, LOAD, SCALED, written
 
 HOUR = timedelta(hours=1)
 
@@ -144,8 +144,11 @@ def test_percentiles_are_values_that_were_there() -> None:
 # --- where it takes place --------------------------------------------------------------------
 
 
-def document(plan: Plan, **how: object) -> bytes:
-    return msgspec.json.encode(telling.document(asking.answered(plan, **how)))  # type: ignore[arg-type]
+def document(
+    plan: Plan, *, jobs: int = 1, ray: str = "", on_done: running.Done = lambda: None
+) -> bytes:
+    outcome = asking.answered(plan, jobs=jobs, ray=ray, on_done=on_done)
+    return msgspec.json.encode(telling.document(outcome))
 
 
 def test_runs_are_the_same_again_and_in_other_processes(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ class Speed(click.ParamType[float]):
 @click.group("simulate", invoke_without_command=True)
 @simulating_whatif.options
 @click.pass_context
-def simulate(context: click.Context, /, **options: Any) -> None:  # noqa: ANN401 - options of what-if
+def simulate(context: click.Context, /, **options: Any) -> None:  # noqa: ANN401 - as what-if
     """Try fleets, policies and autoscalers in virtual time.
 
     With --config: what a configuration would come to, and variants of it.
