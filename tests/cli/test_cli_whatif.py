@@ -87,6 +87,15 @@ def test_profiles_are_listed_with_their_rates_and_sources(
     assert all(one["source"] for each in found["profiles"] for one in each["hazards"])
 
 
+def test_the_example_answers_its_question(capsys: pytest.CaptureFixture[str]) -> None:
+    config = Path(__file__).resolve().parents[2] / "examples" / "what-if" / "fleet.yaml"
+    vary = "pools.training.disruption.max_unavailable_percent=0,10"
+    said = ("--config", str(config), "--vary", vary, "--days", "0.05", "--seeds", "1")
+    code, out, _ = told(capsys, *said, "--jobs", "1")
+    assert code == 0
+    assert "max_unavailable_percent=10, against max_unavailable_percent=0" in out
+
+
 def test_without_anything_the_group_helps(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = told(capsys)
     assert code == 0

@@ -90,11 +90,20 @@ def test_a_type_that_nobody_knows_costs_nothing_and_that_is_said(tmp_path: Path)
 
 def test_spot_machines_are_taken_away_as_the_market_says(tmp_path: Path) -> None:
     text = FLEET.replace("    min_nodes", "    spot_percent: 50\n    min_nodes")
+    text = text.replace("type: lambda", "type: aws, region: us-east-1")
     (seller,) = prepared(tmp_path, text, spot="aws-v100-us-west-2a").blueprint.sellers
     assert seller.spot is not None
     assert seller.spot.share_open == pytest.approx(0.775, abs=0.001)
     with pytest.raises(ConfigError, match="no spot market 'mars', expected one of median"):
         prepared(tmp_path, text, spot="mars")
+
+
+def test_a_cloud_without_spot_machines_refuses_them_as_the_real_one_does(tmp_path: Path) -> None:
+    text = FLEET.replace("    min_nodes", "    spot_percent: 50\n    min_nodes")
+    found = prepared(tmp_path, text)
+    (seller,) = found.blueprint.sellers
+    assert (seller.sells_spot, seller.spot) == (False, None)
+    assert "cloud sells no spot machines: it refuses them, as the real one does" in found.warnings
 
 
 def test_without_spot_machines_no_market_ever_closes(tmp_path: Path) -> None:

@@ -117,11 +117,21 @@ def test_repairs_that_wait_for_a_budget_are_counted(tmp_path: Path) -> None:
 
 def test_spot_machines_that_are_taken_away_are_counted(tmp_path: Path) -> None:
     text = FLEET.replace("    min_nodes", "    spot_percent: 100\n    min_nodes")
+    text = text.replace("type: lambda", "type: aws, region: us-east-1")
     world = World(profiles.PROFILES["none"], timedelta(hours=6), spot="aws-v100-us-east-1c")
     plan = asking.planned(Question(written(tmp_path, text), world, seeds=1))
     (found,) = running.run_all(plan.tasks)
     assert found.spot_interruptions > 0
     assert "no spot price of cloud is known: spot machines cost the list price" in plan.warnings
+
+
+def test_spot_machines_that_nobody_sells_are_bought_as_ordinary_ones(tmp_path: Path) -> None:
+    text = FLEET.replace("    min_nodes", "    spot_percent: 100\n    min_nodes")
+    world = World(profiles.PROFILES["none"], timedelta(hours=3))
+    plan = asking.planned(Question(written(tmp_path, text), world, seeds=1))
+    (found,) = running.run_all(plan.tasks)
+    assert found.spot_interruptions == 0
+    assert found.capacity_delivered > 0.9
 
 
 def test_capacity_that_no_load_needs_is_idle(tmp_path: Path) -> None:
@@ -157,6 +167,15 @@ def test_runs_are_the_same_again_and_in_other_processes(tmp_path: Path) -> None:
     here = document(plan, jobs=1, on_done=lambda: done.append(None))
     assert len(done) == 4
     assert document(plan, jobs=2) == here
+
+
+def test_variants_of_other_sizes_suffer_the_same_faults(tmp_path: Path) -> None:
+    plan = planned(tmp_path, varied=(Vary("pools.training.max_nodes", ("6", "60")),), seeds=1)
+    world = World(profiles.PROFILES["a100-delta"], timedelta(hours=6), places=plan.places)
+    tasks = [msgspec.structs.replace(task, world=world, seed=32) for task in plan.tasks]
+    small, large = running.run_all(tasks)
+    assert small.broken == 1
+    assert small == large
 
 
 def test_a_first_seed_chooses_other_runs(tmp_path: Path) -> None:

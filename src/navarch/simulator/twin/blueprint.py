@@ -71,6 +71,8 @@ class Seller(Struct, frozen=True):
     """The least time between two launches, the later of which waits."""
     spot: SpotMarket | None = None
     """None: it sells no spot machines differently from others."""
+    sells_spot: bool = True
+    """False: it refuses whoever asks for a spot machine."""
     never_starts: float = 0.0
     """The share of machines that run without their agent ever speaking, from 0 to 1."""
 
@@ -128,6 +130,9 @@ class Blueprint(Struct, frozen=True):
     rankers: Mapping[str, Ranker] = BUILT_IN
     scaled: tuple[Scaled, ...] = ()
     hazards: tuple[Hazard, ...] = ()
+    places: int = 0
+    """For how many nodes hazards are rolled, where that is more than there can be: runs that are
+    compared roll for equally many, so that the same faults come to all of them."""
     lasts: timedelta = timedelta(hours=1)
     """How much time passes in all."""
     sample_every: timedelta = timedelta(minutes=1)

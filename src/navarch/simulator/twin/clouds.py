@@ -9,6 +9,7 @@ from statistics import NormalDist
 
 from navarch.core.model import messages as msg
 from navarch.core.model.actions import Launch, ListTypes
+from navarch.errors import InvalidRequest
 from navarch.providers.base import ProvisionRequest
 from navarch.providers.fake.limits import Shortage
 from navarch.simulator.clouds import Cloud, Tell
@@ -61,6 +62,11 @@ class TwinCloud(Cloud):
 
     def launch(self, action: Launch, fleet: str, tell: Tell) -> None:
         """Sell a machine, when it is this launch's turn."""
+        if action.spot and not self.seller.sells_spot:
+            text = f"{self.name} sells no spot machines"
+            refused = msg.LaunchRefused(action.instance_id, InvalidRequest.__name__, text)
+            self._time.after(self.plan.answer_time, tell, refused)
+            return
         turn = max(self._time.now, self._next_launch)
         self._next_launch = turn + self.seller.launch_interval
         if turn == self._time.now:

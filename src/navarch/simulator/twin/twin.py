@@ -129,7 +129,12 @@ class Twin:
         self.server.scalers = self.scalers
         places = len(blueprint.owned) + sum(2 * pool.max_nodes for pool in blueprint.pools)
         self._hazards = Hazards(
-            blueprint.hazards, self.roster, places, self.time, self.dice, self._suffer
+            blueprint.hazards,
+            self.roster,
+            max(places, blueprint.places),
+            self.time,
+            self.dice,
+            self._suffer,
         )
 
     # --- running -------------------------------------------------------------------------------

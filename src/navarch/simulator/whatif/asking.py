@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from navarch.config import document
 from navarch.config.schema import Config
@@ -35,6 +35,8 @@ class Plan(Struct, frozen=True):
     configs: tuple[Config, ...]
     warnings: tuple[str, ...]
     sources: tuple[str, ...]
+    places: int
+    """For how many nodes hazards are rolled in every variant, so that all suffer the same."""
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -45,8 +47,9 @@ class Plan(Struct, frozen=True):
     @property
     def tasks(self) -> tuple[Task, ...]:
         """All runs, variant by variant."""
+        world = structs.replace(self.question.world, places=self.places)
         return tuple(
-            Task(variant.name, config, self.question.world, seed)
+            Task(variant.name, config, world, seed)
             for variant, config in zip(self.variants, self.configs, strict=True)
             for seed in self.seeds
         )
@@ -66,7 +69,8 @@ def planned(question: Question) -> Plan:
     prepared = [blueprint_of(config, question.world) for config in configs]
     warnings = dict.fromkeys(warning for each in prepared for warning in each.warnings)
     sources = dict.fromkeys(hazard.source for each in prepared for hazard in each.blueprint.hazards)
-    return Plan(question, variants, configs, tuple(warnings), tuple(sources))
+    places = max(sum(2 * pool.max_nodes for pool in each.blueprint.pools) for each in prepared)
+    return Plan(question, variants, configs, tuple(warnings), tuple(sources), places)
 
 
 def answered(plan: Plan, *, jobs: int = 1, ray: str = "", on_done: Done = lambda: None) -> Outcome:

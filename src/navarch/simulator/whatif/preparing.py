@@ -40,6 +40,8 @@ class World(Struct, frozen=True):
     loads: tuple[Load, ...] = ()
     spot: str = ""
     """The spot market, by name; empty: the profile's."""
+    places: int = 0
+    """For how many nodes hazards are rolled at least: equally many in runs that are compared."""
 
 
 class Prepared(Struct, frozen=True):
@@ -75,6 +77,7 @@ def blueprint_of(config: Config, world: World) -> Prepared:
         rankers=_rankers(pools),
         scaled=_scaled(config, demands),
         hazards=_hazards(world.profile, pools, shops),
+        places=world.places,
         lasts=world.lasts,
         evaluation_interval=config.server.autoscale_interval,
     )

@@ -74,6 +74,10 @@ NOTICES: Mapping[str, timedelta] = {"gcp": timedelta(seconds=30)}
 Google Cloud user guides, read November 2026)."""
 
 
+SPOT_SELLERS = frozenset({"aws", "gcp", "fake", "custom"})
+"""Kinds of provider that sell spot machines; the others refuse them."""
+
+
 class Sold(Struct, frozen=True):
     """A seller, and what is not known of it."""
 
@@ -129,7 +133,10 @@ def seller_of(
     boot = BOOTS[kind]
     spots = _wanted(name, pools)
     types, stocks, doubts = _types(name, config, sorted(spots))
-    if any(spots.values()):
+    sells_spot = kind in SPOT_SELLERS
+    if any(spots.values()) and not sells_spot:
+        doubts += (f"{name} sells no spot machines: it refuses them, as the real one does",)
+    elif any(spots.values()):
         doubts += (f"no spot price of {name} is known: spot machines cost the list price",)
     plan = CloudPlan(
         name,
@@ -150,7 +157,8 @@ def seller_of(
         types=types,
         quota=config.max_containers if isinstance(config, written.DockerProvider) else None,
         stocks=stocks,
-        spot=_noticed(kind, spot) if any(spots.values()) else None,
+        spot=_noticed(kind, spot) if sells_spot and any(spots.values()) else None,
+        sells_spot=sells_spot,
         never_starts=boot.never,
         launches_at_once=facts.launches_at_once,
         launch_interval=interval,
