@@ -94,6 +94,18 @@ def test_the_same_capacity_for_less_money_is_better() -> None:
     assert said.endswith("x=2 is better.")
 
 
+def test_a_sure_cost_and_an_unsure_capacity_make_no_verdict() -> None:
+    said = verdict(runs([0.90, 0.95, 0.99]), runs([0.95, 0.93, 0.99], cost=101.0))
+    assert said.endswith("x=2 costs more; whether the capacity differs takes more seeds to tell.")
+
+
+def test_a_sure_capacity_and_an_unsure_cost_make_no_verdict() -> None:
+    first, second = runs([0.90, 0.95, 0.99]), runs([0.91, 0.96, 1.0])
+    second[0] = msgspec.structs.replace(second[0], cost_usd_by_provider={"a": 90.0, "b": 40.0})
+    said = verdict(first, second)
+    assert said.endswith("x=2 gives more capacity; whether the cost differs is not settled.")
+
+
 def test_less_capacity_for_the_same_money_is_worse() -> None:
     noisy = [0.90, 0.95, 0.99]
     assert verdict(runs(noisy), runs([each - 0.01 for each in noisy])).endswith("x=2 is worse.")

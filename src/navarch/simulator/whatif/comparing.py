@@ -202,12 +202,23 @@ def _word(capacity: Estimate, cost: Estimate, name: str) -> str:
         return "One seed cannot tell which is better: run more."
     if gain == saving == 0:
         return "No difference beyond chance in capacity or cost."
+    if not saving and not _is_settled(cost):
+        word = "more" if gain > 0 else "less"
+        return f"{name} gives {word} capacity; whether the cost differs is not settled."
+    if not gain and not _is_settled(capacity):
+        word = "less" if saving > 0 else "more"
+        return f"{name} costs {word}; whether the capacity differs takes more seeds to tell."
     if gain >= 0 and saving >= 0:
         return f"{name} is better."
     if gain <= 0 and saving <= 0:
         return f"{name} is worse."
     word = "more capacity for more money" if gain > 0 else "less capacity for less money"
     return f"A trade: {name} gives {word}."
+
+
+def _is_settled(found: Estimate) -> bool:
+    """Whether it is known how a difference goes: beyond chance, or none in any run."""
+    return found.is_beyond_chance or not (found.mean or found.half_width)
 
 
 def _sign(found: Estimate) -> int:
