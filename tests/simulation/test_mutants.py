@@ -12,18 +12,33 @@ from datetime import datetime, timedelta
 import pytest
 from msgspec.structs import replace
 
-from navarch.core import capacity, drain, fold, inventory, lifecycle, liveness, owed, purchase
+from navarch.core import (
+    capacity,
+    drain,
+    fold,
+    fold_refusals,
+    interpret,
+    inventory,
+    lifecycle,
+    liveness,
+    owed,
+    purchase,
+)
+from navarch.core.interpret import Learned
 from navarch.core.model import events as ev
+from navarch.core.model import messages as msg
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.instance import Instance, InstanceState
 from navarch.core.model.messages import Machine
 from navarch.core.model.node import Intent
+from navarch.core.model.offer import Offer, Refusals
 from navarch.core.model.pool import Pool
 from navarch.core.model.sightings import Recommendation, Sightings
 from navarch.core.repair import beginning, breaker, candidates, replacing
 from navarch.core.scaling import limits, target
 from navarch.core.selection import memory
 from navarch.core.settings import Settings
+from navarch.errors import QuotaScope
 from simulation.sweeping import first_failure
 
 POINTS = 12
@@ -148,7 +163,39 @@ def never_ask_again(patch: pytest.MonkeyPatch) -> None:
 
 def forgive_everybody(patch: pytest.MonkeyPatch) -> None:
     """A success elsewhere never erases another's memory."""
-    patch.setattr(fold, "_forgive", lambda fleet, _instance: fleet.refusals.clear())
+    patch.setattr(fold_refusals, "_forgive", lambda fleet, *_: fleet.refusals.clear())
+
+
+def trust_a_half_made_machine(patch: pytest.MonkeyPatch) -> None:
+    """A refusal is heard although a list has shown the machine meanwhile."""
+    original = interpret._launch_refused  # noqa: SLF001 - as above
+
+    def launch_refused(
+        fleet: Fleet, instance: Instance, message: msg.LaunchRefused, now: datetime
+    ) -> Learned:
+        return () if instance.ref else original(fleet, instance, message, now)
+
+    patch.setattr(interpret, "_launch_refused", launch_refused)
+
+
+def forget_who_never_spoke(patch: pytest.MonkeyPatch) -> None:
+    """A machine that was gone before its agent spoke is held against its offer."""
+    patch.setattr(fold_refusals, "vanished", lambda *_: None)
+
+
+def block_all_for_one_quota(patch: pytest.MonkeyPatch) -> None:
+    """A quota keeps from what it counts, and from nothing else of its provider."""
+    patch.setattr(QuotaScope, "covers", lambda *_, **__: True)
+
+
+def overlook_quotas_of_a_part(patch: pytest.MonkeyPatch) -> None:
+    """What a used-up quota counts is left alone."""
+
+    def held_against(fleet: Fleet, offer: Offer) -> Iterator[tuple[str, Refusals]]:
+        known = ((key, fleet.refusals.get(key)) for key in (offer.provider, offer.key))
+        return ((key, refusals) for key, refusals in known if refusals is not None)
+
+    patch.setattr(memory, "_held_against", held_against)
 
 
 def pass_over_in_silence(patch: pytest.MonkeyPatch) -> None:
@@ -198,6 +245,10 @@ MUTANTS: dict[Mutate, tuple[int, frozenset[str]]] = {
     ask_again_at_once: (8, frozenset({"unsafe"})),
     never_ask_again: (8, frozenset({"unconverged"})),
     forgive_everybody: (24, frozenset({"lost"})),
+    trust_a_half_made_machine: (24, frozenset({"lost"})),
+    forget_who_never_spoke: (24, frozenset({"lost", "unsafe"})),
+    block_all_for_one_quota: (24, frozenset({"lost", "unsafe"})),
+    overlook_quotas_of_a_part: (24, frozenset({"unsafe"})),
     pass_over_in_silence: (24, frozenset({"opaque"})),
     take_absent_for_zero: (24, frozenset({"unsafe"})),
     believe_any_number: (8, frozenset({"unsafe"})),

@@ -17,8 +17,8 @@ from msgspec.structs import replace
 from navarch.core import (
     capacity,
     drain,
-    fold,
     fold_commands,
+    fold_refusals,
     fold_repair,
     interpret,
     inventory,
@@ -195,11 +195,11 @@ def calling_back_uncordons(patch: pytest.MonkeyPatch) -> None:
 def an_older_success_forgives(patch: pytest.MonkeyPatch) -> None:
     """A machine asked for before its seller refused was found later, and ended the wait."""
 
-    def forgive(fleet: Fleet, instance: Instance) -> None:
-        for key in (fold._offer_key(instance), instance.provider):  # noqa: SLF001 - as above
+    def forgive(fleet: Fleet, _: Instance, keys: list[str]) -> None:
+        for key in keys:
             fleet.refusals.pop(key, None)
 
-    patch.setattr(fold, "_forgive", forgive)
+    patch.setattr(fold_refusals, "_forgive", forgive)
 
 
 def a_late_answer_is_remembered_for_ever(patch: pytest.MonkeyPatch) -> None:

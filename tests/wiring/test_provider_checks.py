@@ -318,7 +318,7 @@ def test_prices_that_a_provider_does_not_say_are_the_catalogues() -> None:
         ("a",),
     )
     assert known.price_usd_per_hour == 55.04
-    assert known.price_from == "catalogue, us-east-1, 2026-11-09"
+    assert known.price_from == "list price of us-east-1, 2026-11-09"
     assert (cheaper.price_usd_per_hour, cheaper.price_from) == (1.5, "provider")
     assert (cheaper.spot_price_usd_per_hour, cheaper.available) == (0.5, False)
     assert "us-east-1" in cheaper.regions

@@ -344,7 +344,12 @@ class Machine(Struct, frozen=True, kw_only=True):
         str, Key("Of its host key: SHA256: and 43 signs. Empty: a known host.", form=WORD)
     ] = ""
     price_per_hour: Annotated[
-        float, Key("What an hour counts as, in US dollars.", minimum=0, maximum=1_000_000)
+        float,
+        Key(
+            "What an hour counts as, in US dollars; 0: not said, and compared as the dearest.",
+            minimum=0,
+            maximum=1_000_000,
+        ),
     ] = 0.0
 
 

@@ -26,7 +26,7 @@ from msgspec.structs import replace
 from navarch.controlplane.bootstrap_logs import BootstrapLogs, LogAccess
 from navarch.controlplane.clock import Clock, RealClock
 from navarch.controlplane.demand import StoreMetricsSource
-from navarch.controlplane.effects import BootScript
+from navarch.controlplane.effects import BootScript, ListPrices
 from navarch.controlplane.founding import new_tag
 from navarch.controlplane.instance_manager import InstanceManager, NodeHealthObserver
 from navarch.controlplane.pool_manager import PoolManager
@@ -135,6 +135,7 @@ class ControlPlane:
         self._authenticator = authenticator or Authenticator()
         self._providers: dict[str, Provider] = {}
         self._boots: dict[str, BootScript] = {}
+        self._list_prices: dict[str, ListPrices] = {}
         self._rankers: dict[str, Ranker] = dict(BUILT_IN)
         self._specs: dict[str, PoolSpec] = {}
         self._runtime: Runtime | None = None
@@ -161,13 +162,19 @@ class ControlPlane:
     # --- before the start ----------------------------------------------------------------
 
     def register_provider(
-        self, provider: Provider, name: str | None = None, *, boot: BootScript | None = None
+        self,
+        provider: Provider,
+        name: str | None = None,
+        *,
+        boot: BootScript | None = None,
+        list_prices: ListPrices | None = None,
     ) -> None:
         """Let pools buy from a provider, under its own name or another.
 
         `boot` writes what its machines run at their first boot, from what is asked for; None: the
-        pool's own `user_data`. Raises `PluginError` when the name is taken, or when it misstates
-        its facts.
+        pool's own `user_data`. `list_prices` stand in where the provider names no price on demand;
+        None: such a price is not known. Raises `PluginError` when the name is taken, or when it
+        misstates its facts.
         """
         known_as = name or provider.name
         if known_as in self._providers:
@@ -176,8 +183,10 @@ class ControlPlane:
         self._providers[known_as] = provider
         if boot is not None:
             self._boots[known_as] = boot
+        if list_prices is not None:
+            self._list_prices[known_as] = list_prices
         if self._runtime is not None:
-            self._runtime.effects.add(known_as, provider, boot)
+            self._runtime.effects.add(known_as, provider, boot, list_prices)
 
     def register_ranker(self, ranker: Ranker) -> None:
         """Let pools name a ranker of others as their strategy. Takes effect at the start.
@@ -219,8 +228,9 @@ class ControlPlane:
                 tick=min(TICK, self._config.stale_check_interval),
                 notifier=self._notifier,
             )
-            for name, boot in self._boots.items():
-                runtime.effects.add(name, self._providers[name], boot)
+            for name, provider in self._providers.items():
+                boot, list_prices = self._boots.get(name), self._list_prices.get(name)
+                runtime.effects.add(name, provider, boot, list_prices)
             runtime.hears.append(self.instance_manager.hear)
             self._logs = BootstrapLogs(
                 self._log_access, runtime.effects, lambda: runtime.machine.fleet, self._clock

@@ -12,15 +12,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import assert_never
 
+from msgspec import Struct
+
 from navarch.controlplane.clock import Clock
 from navarch.core.model import messages as msg
 from navarch.core.model.actions import Launch, ListTypes, Purchase, TakeInventory, Terminate
-from navarch.errors import NavarchError, NotFound, OutcomeUnknown, ProviderError, Unavailable
+from navarch.errors import (
+    NavarchError,
+    NotFound,
+    OutcomeUnknown,
+    ProviderError,
+    QuotaExceeded,
+    Unavailable,
+)
 from navarch.providers.base import (
     FLEET_LABEL,
     INSTANCE_LABEL,
@@ -52,6 +62,19 @@ BeforeEnd = Callable[[Terminate], Awaitable[None]]
 """What is done with a machine before it is ended; bounded in time. What it raises is logged."""
 BootScript = Callable[[Launch], str]
 """Writes what a machine runs at its first boot. Raises `NavarchError` when it cannot."""
+
+
+class ListPrice(Struct, frozen=True):
+    """What a type once cost on demand, by somebody who wrote it down."""
+
+    usd_per_hour: float
+    """For the whole machine; above 0."""
+    of: str
+    """Of where and when it is, for people."""
+
+
+ListPrices = Callable[[str], ListPrice | None]
+"""Says what a type of a provider costs by a list, by the provider's own name of it."""
 
 
 class Pace:
@@ -92,6 +115,7 @@ class Effects:
         self._boots: dict[str, BootScript] = {}
         self.before_end: BeforeEnd | None = None
         """Called before each termination, if set."""
+        self._list_prices: dict[str, ListPrices] = {}
         self._post = post
         self._clock = clock
         self._under_way: dict[str, asyncio.Task[None]] = {}
@@ -99,15 +123,24 @@ class Effects:
         for name, provider in providers.items():
             self.add(name, provider)
 
-    def add(self, name: str, provider: Provider, boot: BootScript | None = None) -> None:
+    def add(
+        self,
+        name: str,
+        provider: Provider,
+        boot: BootScript | None = None,
+        list_prices: ListPrices | None = None,
+    ) -> None:
         """Know one more provider, under the name that pools use.
 
-        `boot` writes what its machines run first; None: what the pool says, as it stands. Raises
+        `boot` writes what its machines run first; None: what the pool says, as it stands.
+        `list_prices` are told where the provider itself names no price; None: nothing is. Raises
         `PluginError` when the provider misstates its facts.
         """
         facts = facts_of(provider)
         if boot is not None:
             self._boots[name] = boot
+        if list_prices is not None:
+            self._list_prices[name] = list_prices
         self._providers[name] = provider
         self._facts[name] = facts
         self._paces[name] = Pace(facts.calls_per_second, self._clock)
@@ -210,8 +243,7 @@ class Effects:
         except OutcomeUnknown as error:
             return msg.LaunchLost(action.instance_id, str(error))
         except ProviderError as error:
-            wait = getattr(error, "retry_after", None) or timedelta()
-            return msg.LaunchRefused(action.instance_id, type(error).__name__, str(error), wait)
+            return refused(action.instance_id, error)
         except Exception as error:
             log.exception("launch of %s by %s broke", action.instance_id, action.provider)
             return msg.LaunchLost(action.instance_id, f"{type(error).__name__}: {error}")
@@ -288,7 +320,8 @@ class Effects:
         except Exception:
             log.exception("the price list of %s broke", action.provider)
             return msg.TypesListed(action.provider, None)
-        return msg.TypesListed(action.provider, tuple(_sold(each) for each in types))
+        listed = self._list_prices.get(action.provider, _no_list)
+        return msg.TypesListed(action.provider, tuple(_sold(each, listed) for each in types))
 
 
 def _key_of(message: msg.Message) -> str:
@@ -306,14 +339,37 @@ def _key_of(message: msg.Message) -> str:
             return ""
 
 
-def _sold(line: InstanceType) -> msg.Sold:
+def refused(instance_id: str, error: ProviderError) -> msg.LaunchRefused:
+    """Say as an outcome how a provider refused a launch."""
+    wait = getattr(error, "retry_after", None) or timedelta()
+    scope = error.scope if isinstance(error, QuotaExceeded) else None
+    return msg.LaunchRefused(instance_id, type(error).__name__, str(error), wait, scope)
+
+
+def _no_list(_: str) -> None:
+    return None
+
+
+def _sold(line: InstanceType, listed: ListPrices) -> msg.Sold:
+    """Put a line in the core's words; a list price stands in where the provider names none.
+
+    There are no list prices of spot, which changes by the hour.
+    """
+    price = _known(line.price_per_hour)
+    instead = listed(line.name) if price is None else None
     return msg.Sold(
         name=line.name,
-        price_usd_per_hour=line.price_per_hour,
-        spot_price_usd_per_hour=line.spot_price_per_hour,
+        price_usd_per_hour=price if instead is None else instead.usd_per_hour,
+        spot_price_usd_per_hour=_known(line.spot_price_per_hour),
+        listed="" if instead is None else instead.of,
         regions=line.regions,
         available=line.available,
     )
+
+
+def _known(price: float) -> float | None:
+    """Read a price as a provider writes it: 0, or what is no price at all, is not known."""
+    return price if 0 < price < math.inf else None
 
 
 def _request(action: Launch, fleet_tag: str, boot: BootScript | None) -> ProvisionRequest:

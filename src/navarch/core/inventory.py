@@ -27,6 +27,7 @@ from navarch.core.model.fleet import Fleet
 from navarch.core.model.instance import Instance, InstanceState
 from navarch.core.model.messages import InventoryTaken, Machine
 from navarch.core.model.node import Contact
+from navarch.core.model.offer import VANISHED
 from navarch.core.model.sightings import Inventory, Sightings
 from navarch.core.settings import Settings
 
@@ -91,6 +92,7 @@ def _adopted(instance: Instance, machine: Machine, now: datetime) -> ev.Instance
         private_ip=machine.private_ip,
         region=machine.region,
         zone=machine.zone,
+        on_trial=True,
     )
 
 
@@ -143,7 +145,7 @@ def _absent(
             yield ev.InstanceVanished(now, instance.id, because)
     elif twice and fleet.node_of(instance) is None:
         because = f"two lists of {instance.provider} do not show it, and it never registered"
-        yield ev.InstanceVanished(now, instance.id, because)
+        yield ev.InstanceVanished(now, instance.id, because, VANISHED)
 
 
 def _is_halted(fleet: Fleet, instance: Instance) -> bool:

@@ -91,7 +91,7 @@ class Machine:
                     self.sightings.forget(id_)
             case ev.HealthReported():
                 self.sightings.held.pop(fact.node_id, None)
-            case ev.InstanceTerminated() | ev.InstanceVanished():
+            case ev.InstanceTerminated() | ev.InstanceVanished() | ev.LaunchFailed():
                 instance = self.fleet.instances[fact.instance_id]
                 action = Terminate(instance.provider, instance.ref, instance.id)
                 self.sightings.tried.pop(action.key, None)

@@ -15,6 +15,7 @@ from navarch.core.model.actions import Action, Launch, ListTypes, TakeInventory,
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.instance import Instance, InstanceState
 from navarch.core.model.sightings import Sightings
+from navarch.core.selection import PRICELESS
 from navarch.core.settings import Settings
 
 
@@ -116,10 +117,6 @@ def _awaited(fleet: Fleet, sightings: Sightings) -> dict[str, None]:
             if instance is not None and not instance.ended:
                 awaited[instance.provider] = None
     return awaited
-
-
-PRICELESS = frozenset({"priority", "round-robin"})
-"""Strategies that never look at a price list; any other, a plugin's too, may."""
 
 
 def _price_lists(

@@ -145,7 +145,7 @@ class InstanceType(Struct, frozen=True, kw_only=True):
     """0 when the provider does not say."""
 
     price_per_hour: float = 0.0
-    """US dollars for one machine for one hour."""
+    """US dollars for one machine for one hour, on demand; 0 when the provider does not say."""
 
     spot_price_per_hour: float = 0.0
     """The same for one that may be taken away; 0 when the provider sells none or does not say."""
@@ -185,7 +185,8 @@ class Provider(Protocol):
         Cancelling the call does not undo it: the outcome is then unknown.
 
         :raises NoCapacity: none to sell now; another offer may have some
-        :raises QuotaExceeded: the account may not have more
+        :raises QuotaExceeded: the account may not have more; its `scope` is what the quota counts,
+            where it is less than all that the provider sells
         :raises Throttled: asked too often
         :raises Unauthorized: the credentials are refused
         :raises InvalidRequest: it would be refused again; an empty name is such a request

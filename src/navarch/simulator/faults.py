@@ -60,6 +60,11 @@ class CallFaults(Struct, frozen=True):
 NO_FAULTS = CallFaults()
 
 
+def sold_by(cloud: str) -> tuple[str, ...]:
+    """Name what a cloud sells: the word that all use, and its own."""
+    return ("gpu", f"{cloud}-gpu")
+
+
 class CloudPlan(Struct, frozen=True):
     """One cloud: how it is when it is well, and how it is when it is not."""
 
@@ -83,6 +88,8 @@ class CloudPlan(Struct, frozen=True):
     outage_for: timedelta = ZERO
     troubles: tuple[Trouble, ...] = ()
     """When and where it sells nothing."""
+    half_made: float = 0.0
+    """How often a launch that is refused is refused late, when lists have shown the machine."""
     price_usd_per_hour: float | None = None
     """What a machine costs, give or take a fifth; None: it has no price list."""
     declared_lag: timedelta = ZERO
@@ -91,7 +98,7 @@ class CloudPlan(Struct, frozen=True):
     @property
     def types(self) -> tuple[str, ...]:
         """The names of what it sells: the word that all use, and its own."""
-        return ("gpu", f"{self.name}-gpu")
+        return sold_by(self.name)
 
     @property
     def list_lag(self) -> timedelta:
@@ -208,7 +215,10 @@ def draw_plan(dice: Dice) -> Plan:
         clouds=tuple(
             replace(
                 _cloud(of(f"cloud {name}"), name, lasts),
-                troubles=draw_troubles(of(f"troubles {name}"), lasts, steady=name == steady),
+                troubles=draw_troubles(
+                    of(f"troubles {name}"), lasts, sold_by(name), steady=name == steady
+                ),
+                half_made=of(f"half-made {name}").pick((0.0, 0.0, 0.3, 1.0)),
                 price_usd_per_hour=of(f"price {name}").pick((None, 10.0, 20.0, 21.0)),
             )
             for name in names

@@ -202,7 +202,14 @@ class ProviderTroubles(ProviderHarness):
     @on_trial
     async def test_a_used_up_quota_is_quota_exceeded(self, trial: Trial) -> None:
         """Waiting does not help; somebody must raise a limit."""
-        await self._expect_refusal(trial, QuotaExceeded)
+        error = await self._expect_refusal(trial, QuotaExceeded)
+
+        assert isinstance(error, QuotaExceeded)
+        asked = trial.request()
+        covered = error.scope is None or error.scope.covers(
+            asked.region, asked.zone, asked.instance_type, spot=asked.spot
+        )
+        assert covered, f"what was refused is not of the quota that was named: {error.scope}"
 
     @needing("fail_next")
     @on_trial
@@ -250,8 +257,8 @@ class ProviderTroubles(ProviderHarness):
             await trial.recover()
         return caught.value
 
-    async def _expect_refusal(self, trial: Trial, kind: type[ProviderError]) -> None:
-        """See that a refusal is of exactly this kind, and that nothing was made."""
+    async def _expect_refusal(self, trial: Trial, kind: type[ProviderError]) -> ProviderError:
+        """See that a refusal is of exactly this kind, and that nothing was made; return it."""
         request = trial.request()
         await done(self.fail_next(kind))
 
@@ -265,6 +272,7 @@ class ProviderTroubles(ProviderHarness):
         assert await trial.named(request.name) == []
         again = await trial.launch()
         await trial.wait_for_count(again.name, 1)
+        return caught.value
 
     @needing("secrets")
     @on_trial

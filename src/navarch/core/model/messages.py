@@ -17,6 +17,7 @@ from navarch.core.model.ladder import Told
 from navarch.core.model.node import Metadata
 from navarch.core.model.pool import PoolSpec
 from navarch.core.model.report import CheckResult, HealthEvent
+from navarch.errors import QuotaScope
 
 # --- from agents -----------------------------------------------------------------------------
 
@@ -193,6 +194,8 @@ class LaunchRefused(Struct, frozen=True):
     text: str
     retry_after: timedelta = timedelta()
     """How long the provider wants to be left alone; zero when it does not say."""
+    scope: QuotaScope | None = None
+    """What the quota counts that is used up; None: the account, or not known, or no quota."""
 
 
 class LaunchLost(Struct, frozen=True):
@@ -229,10 +232,12 @@ class Sold(Struct, frozen=True):
     """One line of a provider's price list."""
 
     name: str
-    price_usd_per_hour: float = 0.0
-    """0 when the provider does not say."""
-    spot_price_usd_per_hour: float = 0.0
-    """0 when the provider does not say."""
+    price_usd_per_hour: float | None = None
+    """On demand; None when nobody says."""
+    spot_price_usd_per_hour: float | None = None
+    """None when nobody says."""
+    listed: str = ""
+    """Where the price on demand is a list price and not the provider's word: of where and when."""
     regions: tuple[str, ...] = ()
     """Where it is sold; empty: anywhere."""
     available: bool = True

@@ -35,6 +35,7 @@ from navarch.providers.aws import answers, examining, lists
 from navarch.providers.aws.clients import Ask, Clients
 from navarch.providers.aws.lanes import Closed, Errand, Lanes, TooLate
 from navarch.providers.aws.launch import Planned, planned
+from navarch.providers.aws.quotas import quota_scope
 from navarch.providers.aws.refusals import Garbled, code_of, translated
 from navarch.providers.aws.settings import REGION, AwsSettings
 from navarch.providers.base import (
@@ -120,6 +121,11 @@ class AwsProvider:
             if _code_behind(error) != "IdempotentParameterMismatch":
                 raise
             instance = await self._made_before(request.name, plan.region, error)
+        except QuotaExceeded as error:
+            error.scope = quota_scope(
+                _code_behind(error), plan.region, request.instance_type, spot=request.spot
+            )
+            raise
         except InvalidRequest as error:
             if plan.zone_chosen and _code_behind(error) == "Unsupported":
                 raise NoCapacity(f"{error}; another zone may have it: name one") from error

@@ -29,6 +29,7 @@ from navarch.errors import (
     NotFound,
     OutcomeUnknown,
     ProviderError,
+    QuotaExceeded,
     Unavailable,
 )
 from navarch.providers.base import (
@@ -46,6 +47,7 @@ from navarch.providers.base import (
 from navarch.providers.gcp import examining, launching
 from navarch.providers.gcp.api import ComputeApi, Taken
 from navarch.providers.gcp.labels import FLEET_LABEL_THERE, MANAGED_BY
+from navarch.providers.gcp.quotas import quota_scope
 from navarch.providers.gcp.refusals import is_taken
 from navarch.providers.gcp.resources import (
     ENDING,
@@ -275,6 +277,9 @@ class GcpProvider:
             return await self._followed(request, zone, operation)
         except Taken as error:
             return await self._taken(request, zone, error)
+        except QuotaExceeded as error:
+            error.scope = quota_scope(str(error), request.instance_type, spot=request.spot)
+            raise
 
     async def _insert(self, request: ProvisionRequest, zone: str) -> Operation:
         """Ask, and ask once more where the answer got lost: the request id makes it one request."""
