@@ -60,6 +60,9 @@ class GcpStand(Stand):
     title = "Google Cloud"
     pool = pool_of(instance_type="a3-highgpu-8g", zones=(ZONE,))
 
+    follow = timedelta(seconds=2)
+    """For how long a launch looks for what becomes of it."""
+
     def __init__(self, double: ComputeEngine, key_file: Path) -> None:
         self.double = double
         self._books = double.instances = Books()
@@ -72,7 +75,7 @@ class GcpStand(Stand):
             image="projects/images/global/images/family/gpu",
             credentials_file=str(self._key_file),
             url=self.double.url,
-            follow=timedelta(seconds=2),
+            follow=self.follow,
         )
         return quick(GcpProvider(settings, now=time.now, sleep=time.sleep), list_lag)
 

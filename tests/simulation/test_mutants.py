@@ -195,7 +195,7 @@ def overlook_quotas_of_a_part(patch: pytest.MonkeyPatch) -> None:
         known = ((key, fleet.refusals.get(key)) for key in (offer.provider, offer.key))
         return ((key, refusals) for key, refusals in known if refusals is not None)
 
-    patch.setattr(memory, "_held_against", held_against)
+    patch.setattr(memory, "held_against", held_against)
 
 
 def pass_over_in_silence(patch: pytest.MonkeyPatch) -> None:
@@ -231,7 +231,7 @@ MUTANTS: dict[Mutate, tuple[int, frozenset[str]]] = {
     match_by_provider_id: (8, frozenset({"doubled", "leaked", "unsafe"})),
     forget_what_was_under_way: (8, frozenset({"doubled"})),
     repeat_without_looking: (8, frozenset({"doubled"})),
-    believe_the_list_alone: (16, frozenset({"unsafe"})),
+    believe_the_list_alone: (16, frozenset({"lost", "unsafe"})),
     believe_the_silence_alone: (16, frozenset({"unsafe"})),
     orphan_at_first_sight: (16, frozenset({"unsafe"})),
     take_a_restart_for_an_outage: (8, frozenset({"unsafe"})),
@@ -240,11 +240,11 @@ MUTANTS: dict[Mutate, tuple[int, frozenset[str]]] = {
     count_no_booting_machine: (3, frozenset({"unsafe"})),
     end_before_buying: (16, frozenset({"unsafe"})),
     spend_without_budget: (24, frozenset({"unsafe"})),
-    end_without_draining: (16, frozenset({"unsafe"})),
+    end_without_draining: (16, frozenset({"opaque", "unsafe"})),
     buy_before_calling_back: (24, frozenset({"unsafe"})),
     ask_again_at_once: (8, frozenset({"unsafe"})),
     never_ask_again: (8, frozenset({"unconverged"})),
-    forgive_everybody: (24, frozenset({"lost"})),
+    forgive_everybody: (24, frozenset({"lost", "unsafe"})),
     trust_a_half_made_machine: (24, frozenset({"lost"})),
     forget_who_never_spoke: (24, frozenset({"lost", "unsafe"})),
     block_all_for_one_quota: (24, frozenset({"lost", "unsafe"})),

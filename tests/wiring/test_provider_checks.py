@@ -22,6 +22,7 @@ from navarch.config import load
 from navarch.config import providers as written
 from navarch.config.schema import Config
 from navarch.controlplane.clock import FakeClock
+from navarch.controlplane.effects import ListPrice
 from navarch.errors import Unavailable
 from navarch.providers.base import InstanceType
 from navarch.wiring import provider_checks, provider_types
@@ -323,6 +324,14 @@ def test_prices_that_a_provider_does_not_say_are_the_catalogues() -> None:
     assert (cheaper.spot_price_usd_per_hour, cheaper.available) == (0.5, False)
     assert "us-east-1" in cheaper.regions
     assert (unknown.abstract, unknown.price_usd_per_hour, unknown.price_from) == ("", None, "")
+
+
+def test_list_prices_are_those_of_the_catalogue_with_place_and_day() -> None:
+    listed = provider_types.list_prices("aws")
+    assert listed is not None
+    assert listed("p5.48xlarge") == ListPrice(55.04, "us-east-1, 2026-11-09")
+    assert (listed("p5.4xlarge"), listed("x9.large")) == (None, None)
+    assert provider_types.list_prices("ssh") is None
 
 
 def test_types_are_chosen_by_gpu_and_count_and_unknown_prices_come_last() -> None:

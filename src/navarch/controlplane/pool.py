@@ -47,7 +47,7 @@ from navarch.core.model.offer import offers
 from navarch.core.model.pool import PoolSpec, Source
 from navarch.core.scaling.base import PoolMetrics, PoolState
 from navarch.core.scaling.target import pool_state
-from navarch.core.selection import BUILT_IN
+from navarch.core.selection import BUILT_IN, memory
 from navarch.core.selection.base import Ranker
 from navarch.errors import NavarchError, PartialScaleUp, ProviderError
 from navarch.providers.base import Instance, InstanceStatus, Provider
@@ -399,9 +399,12 @@ class Pool:
         fleet = self._solo.fleet
         pool = fleet.pools[self.config.name]
         counted = capacity.count(fleet, pool)
-        keys = dict.fromkeys(key for each in offers(pool) for key in (each.provider, each.key))
-        known = [fleet.refusals[key] for key in keys if key in fleet.refusals]
-        why = [f"{each.failure}: {each.because} ({each.at:%H:%M:%S}Z)" for each in known]
+        known = {
+            key: refusals
+            for each in offers(pool)
+            for key, refusals in memory.held_against(fleet, each)
+        }
+        why = [f"{each.failure}: {each.because} ({each.at:%H:%M:%S}Z)" for each in known.values()]
         here = {each.id for each in self._records()}
         lost = {id_: texts[-1] for id_, texts in self._solo.lost.items() if id_ not in here}
         why += [f"{id_}: {text}: its outcome is not known" for id_, text in lost.items()]

@@ -390,12 +390,12 @@ def _launch_answered(
     fleet: Fleet, message: msg.Launched | msg.LaunchRefused | msg.LaunchLost, now: datetime
 ) -> Learned:
     instance = fleet.instances.get(message.instance_id)
-    if instance is None or instance.ended:
+    if instance is None:
         return ()  # a late answer; if it left a machine behind, an inventory will find it
     if isinstance(message, msg.LaunchRefused):
         return _launch_refused(fleet, instance, message, now)
-    if instance.ref:
-        return ()
+    if instance.ended or instance.ref:
+        return ()  # as above
     match message:
         case msg.Launched():
             machine = message.machine
@@ -426,12 +426,17 @@ def _launch_refused(
 ) -> Learned:
     """A refusal says that surely nothing was made, and only an agent that has spoken knows better.
 
-    A list may have shown the machine meanwhile: clouds give up launches half-way. Should one go on
-    showing it, it is nobody's from now on, and is ended as such.
+    Lists may have shown the machine meanwhile, and show it no more: clouds give up launches
+    half-way. Should one go on showing it, it is nobody's from now on, and is ended as such. Where
+    we may have asked for its end ourselves, a refusal says nothing about the offer.
     """
     because = f"{instance.provider}: {message.text}"
-    if fleet.node_of(instance) is not None:
-        if instance.state is InstanceState.TERMINATING and not instance.ref:
+    ending = instance.terminating_since is not None
+    is_ours = ending and (bool(instance.ref) or instance.ended)
+    if instance.state is InstanceState.FAILED or is_ours:
+        return ()
+    if fleet.node_of(instance) is not None or instance.registered_at is not None:
+        if ending:
             return [ev.InstanceTerminated(now, instance.id, f"never launched: {because}")]
         return ()
     if instance.ref:

@@ -54,12 +54,10 @@ REFUSALS: tuple[type[ProviderError], ...] = (
 WAITS = (None, timedelta(seconds=30), timedelta(minutes=2), timedelta(hours=2))
 """How long a cloud that is asked too often may want to be left alone."""
 
-HALF_WAY = (NoCapacity, QuotaExceeded)
-"""What a cloud may find out only when it has begun to make a machine."""
-
 HALF_MADE_MIN = timedelta(seconds=5)
 HALF_MADE_MAX = timedelta(seconds=90)
-"""How long it takes to find that out: longer than answers are waited for, at times."""
+"""How long it takes to find out that there is no room for a machine which is being made: longer
+than answers are waited for, at times."""
 
 
 class Cloud:
@@ -224,10 +222,10 @@ class Cloud:
         trouble = next(concerned, None)
         if trouble is not None:
             error = trouble.error(f"{self.name} has trouble at {trouble.place or 'all places'}")
-            if self._half_rolls.chance(self.plan.half_made) and trouble.failure in HALF_WAY:
-                self._make_half(request, lateness, error, tell)
-                return
             self.truth.fail_next(error)
+        elif not self.healed and self._half_rolls.chance(self.plan.half_made):
+            self._make_half(request, lateness, NoCapacity(f"{self.name} has none after all"), tell)
+            return
         else:
             self._plan_fault("launch", self.plan.launch)
         before = len(self.truth.machines)

@@ -89,7 +89,7 @@ class CloudPlan(Struct, frozen=True):
     troubles: tuple[Trouble, ...] = ()
     """When and where it sells nothing."""
     half_made: float = 0.0
-    """How often a launch that is refused is refused late, when lists have shown the machine."""
+    """How often a launch is refused late, when lists may have shown the machine."""
     price_usd_per_hour: float | None = None
     """What a machine costs, give or take a fifth; None: it has no price list."""
     declared_lag: timedelta = ZERO
@@ -218,7 +218,7 @@ def draw_plan(dice: Dice) -> Plan:
                 troubles=draw_troubles(
                     of(f"troubles {name}"), lasts, sold_by(name), steady=name == steady
                 ),
-                half_made=of(f"half-made {name}").pick((0.0, 0.0, 0.3, 1.0)),
+                half_made=of(f"half-made {name}").pick((0.0, 0.0, 0.1, 0.3)),
                 price_usd_per_hour=of(f"price {name}").pick((None, 10.0, 20.0, 21.0)),
             )
             for name in names

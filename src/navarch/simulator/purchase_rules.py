@@ -165,7 +165,7 @@ def refusals_are_heard(
         if not isinstance(message, msg.LaunchRefused):
             continue
         one = books.instances.get(message.instance_id)
-        if one is None or one.ended or one.registered:
+        if one is None or one.ended or one.registered or (one.ending and one.ref):
             continue
         about = [each for each in facts if getattr(each, "instance_id", "") == one.id]
         if any(isinstance(each, ev.NodeRegistered | ev.InstanceVanished) for each in about):

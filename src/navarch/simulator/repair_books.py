@@ -140,6 +140,9 @@ class RepairBooks:
             case ev.PolicyAdopted():
                 for record in self.records.values():
                     record.unsure = record.verdict in (Health.DEGRADED, Health.UNHEALTHY)
+            case ev.RecordsForgotten():
+                for id_ in (*fact.instances, *fact.nodes):
+                    self.records.pop(id_, None)
             case ev.InstanceCondemned():
                 self._begin(fact.instance_id, fact.at)
                 for uuid in fact.hardware:

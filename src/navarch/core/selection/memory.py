@@ -32,7 +32,7 @@ def blocked_until(
     """
     held = [
         (refusals.at + wait(key, refusals, settings), refusals)
-        for key, refusals in _held_against(fleet, offer)
+        for key, refusals in held_against(fleet, offer)
     ]
     until, refusals = max(held, key=lambda each: each[0], default=(now, None))
     if refusals is None or until <= now:
@@ -40,7 +40,8 @@ def blocked_until(
     return until, f"{offer}: {_told(refusals)} {_ago(refusals.at, now)}"
 
 
-def _held_against(fleet: Fleet, offer: Offer) -> Iterator[tuple[str, Refusals]]:
+def held_against(fleet: Fleet, offer: Offer) -> Iterator[tuple[str, Refusals]]:
+    """Yield what is remembered against an offer, its provider, and quotas that count it, by key."""
     for key in (offer.provider, offer.key):
         refusals = fleet.refusals.get(key)
         if refusals is not None:
