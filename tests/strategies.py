@@ -79,8 +79,8 @@ price_lists = st.lists(
     st.builds(
         msg.Sold,
         st.sampled_from(TYPES),
-        st.sampled_from([0.0, 1.0, 2.0]),
-        st.sampled_from([0.0, 0.5, 1.0]),
+        st.sampled_from([None, 1.0, 2.0]),
+        st.sampled_from([None, 0.5, 1.0]),
         st.sampled_from([(), ("a",), ("a", "b")]),
         st.booleans(),
     ),

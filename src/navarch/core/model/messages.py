@@ -236,12 +236,12 @@ class Sold(Struct, frozen=True):
     """On demand; None when nobody says."""
     spot_price_usd_per_hour: float | None = None
     """None when nobody says."""
-    listed: str = ""
-    """Where the price on demand is a list price and not the provider's word: of where and when."""
     regions: tuple[str, ...] = ()
     """Where it is sold; empty: anywhere."""
     available: bool = True
     """Whether there is one to sell now."""
+    listed: str = ""
+    """Where the price on demand is a list price and not the provider's word: of where and when."""
 
 
 class TypesListed(Struct, frozen=True):
