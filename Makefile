@@ -16,7 +16,8 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-JOBS ?= 2
+# Twice as many as the smallest machine has processors: half of the time tests wait for others.
+JOBS ?= 4
 CPUS ?= $(shell getconf _NPROCESSORS_ONLN)
 SEEDS ?= 10000
 TESTS ?= tests

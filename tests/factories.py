@@ -341,9 +341,13 @@ def a_fleet(
 
 def indexes(fleet: Fleet) -> dict[str, set[str]]:
     """Return all that a fleet keeps besides its records, without the order of it."""
-    kept = vars(fleet).keys() - set(Snapshot.__struct_fields__) - {"members"}
-    members = {f"{pool}: {id_}" for pool, ids_ in fleet.members.items() for id_ in ids_}
-    return {"members": members} | {index: set(vars(fleet)[index]) for index in kept}
+    nested = ("members", "current", "bought_from")
+    kept = vars(fleet).keys() - set(Snapshot.__struct_fields__) - set(nested)
+    flat = {
+        name: {f"{key}: {id_}" for key, ids_ in getattr(fleet, name).items() for id_ in ids_}
+        for name in nested
+    }
+    return flat | {index: set(vars(fleet)[index]) for index in kept}
 
 
 # --- sightings -------------------------------------------------------------------------------

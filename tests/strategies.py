@@ -79,8 +79,8 @@ price_lists = st.lists(
     st.builds(
         msg.Sold,
         st.sampled_from(TYPES),
-        st.sampled_from([0.0, 1.0, 2.0]),
-        st.sampled_from([0.0, 0.5, 1.0]),
+        st.sampled_from([None, 1.0, 2.0]),
+        st.sampled_from([None, 0.5, 1.0]),
         st.sampled_from([(), ("a",), ("a", "b")]),
         st.booleans(),
     ),
@@ -133,6 +133,7 @@ disruptions = st.builds(
 
 VOCABULARY: dict[str, st.SearchStrategy[object]] = {
     "node_id": st.sampled_from(NODE_IDS),
+    "node_ids": st.frozensets(st.sampled_from(NODE_IDS), max_size=6),
     "instance_id": st.sampled_from([*INSTANCE_IDS, ""]),
     "command_id": st.sampled_from([ids.command_id(TAG, n) for n in range(5)]),
     "pool": st.sampled_from([*POOLS, "red"]),
@@ -179,6 +180,8 @@ def _any(hint: object) -> st.SearchStrategy[object]:
         return st.one_of([_any(argument) for argument in arguments])
     if origin is tuple:
         return st.lists(_any(arguments[0]), max_size=3).map(tuple)
+    if origin is frozenset:
+        return st.frozensets(_any(arguments[0]), max_size=3)
     if origin is dict:
         return st.dictionaries(_any(arguments[0]), _any(arguments[1]), max_size=2)
     if isinstance(hint, type) and issubclass(hint, Enum):

@@ -28,10 +28,13 @@ PURE = frozenset(
 )
 """What the core may import from outside: values and computing, nothing that reaches the world."""
 
+COLUMNS = {"navarch.core.model.last_heard": "numpy"}
+"""Which module keeps packed columns, and by what."""
+
 HEAVY = frozenset(
     [
-        *("asyncio", "click", "connectrpc", "google.protobuf", "httptools", "pyqwest", "sqlite3"),
-        *("uvicorn", "uvloop", "yaml"),
+        *("asyncio", "click", "connectrpc", "google.protobuf", "httptools", "numpy", "pyqwest"),
+        *("sqlite3", "uvicorn", "uvloop", "yaml"),
     ]
 )
 """What `import navarch` must not bring in, so that it stays quick."""
@@ -56,6 +59,7 @@ def strays_of_core(imports: grimp.ImportGraph) -> list[tuple[str, str]]:
         for module in core
         for imported in imports.find_modules_directly_imported_by(module)
         if imported not in PURE
+        and COLUMNS.get(module) != imported
         and not is_inside(imported, "navarch.core")
         and not is_inside(imported, "navarch.errors")
     )

@@ -22,10 +22,10 @@ OPENING: Final = """\
 # What each cloud's faults end in
 
 One row for each fault, one column for each cloud. **seen**: a test lets it happen at a double of
-the cloud, on real sockets, to the real provider under the real control plane, and sees that all
-ends with just the machines that are wanted: each known to the fleet, none left behind and none
-bought that nobody wanted. A letter: it means nothing there, for the reason below. Written by
-`python tools/fault_matrix.py`; a test sees that it is up to date.
+the cloud (at SSH: at a real sshd), on real sockets, to the real provider under the real control
+plane, and sees that all ends with just the machines that are wanted: each known to the fleet, none
+left behind and none bought that nobody wanted. A letter: it means nothing there, for the reason
+below. Written by `python tools/fault_matrix.py`; a test sees that it is up to date.
 
 The patience of control plane and providers (witness gaps, list lags, waits after refusals) is
 shortened for it, the order of things is not: see `tests/clouds/`.

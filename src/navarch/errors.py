@@ -21,6 +21,7 @@ nonsense. Expected outcomes inside the core are values, never exceptions.
     │   ├── JournalConflict        somebody else has written, or holds the journal
     │   └── JournalCorrupt         a record is torn or damaged; carries its sequence number
     ├── WireError              a remote call was refused or did not arrive; carries the Connect code
+    ├── ReportNotWritten       a folder did not take the report of a simulation
     └── PluginError            a plugin does not fit its contract, or broke it
 
     InvariantBroken            a bug of ours; not a NavarchError, it ends the process
@@ -30,7 +31,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from fnmatch import fnmatchcase
 from typing import Protocol
+
+from msgspec import Struct
 
 
 class NavarchError(Exception):
@@ -66,8 +70,51 @@ class NoCapacity(ProviderError):
     """The provider has none to sell now. Nothing was created."""
 
 
+class QuotaScope(Struct, frozen=True, omit_defaults=True):
+    """What a quota counts, and so what a used-up one keeps from being bought.
+
+    What is left out holds for all; nothing said at all is the whole account.
+    """
+
+    region: str = ""
+    """The region that it is of; empty: all of them."""
+    instance_types: tuple[str, ...] = ()
+    """Patterns of the provider's own type names, such as ``p5*``; none: all types."""
+    spot: bool | None = None
+    """True: spot machines alone; False: ordinary ones alone; None: both."""
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether it is the whole account."""
+        return self == QuotaScope()
+
+    def covers(self, region: str, zone: str, instance_type: str, *, spot: bool) -> bool:
+        """Whether the quota counts such a machine. What is not known of it may be counted."""
+        if self.spot is not None and self.spot is not spot:
+            return False
+        if self.region and region and region != self.region:
+            return False
+        if self.region and not region and not zone.startswith(self.region) and zone:
+            return False
+        if not self.instance_types or not instance_type:
+            return True
+        return any(fnmatchcase(instance_type, each) for each in self.instance_types)
+
+    def __str__(self) -> str:
+        """Name it for people: the types, the kind, and the place."""
+        kind = {True: "spot", False: "on demand", None: ""}[self.spot]
+        place = f"in {self.region}" if self.region else "in all regions"
+        words = (" ".join(self.instance_types), kind, place)
+        return " ".join(word for word in words if word)
+
+
 class QuotaExceeded(ProviderError):
     """The account's limit is reached. Nothing was created, and retrying will not help."""
+
+    def __init__(self, message: str = "", *, scope: QuotaScope | None = None) -> None:
+        """Say what happened; `scope` is what the quota counts, None: the account, or not known."""
+        self.scope = scope
+        super().__init__(message)
 
 
 class Throttled(ProviderError):
@@ -155,6 +202,10 @@ class WireError(NavarchError):
         self.code = code
         self.message = message
         super().__init__(f"{code}: {message}")
+
+
+class ReportNotWritten(NavarchError):
+    """A folder did not take the files of a report; the text says which, and why."""
 
 
 class PluginError(NavarchError):

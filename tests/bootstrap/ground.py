@@ -30,6 +30,15 @@ echo "$*" >>"{calls}"
 """
 
 
+def make_host_key(folder: Path, kind: str = "ed25519") -> str:
+    """Make a host key as sshd's own would be called, and return its fingerprint."""
+    path = folder / f"ssh_host_{kind}_key"
+    command = ["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", str(path)]
+    subprocess.run(command, check=True, timeout=30)
+    told = ["ssh-keygen", "-lf", f"{path}.pub"]
+    return subprocess.run(told, capture_output=True, text=True, check=True).stdout.split()[1]
+
+
 class Ground:
     """One machine."""
 

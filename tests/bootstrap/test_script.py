@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from bootstrap.ground import NODE, TOKEN, Ground
+from bootstrap.ground import NODE, TOKEN, Ground, make_host_key
 from navarch.bootstrap import COMPLETE_MARK, FAILED_MARK, NodeFacts, Service
 
 SHELLS = [name for name in ("sh", "dash", "bash") if shutil.which(name)]
@@ -76,7 +76,7 @@ def test_a_bare_machine_becomes_a_node(ground: Ground, shell: str) -> None:
     assert done.stdout.splitlines()[-1] == ground.log.splitlines()[-1]
     steps = [line.split(" ok ")[1] for line in ground.log.splitlines() if " ok " in line]
     assert steps == [
-        *("remove_script", "folders", "token", "install", "program"),
+        *("host_keys", "remove_script", "folders", "token", "install", "program"),
         *("command-1", "command-2", "agent"),
     ]
 
@@ -87,22 +87,28 @@ def test_the_token_is_never_an_argument_of_a_program(ground: Ground) -> None:
         "cat",
         "chmod",
         "cmp",
+        "cut",
         "date",
         "dirname",
         "grep",
         "mkdir",
         "mv",
         "rm",
+        "sha256sum",
+        "ssh-keygen",
         "tail",
     )
+    make_host_key(ground.root)
     for name in names:
         real = shutil.which(name)
         ground.program(name, f'#!/bin/sh\necho "{name} $*" >>"{ground.calls}"\nexec {real} "$@"\n')
 
-    done = ground.run(environ={"TOKEN": "exported", "NODE": "exported"})
+    exported = {"TOKEN": "exported", "NODE": "exported"}
+    done = ground.run(environ={**exported, "NAVARCH_BOOTSTRAP_HOST_KEYS": str(ground.root)})
 
     assert done.returncode == 0
     assert "grep -qxF -e file" in ground.calls.read_text()
+    assert "sha256sum" in ground.calls.read_text()
     assert TOKEN not in ground.calls.read_text()
     eventually(lambda: len(ground.agents()) == 1)
     (agent,) = ground.agents()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 import yaml
 
-from cli.connect_server import ConnectServer, Json, Run
+from cli.connect_server import ConnectServer, Json, Refusal, Run
 from golden_text import golden
 from navarch.cli import clock
 
@@ -87,6 +88,16 @@ def pool() -> Json:
     }
 
 
+LOG_HEAD: Json = {"source": "ssh", "readAt": "2026-01-31T12:00:00Z"}
+
+
+def start_up_log() -> Json:
+    """Make a log of a script that failed, with a stranger's escape in it."""
+    steps = [f"ok step {number}" for number in range(1, 11)]
+    lines = [*steps, "E: \u001b[31mno such package", "FAILED step=command-1 code=100"]
+    return {**LOG_HEAD, "text": "\n".join(lines) + "\n"}
+
+
 def instances() -> list[Json]:
     """Make an instance that runs and one that never came to be."""
     return [
@@ -100,7 +111,7 @@ def instances() -> list[Json]:
             "poolName": "training",
             "createdAt": ago(days=4),
             "nodeId": "training-k3f9-0001",
-            "providerId": "4711",
+            "providerRef": "4711",
             "labels": {"team": "ml"},
         },
         {
@@ -138,6 +149,7 @@ def fleet(server: ConnectServer) -> ConnectServer:
         "GetNode": {"node": sick_node()},
         "ListInstances": {"instances": instances()},
         "GetInstance": {"instance": instances()[1]},
+        "GetBootstrapLog": start_up_log(),
         "ListPools": {"pools": [pool(), {"name": "batch", "maxNodes": 1, "paused": True}]},
         "GetPool": {"pool": pool()},
         "ScalePool": {"pool": pool()},
@@ -159,6 +171,7 @@ SHOWN = {
     "instance-list": ["instance", "list"],
     "instance-list-wide": ["instance", "list", "-o", "wide"],
     "instance-get": ["instance", "get", "training-k3f9-0004"],
+    "instance-get-log": ["instance", "get", "training-k3f9-0004", "--log"],
     "pool-list": ["pool", "list"],
     "pool-list-wide": ["pool", "list", "-o", "wide"],
     "pool-get": ["pool", "get", "training"],
@@ -264,7 +277,6 @@ def test_the_server_is_asked_for_what_was_meant(case: str, fleet: ConnectServer,
         (["get", "n1"], "GetNode"),
         (["list"], "ListNodes"),
         (["instance", "list"], "ListInstances"),
-        (["instance", "get", "i"], "GetInstance"),
         (["pool", "list"], "ListPools"),
         (["pool", "get", "t"], "GetPool"),
         (["pool", "resume", "t"], "PausePool"),
@@ -283,6 +295,55 @@ def test_programs_get_one_document_the_json_of_the_api(
     as_yaml = run(*arguments, "-o", "yaml")
     assert (as_json.code, json.loads(as_json.stdout), as_json.stderr) == (0, answer, "")
     assert (as_yaml.code, yaml.safe_load(as_yaml.stdout), as_yaml.stderr) == (0, answer, "")
+
+
+@pytest.mark.parametrize("form,read", [("json", json.loads), ("yaml", yaml.safe_load)])
+def test_programs_get_an_instance_with_its_start_up_log(
+    form: str, read: Callable[[str], Json], fleet: ConnectServer, run: Run
+) -> None:
+    code, stdout, stderr = run("instance", "get", "i1", "-o", form)
+    assert (code, stderr) == (0, "")
+    shown = fleet.answers["GetInstance"]({})
+    assert read(stdout) == {**shown, "bootstrapLog": start_up_log()}
+    assert fleet.requests[1] == ("GetBootstrapLog", {"instanceId": "i1"})
+
+
+def test_an_instance_is_shown_although_its_log_cannot_be_had(
+    fleet: ConnectServer, run: Run
+) -> None:
+    def refuse(request: Json) -> Json:
+        raise Refusal(501, "unimplemented", "an older\nserver")
+
+    fleet.answers["GetBootstrapLog"] = refuse
+    code, stdout, stderr = run("instance", "get", "i1")
+    assert (code, stderr) == (0, "")
+    assert stdout.splitlines()[0] == "Instance:     training-k3f9-0004"
+    told = "Start-up log: cannot be read: unimplemented: an older\\nserver"
+    assert stdout.splitlines()[-1] == told
+    shown = json.loads(run("instance", "get", "i1", "-o", "json").stdout)
+    assert shown["bootstrapLog"] == {"problem": "unimplemented: an older\nserver"}
+
+
+@pytest.mark.parametrize(
+    "answer,told",
+    [
+        ({}, ["Start-up log: empty so far"]),
+        ({"problem": "ssh: gone"}, ["Start-up log: cannot be read: ssh: gone"]),
+        (
+            {**LOG_HEAD, "text": "one\n", "problem": "ssh: gone"},
+            [
+                "Start-up log, from ssh at 2026-01-31 12:00:00Z: 1 lines",
+                "Start-up log: cannot be read now: ssh: gone",
+                "  one",
+            ],
+        ),
+    ],
+)
+def test_what_is_missing_of_a_log_is_said_in_a_line(
+    answer: Json, told: list[str], fleet: ConnectServer, run: Run
+) -> None:
+    fleet.prepare("GetBootstrapLog", answer)
+    assert run("instance", "get", "i1").stdout.splitlines()[-len(told) :] == told
 
 
 def test_a_pool_is_shown_with_its_newest_facts(fleet: ConnectServer, run: Run) -> None:

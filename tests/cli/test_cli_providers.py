@@ -100,7 +100,7 @@ def test_the_catalogue_says_where_each_price_is_from(run: Run) -> None:
         "vcpus": 96,
         "memoryGb": 1152,
         "priceUsdPerHour": 21.957642,
-        "priceFrom": "catalogue, us-east-1, 2026-11-09",
+        "priceFrom": "list price of us-east-1, 2026-11-09",
         "spotPriceUsdPerHour": None,
         "available": None,
         "regions": amazon["regions"],
@@ -145,7 +145,7 @@ def test_everything_that_is_well_is_told_line_by_line(
         ["credentials", "ok"],
         ["price list", "ok"],
         ["pool training", "ok"],
-        ["launches", "unknown"],
+        ["quota", "unknown"],
     ]
 
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from navarch.controlplane.clock import RealClock
 from navarch.core.model.pool import PoolSpec
-from navarch.providers.base import Provider
+from navarch.providers.base import Instances, Provider
 
 P = TypeVar("P", bound=Provider)
 
@@ -22,11 +22,11 @@ NODES = 3
 MANY = 200
 """More calls than any case makes while a fault lasts."""
 
-LIST_LAG = timedelta(seconds=0.4)
+LIST_LAG = timedelta(seconds=0.8)
 """What the providers on trial state in the place of minutes. The doubles show at once what they
 did, unless told otherwise, so that it is still honest, and is a wait that a test bears."""
 
-LAGGING_LIST_LAG = timedelta(seconds=3)
+LAGGING_LIST_LAG = timedelta(seconds=6)
 """The same where the double does lag: longer than it takes a busy machine to let it catch up."""
 
 RESTART_LIST_LAG = timedelta(seconds=1)
@@ -37,6 +37,10 @@ LOOK = 0.01
 
 SECONDS_MAX = 3.0
 """How long one case may wait in all. Counted in looks, so that a busy machine is no fault."""
+
+FLEET_HURRY = 2
+"""How many times faster the control plane's time passes: some of its waits, such as the shortest
+heartbeat and the shortest Retry-After, are a second. The lags above are in that time."""
 
 CALLS_PER_SECOND = 200.0
 """At which pace a double may be called; the clouds' own paces have tests beside each provider."""
@@ -73,7 +77,9 @@ class Machine(NamedTuple):
 
 
 class Hurry:
-    """A time that passes faster, for providers that wait by the second for what a double does."""
+    """A time that passes faster: for whoever waits by the second for what a double does."""
+
+    jumps = False
 
     def __init__(self, times: float) -> None:
         self._clock = RealClock()
@@ -149,6 +155,18 @@ class Stand:
 def quick(provider: P, list_lag: timedelta) -> P:
     """Let a provider state other facts than its own, which are minutes and calls a second."""
     vars(provider).update(list_lag=list_lag, calls_per_second=CALLS_PER_SECOND)
+    return provider
+
+
+def counted(provider: P, lists: list[int]) -> P:
+    """Count the lists that a provider is asked for, where what it asks itself tells them not."""
+    ask = provider.list
+
+    async def counting() -> Instances:
+        lists[0] += 1
+        return await ask()
+
+    vars(provider)["list"] = counting
     return provider
 
 

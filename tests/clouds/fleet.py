@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from msgspec.structs import replace
 
-from clouds.faults import LIST_LAG, LOOK, NODES, SECONDS_MAX, Fault, Stand
+from clouds.faults import FLEET_HURRY, LIST_LAG, LOOK, NODES, SECONDS_MAX, Fault, Hurry, Stand
 from navarch.controlplane.control_plane import ControlPlane, ServerConfig
 from navarch.core.model import events as ev
 from navarch.core.model.fleet import Fleet
@@ -20,7 +20,7 @@ from navarch.core.settings import Settings
 from navarch.providers.base import Provider
 from navarch.stores.base import Store
 
-BEAT = 0.1
+BEAT = 0.05
 """Seconds between two heartbeats of an agent."""
 
 SETTINGS = Settings(
@@ -38,8 +38,12 @@ SETTINGS = Settings(
 )
 """Patience for a double: what the clouds need minutes for, it does at once."""
 
+TIME = Hurry(FLEET_HURRY)
+"""One for all lives: a control plane that starts again must not go back in time."""
+
 CONFIG = ServerConfig(
     settings=SETTINGS,
+    clock=TIME,
     heartbeat_interval_seconds=1,
     stale_check_interval=timedelta(seconds=0.02),
 )

@@ -10,7 +10,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from clouds.faults import MANY, NODES, Fault, Hurry, Machine, Stand, pool_of, quick
-from doubles.compute_engine import ComputeEngine, Fail, HangUp, Refuse, Silence, compute_engine
+from doubles.compute_engine import ComputeEngine, compute_engine
+from doubles.compute_engine_faults import Fail, HangUp, Refuse, Silence
 from doubles.compute_engine_identity import service_account_file
 from doubles.compute_engine_rules import PROJECT, Json
 from doubles.gcp_bench import STOCK_OUT, ZONE
@@ -59,6 +60,9 @@ class GcpStand(Stand):
     title = "Google Cloud"
     pool = pool_of(instance_type="a3-highgpu-8g", zones=(ZONE,))
 
+    follow = timedelta(seconds=2)
+    """For how long a launch looks for what becomes of it."""
+
     def __init__(self, double: ComputeEngine, key_file: Path) -> None:
         self.double = double
         self._books = double.instances = Books()
@@ -71,7 +75,7 @@ class GcpStand(Stand):
             image="projects/images/global/images/family/gpu",
             credentials_file=str(self._key_file),
             url=self.double.url,
-            follow=timedelta(seconds=2),
+            follow=self.follow,
         )
         return quick(GcpProvider(settings, now=time.now, sleep=time.sleep), list_lag)
 

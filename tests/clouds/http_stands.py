@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import pytest
 
-from clouds.faults import MANY, NODES, Fault, Machine, Stand, pool_of, quick
+from clouds.faults import MANY, NODES, Fault, Hurry, Machine, Stand, pool_of, quick
 from doubles import lambda_bench, lambda_cloud, runpod
 from doubles.http_cloud import HttpCloud, Said, said_json
 from navarch.controlplane.clock import RealClock
@@ -18,6 +18,9 @@ from navarch.providers.lambda_labs import LambdaProvider
 from navarch.providers.runpod import RunPodProvider
 
 FOREVER = timedelta(hours=1)
+
+HURRY = 4
+"""How many times faster the providers' own waits pass: a Retry-After is a second at least."""
 
 
 class HttpStand(Stand):
@@ -92,7 +95,7 @@ class LambdaStand(HttpStand):
         self.cloud = cloud
 
     def provider(self, list_lag: timedelta) -> Provider:
-        clock = RealClock()
+        clock = Hurry(HURRY)
         settings = lambda_bench.settings_of(self.url)
         provider = LambdaProvider(settings, now=clock.now, sleep=clock.sleep)
         return quick(provider, list_lag)
@@ -130,7 +133,7 @@ class RunPodStand(HttpStand):
         self.cloud = cloud
 
     def provider(self, list_lag: timedelta) -> Provider:
-        clock = RealClock()
+        clock = Hurry(HURRY)
         settings = runpod.settings_of(self.url)
         provider = RunPodProvider(settings, now=clock.now, sleep=clock.sleep)
         return quick(provider, list_lag)

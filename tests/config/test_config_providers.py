@@ -27,7 +27,6 @@ from navarch.config.providers import (
     kind_of,
 )
 from navarch.config.schema import Config
-from navarch.core.model.pool import PoolSpec
 
 FOLDER = GOLDEN / "config" / "providers"
 ENVIRON = {"SECRET": "hunter2"}
@@ -235,8 +234,61 @@ def test_what_is_probably_not_meant_is_told(pool: str, expected: list[str]) -> N
     assert warnings_of(f"{CLOUDS}pools:\n  a: {pool}\n") == expected
 
 
-def test_keys_that_nobody_uses_are_told() -> None:
-    text = "providers: {f: {type: fake}}\npools: {a: {provider: f, max_nodes: 1, ssh_user: me}}\n"
-    is_used = "ssh_user" in PoolSpec.__struct_fields__
-    told = "n:2: pools.a.ssh_user: is not used by this version of Navarch"
-    assert warnings_of(text) == ([] if is_used else [told])
+LOGINS = """
+server: {bootstrap: {server_url: "https://cp.example:50051"}}
+providers:
+  aws: {type: aws, region: us-east-1}
+  lambda: {type: lambda}
+  runpod: {type: runpod, image: i}
+  docker: {type: docker, image: i}
+  fake: {type: fake}
+"""
+OF_RUNPOD = "gives its pods another port than 22, at an address that others have too"
+BOTH = "ssh_user: ubuntu, ssh_private_key_path: ops"
+KEY = "n:10: pools.a.ssh_private_key_path: is not used"
+
+
+@pytest.mark.parametrize(
+    "pool,expected",
+    [
+        (f"{{provider: aws, max_nodes: 1, {BOTH}}}", []),
+        (f"{{providers: [{{name: aws}}, {{name: lambda}}], max_nodes: 1, {BOTH}}}", []),
+        (
+            f"{{providers: [{{name: aws}}, {{name: docker}}], max_nodes: 1, {BOTH}}}",
+            [f"{KEY} on machines of docker, which shows the logs of its containers itself"],
+        ),
+        (
+            f"{{provider: runpod, max_nodes: 1, {BOTH}}}",
+            [f"{KEY} on machines of runpod, which {OF_RUNPOD}"],
+        ),
+        (
+            f"{{provider: fake, max_nodes: 1, {BOTH}}}",
+            [f"{KEY} on machines of fake, which has no machines that anybody could log in on"],
+        ),
+        (
+            "{provider: aws, max_nodes: 1, ssh_private_key_path: ops}",
+            [f"{KEY} without ssh_user"],
+        ),
+        (
+            "{provider: aws, max_nodes: 1, ssh_user: ubuntu}",
+            ["n:10: pools.a.ssh_user: is not used without ssh_private_key_path"],
+        ),
+    ],
+)
+def test_a_key_to_log_in_with_that_no_machine_is_shown_is_told(
+    pool: str, expected: list[str]
+) -> None:
+    assert warnings_of(f"{LOGINS}pools:\n  a: {pool}\n") == expected
+
+
+def test_a_key_to_log_in_with_needs_a_log_to_read() -> None:
+    text = f"{CLOUDS}pools:\n  a: {{provider: aws, max_nodes: 1, user_data: '#!/bin/sh', {BOTH}}}\n"
+    key = "n:7: pools.a.ssh_private_key_path"
+    why = "is not used without server.bootstrap, whose script writes the log that is read"
+    assert warnings_of(text) == [f"{key}: {why}"]
+
+
+def test_a_pool_says_who_logs_in_and_by_which_key() -> None:
+    pool = from_text(f"{LOGINS}pools:\n  a: {{provider: aws, max_nodes: 1, {BOTH}}}\n").pools["a"]
+    assert pool.ssh_user == "ubuntu"
+    assert pool.ssh_private_key_path.endswith("/ops")

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from navarch.controlplane.clock import FakeClock
-from navarch.controlplane.effects import Effects, Pace, machine_of
+from navarch.controlplane.effects import Effects, ListPrice, Pace, machine_of
 from navarch.core.model import messages as msg
 from navarch.core.model.actions import Launch, ListTypes, Purchase, TakeInventory, Terminate
 from navarch.errors import (
@@ -18,6 +19,8 @@ from navarch.errors import (
     OutcomeUnknown,
     PluginError,
     ProviderError,
+    QuotaExceeded,
+    QuotaScope,
     Throttled,
 )
 from navarch.providers.base import Instance, Instances, InstanceType, Provider, ProvisionRequest
@@ -150,6 +153,41 @@ def test_a_price_list_says_what_is_sold() -> None:
     assert outcome == msg.TypesListed("fake", (msg.Sold("h100-8x", 20.0),))
 
 
+@pytest.mark.parametrize("price", [0.0, -1.0, float("nan"), float("inf")])
+def test_what_is_no_price_is_not_known_and_never_the_cheapest(price: float) -> None:
+    provider = FakeProvider()
+    kind = InstanceType(name="h100-8x", gpu_count=8, gpu_type="H100", price_per_hour=price)
+    provider.cloud.instance_types = (replace(kind, spot_price_per_hour=price),)
+    [outcome] = Bench(provider).perform(ListTypes("fake"))
+    assert outcome == msg.TypesListed("fake", (msg.Sold("h100-8x", None, None),))
+
+
+def test_a_list_price_stands_in_where_the_provider_names_none_and_says_so() -> None:
+    provider = FakeProvider()
+    named = InstanceType(name="l4-1x", gpu_count=1, gpu_type="L4", price_per_hour=2.0)
+    silent = InstanceType(name="h100-8x", gpu_count=8, gpu_type="H100", spot_price_per_hour=9.0)
+    provider.cloud.instance_types = (named, silent, replace(silent, name="x900"))
+    prices = {"l4-1x": ListPrice(1.0, "r1, today"), "h100-8x": ListPrice(55.0, "r1, today")}
+    bench = Bench(provider)
+    bench.effects.add("fake", provider, list_prices=prices.get)
+    [outcome] = bench.perform(ListTypes("fake"))
+    assert outcome == msg.TypesListed(
+        "fake",
+        (
+            msg.Sold("l4-1x", 2.0),
+            msg.Sold("h100-8x", 55.0, 9.0, listed="r1, today"),
+            msg.Sold("x900", None, 9.0),
+        ),
+    )
+
+
+def test_a_refusal_for_a_quota_says_what_the_quota_counts() -> None:
+    scope = QuotaScope("r1", ("p*",), spot=False)
+    [outcome] = Bench(Scripted(QuotaExceeded("no more", scope=scope))).perform(launch())
+    expected = msg.LaunchRefused(launch().instance_id, "QuotaExceeded", "no more", scope=scope)
+    assert outcome == expected
+
+
 @pytest.mark.parametrize(
     "action",
     [
@@ -164,6 +202,28 @@ def test_a_provider_that_is_not_configured_is_an_answer(action: Purchase) -> Non
     assert isinstance(
         outcome, msg.LaunchRefused | msg.TerminateAnswered | msg.InventoryFailed | msg.TypesListed
     )
+
+
+def test_what_is_done_before_an_end_comes_first_and_cannot_prevent_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    provider = FakeProvider()
+    bench = Bench(provider)
+    bench.perform(launch())
+    (machine,) = provider.cloud.machines.values()
+    seen: list[bool] = []
+
+    async def break_down(action: Terminate) -> None:
+        seen.append(any(provider.cloud.alive(MONDAY)))
+        raise RuntimeError("a mistake of ours")
+
+    bench.effects.before_end = break_down
+    end = Terminate("fake", machine.instance.id, machine.instance.name)
+    assert bench.perform(end)[-1] == msg.TerminateAnswered(
+        "fake", machine.instance.id, machine.instance.name, ""
+    )
+    assert seen == [True]
+    assert "a mistake of ours" in caplog.text
 
 
 class Gate(FakeProvider):

@@ -80,13 +80,14 @@ def test_counting() -> None:
         (requested(5), requested(6), refused(6), requested(7), launched(7)),
     )
     counted = capacity.count(fleet, fleet.pools[POOL])
-    assert [instance.id for instance in counted.current] == [name(4), name(5), name(7)]
+    assert [each.id for each in fleet.current_of(POOL)] == [name(4), name(5), name(7)]
+    assert counted.current == 3
     assert (counted.existing, counted.ending) == (6, 1)
 
 
 def test_a_pool_without_machines_counts_none() -> None:
     fleet = a_fleet(0)
-    assert capacity.count(fleet, fleet.pools[POOL]) == capacity.Count((), 0, 0)
+    assert capacity.count(fleet, fleet.pools[POOL]) == capacity.Count(0, 0, 0)
 
 
 # --- patience --------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ from navarch.core.model import events as ev
 from navarch.core.model import fleet as fleets
 from navarch.core.model.command import CommandType
 from navarch.core.model.fleet import Fleet
+from navarch.core.model.last_heard import LastHeard
 from navarch.core.model.pool import Disruption
 from navarch.core.model.sightings import Sightings
 from navarch.core.strategies import Strategies
@@ -43,7 +44,7 @@ LATER = at(minutes=4)
 def heard_now(fleet: Fleet, now: datetime) -> Sightings:
     """Return sightings in which connected nodes have just spoken and every machine is listed."""
     seen = sighted(fleet, a_list(now, *map(a_machine, range(1, fleet.serial + 1))))
-    seen.heard = {node.id: now for node in fleet.nodes.values() if node.lost_at is None}
+    seen.heard = LastHeard({n.id: now for n in fleet.nodes.values() if n.lost_at is None})
     return seen
 
 

@@ -25,6 +25,7 @@ from factories import (
     launched,
     lost,
     name,
+    priced,
     refused,
     releasing,
     requested,
@@ -34,9 +35,10 @@ from navarch.core import explain, purchase
 from navarch.core.model import events as ev
 from navarch.core.model.command import CommandType
 from navarch.core.model.fleet import Fleet
-from navarch.core.model.messages import InventoryTaken
+from navarch.core.model.messages import InventoryTaken, Sold
 from navarch.core.model.pool import Disruption, Source
 from navarch.core.model.sightings import Sightings
+from navarch.errors import QuotaScope
 
 NOW = at(minutes=5)
 
@@ -118,6 +120,30 @@ def test_a_pool_names_the_providers_that_wait_for_a_person(failure: str) -> None
     assert not any("third" in line for line in lines)
     fold_all(requested(3, NOW), launched(3, NOW), fleet=fleet)
     assert said(of_pool(fleet), f"{PROVIDER} needs") == []
+
+
+def test_a_pool_names_what_a_used_up_quota_counts() -> None:
+    scope = QuotaScope(instance_types=("h100-*",), spot=False)
+    fact = replace(refused(1, "QuotaExceeded", because="raise L-417A185B"), scope=scope)
+    lines = of_pool(a_fleet(0, requested(1), fact, target=1, spec=a_spec(instance_type="h100-8x")))
+    name = f"{PROVIDER} for h100-* on demand in all regions"
+    assert f"{name} needs somebody: QuotaExceeded: raise L-417A185B" in lines
+    [line] = said(lines, "left alone for ")
+    assert "QuotaExceeded for h100-* on demand in all regions, " in line
+
+
+def test_a_pool_that_goes_by_cost_tells_what_its_offers_cost_and_who_says_so() -> None:
+    sources = (Source("a"), Source("b", 1), Source("c", 2), Source("d", 3))
+    spec = a_spec(strategy="cost", sources=sources, instance_type="h100-8x")
+    listed = Sold("h100-8x", 55.04, listed="us-east-1, 2026-11-09")
+    catalogs = priced(NOW, a=[Sold("h100-8x", 20.0)], b=[listed], c=[Sold("h100-8x")])
+    fleet, seen = a_fleet(0, target=0, spec=spec), Sightings(catalogs=catalogs)
+    lines = list(explain.explain_pool(fleet, seen, fleet.pools[POOL], NOW, SETTINGS))
+    assert [line for line in lines if "h100-8x: " in line] == [
+        f"a/{spec.region} h100-8x: $20.00 an hour, 0 s old",
+        f"b/{spec.region} h100-8x: $55.04 an hour, list price of us-east-1, 2026-11-09",
+        f"c/{spec.region} h100-8x: price not known",
+    ]
 
 
 def test_a_pool_whose_machines_do_not_last_says_when_it_buys_again() -> None:

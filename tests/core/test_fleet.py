@@ -44,43 +44,47 @@ def registered_with_a_lemon(when: datetime) -> ev.NodeRegistered:
     return replace(registered(1), at=when)
 
 
+THERE = {"members", "bought_from"}
+COUNTED = {*THERE, "current"}
+SERVES = {*COUNTED, "serving"}
+
 LIFE: list[tuple[ev.Fact, set[str]]] = [
-    (requested(1), {"members", "booting"}),
-    (ev.LaunchUncertain(at(), name(1), "timeout"), {"members", "booting", "uncertain"}),
-    (launched(1), {"members", "booting"}),
-    (running(1)[2], {"members"}),
-    (lost(1, at(minutes=2)), {"members", "lost"}),
-    (condemned(1, at(minutes=3)), {"members", "lost", "condemned", "untold"}),
-    (ev.NodeReturned(at(minutes=4), name(1), "it speaks"), {"members"}),
-    (ev.HealthReported(at(minutes=5), name(1), (check(),)), {"members", "unjudged"}),
-    (ev.HealthJudged(at(minutes=5), name(1), Health.HEALTHY, "fine"), {"members"}),
-    (ev.HealthJudged(at(minutes=6), name(1), Health.UNHEALTHY, "sick"), {"members", "ailing"}),
+    (requested(1), {*COUNTED, "booting"}),
+    (ev.LaunchUncertain(at(), name(1), "timeout"), {*COUNTED, "booting", "uncertain"}),
+    (launched(1), {*COUNTED, "booting"}),
+    (running(1)[2], SERVES),
+    (lost(1, at(minutes=2)), {*COUNTED, "lost"}),
+    (condemned(1, at(minutes=3)), {*THERE, "lost", "condemned", "untold"}),
+    (ev.NodeReturned(at(minutes=4), name(1), "it speaks"), SERVES),
+    (ev.HealthReported(at(minutes=5), name(1), (check(),)), {*SERVES, "unjudged"}),
+    (ev.HealthJudged(at(minutes=5), name(1), Health.HEALTHY, "fine"), SERVES),
+    (ev.HealthJudged(at(minutes=6), name(1), Health.UNHEALTHY, "sick"), {*COUNTED, "ailing"}),
     (
         ev.RepairStarted(at(minutes=6), name(1), Remedy.REBOOT, "sick"),
-        {"members", "ailing", "repairing", "untold"},
+        {*COUNTED, "ailing", "repairing", "untold"},
     ),
     (
         ev.WorkloadTold(at(minutes=6), name(1), Told.DRAINING, "it has agreed"),
-        {"members", "ailing", "repairing", "emptying"},
+        {*COUNTED, "ailing", "repairing", "emptying"},
     ),
     (
         ev.NodeEmptied(at(minutes=6), name(1), "it is idle"),
-        {"members", "ailing", "repairing"},
+        {*COUNTED, "ailing", "repairing"},
     ),
     (
         ev.RepairEnded(at(minutes=6), name(1), Outcome.SUCCEEDED, "clean"),
-        {"members", "untold"},
+        {*SERVES, "untold"},
     ),
-    (ev.WorkloadTold(at(minutes=6), name(1), Told.OPEN, "it has agreed"), {"members"}),
-    (releasing(1, at(minutes=6)), {"members", "releasing", "untold"}),
-    (ev.ReleaseRevoked(at(minutes=7), name(1), "wanted"), {"members"}),
-    (registered_with_a_lemon(at(minutes=8)), {"members", "distrusted"}),
-    (releasing(1, at(minutes=8)), {"members", "releasing", "distrusted", "untold"}),
+    (ev.WorkloadTold(at(minutes=6), name(1), Told.OPEN, "it has agreed"), SERVES),
+    (releasing(1, at(minutes=6)), {*THERE, "releasing", "untold"}),
+    (ev.ReleaseRevoked(at(minutes=7), name(1), "wanted"), SERVES),
+    (registered_with_a_lemon(at(minutes=8)), {*SERVES, "distrusted"}),
+    (releasing(1, at(minutes=8)), {*THERE, "releasing", "distrusted", "untold"}),
     (
         ev.InterruptionNoticed(at(minutes=8), name(1), "spot"),
-        {"members", "releasing", "interrupted", "distrusted", "untold"},
+        {*THERE, "releasing", "interrupted", "distrusted", "untold"},
     ),
-    (ending(1, at(minutes=9)), {"members", "ending"}),
+    (ending(1, at(minutes=9)), {*THERE, "ending"}),
     (ev.InstanceTerminated(at(minutes=10), name(1), "gone"), {"ended", "gone"}),
     (ev.RecordsForgotten(at(hours=9), "old", (name(1),), (name(1),)), set()),
 ]

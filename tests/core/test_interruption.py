@@ -74,7 +74,7 @@ def test_machines_that_are_not_ours_are_nobodys_business() -> None:
 def test_its_pool_buys_another_at_once_and_it_is_told_to_drain() -> None:
     fleet = noticed(a_fleet(2))
     assert fleet.nodes[name(1)].status is NodeStatus.DRAINING
-    assert len(capacity.count(fleet, fleet.pools[POOL]).current) == 1
+    assert capacity.count(fleet, fleet.pools[POOL]).current == 1
     facts = decide(fleet, Sightings(), NOW, Strategies())
     assert [type(fact) for fact in facts] == [ev.CommandIssued, ev.LaunchRequested]
     fold_all(facts, fleet=fleet)

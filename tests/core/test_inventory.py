@@ -70,6 +70,7 @@ def test_a_machine_is_adopted_by_our_id() -> None:
             public_ip="198.51.100.7",
             private_ip="10.0.0.7",
             zone="b",
+            on_trial=True,
         )
     ]
 

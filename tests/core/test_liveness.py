@@ -10,6 +10,7 @@ from factories import POOL, SETTINGS, a_fleet, a_node, a_stranger, at, ending, f
 from navarch.core import liveness
 from navarch.core.model import events as ev
 from navarch.core.model.fleet import Fleet
+from navarch.core.model.last_heard import LastHeard
 from navarch.core.model.sightings import Sightings
 from navarch.core.settings import Settings
 
@@ -17,7 +18,7 @@ from navarch.core.settings import Settings
 def lost_nodes(
     fleet: Fleet, now: datetime, heard: dict[str, datetime] | None = None
 ) -> list[ev.NodeLost]:
-    return list(liveness.lost(fleet, Sightings(heard=heard or {}), now, SETTINGS))
+    return list(liveness.lost(fleet, Sightings(heard=LastHeard(heard)), now, SETTINGS))
 
 
 def test_a_node_is_lost_when_it_was_silent_for_longer_than_three_heartbeats() -> None:
@@ -47,7 +48,7 @@ def test_a_restart_of_ours_is_not_an_outage_of_theirs() -> None:
 
 
 def test_the_latest_of_the_three_signs_counts() -> None:
-    sightings = Sightings(heard={name(1): at(minutes=1)})
+    sightings = Sightings(heard=LastHeard({name(1): at(minutes=1)}))
     fleet = fold_all(ev.Resumed(at(minutes=2), "0.1.0"))
     node = a_node(1, heard_at=at(minutes=3))
     assert liveness.heard_last(fleet, sightings, node) == at(minutes=3)

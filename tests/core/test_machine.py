@@ -86,7 +86,7 @@ def test_a_refused_message_teaches_nothing_and_is_not_a_sighting() -> None:
     machine = Machine(a_fleet(1, ev.InstanceTerminated(at(), name(1), "gone")))
     given = answers(machine, at(), msg.Heartbeat(name(1)), msg.Heartbeat("lab-9"))
     assert [type(answer) for answer in given] == [msg.Refused, msg.Refused]
-    assert machine.sightings.heard == {}
+    assert machine.sightings.heard.moments() == {}
 
 
 def test_every_message_has_its_answer_in_order() -> None:
@@ -128,7 +128,7 @@ def test_the_newest_sample_is_kept() -> None:
     machine.step([msg.Heartbeat(name(1), first), msg.Heartbeat(name(1), second)], at())
     machine.step([msg.Heartbeat(name(1))], at(seconds=30))
     assert machine.sightings.samples == {name(1): second}
-    assert machine.sightings.heard == {name(1): at(seconds=30)}
+    assert machine.sightings.heard.moments() == {name(1): at(seconds=30)}
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_nothing_is_remembered_of_who_was_forgotten() -> None:
     machine.step([msg.Tick()], at(hours=48))
     assert machine.fleet.instances == {}
     seen = machine.sightings
-    assert (seen.heard, seen.samples, seen.missing, seen.tried) == ({}, {}, {}, {})
+    assert (seen.heard.moments(), seen.samples, seen.missing, seen.tried) == ({}, {}, {}, {})
 
 
 # --- commands --------------------------------------------------------------------------------

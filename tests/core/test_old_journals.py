@@ -143,6 +143,35 @@ def test_a_pool_that_was_halted_before_half_opens_and_closes() -> None:
     assert kinds == [["repair_half_opened"], [], ["repair_continued"]]
 
 
+REFUSED = (
+    '{"kind":"launch_requested","at":"2026-05-01T12:01:00Z","instance_id":"training-k3f9-0002",'
+    '"pool":"training","provider":"fake","because":"1 of 2"}\n'
+    '{"kind":"launch_failed","at":"2026-05-01T12:01:01Z","instance_id":"training-k3f9-0002",'
+    '"failure":"NoCapacity","because":"fake: none left"}\n'
+    '{"kind":"launch_requested","at":"2026-05-01T12:02:00Z","instance_id":"training-k3f9-0003",'
+    '"pool":"training","provider":"fake","because":"1 of 2"}\n'
+)
+
+LAUNCHED = (
+    '{"kind":"instance_launched","at":"2026-05-01T12:02:01Z",'
+    '"instance_id":"training-k3f9-0003","ref":"m-3","because":"fake launched it"}\n'
+)
+
+VANISHED = (
+    '{"kind":"instance_vanished","at":"2026-05-01T12:04:00Z",'
+    '"instance_id":"training-k3f9-0003","because":"two lists do not show it"}\n'
+)
+
+
+def test_a_launch_of_before_has_forgiven_and_a_machine_that_vanished_is_held_against_nobody() -> (
+    None
+):
+    assert len(fleet_of(REFUSED).refusals) == 1
+    assert fleet_of(REFUSED, LAUNCHED).refusals == {}
+    fleet = fleet_of(REFUSED, LAUNCHED, VANISHED)
+    assert (fleet.refusals, fleet.pools["training"].failures) == ({}, 1)
+
+
 def test_a_snapshot_of_before_is_read() -> None:
     raw = b'{"tag":"k3f9","nodes":{"lab-1":{"id":"lab-1","registered_at":"2026-05-01T12:00:00Z",'
     raw += b'"heard_at":"2026-05-01T12:00:00Z","health":"unhealthy","clean_reports":2}}}'

@@ -11,7 +11,8 @@ that what our provider is tested against is not our own idea of it:
 - every request needs a token (``compute_engine_identity.py`` gives them), unless `is_open`.
 
 Time does not pass by itself: an operation ends after so many looks at it. Faults are scripted, one
-for each call of a kind to come. What it leaves out: disks, networks, prices, regions' quotas.
+for each call of a kind to come. What it leaves out: disks, networks, prices. Quotas are told and
+not kept. It answers for the Cloud Resource Manager, too.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from doubles.compute_engine_faults import Fail, Fault, HangUp, Raw, Refuse, Silence
 from doubles.compute_engine_identity import Identity
 from doubles.compute_engine_rules import (
     LINK,
@@ -41,54 +43,11 @@ from doubles.compute_engine_rules import (
     machine_type,
     missing,
     problem,
+    quotas,
     refusal,
 )
 
 Answer: TypeAlias = "tuple[int, Json] | Raw"
-
-
-@dataclass(frozen=True)
-class Refuse:
-    """The call is refused, and nothing is done."""
-
-    status: int
-    reason: str
-    message: str = "scripted by the test"
-    headers: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Fail:
-    """The call is accepted, and its operation fails; with `leaves` the machine is there still."""
-
-    code: str
-    status: int = 503
-    message: str = "scripted by the test"
-    leaves: bool = False
-
-
-@dataclass(frozen=True)
-class HangUp:
-    """The connection ends without an answer, before or after the deed."""
-
-    is_done: bool
-
-
-@dataclass(frozen=True)
-class Silence:
-    """The deed is done, and no answer ever comes."""
-
-
-@dataclass(frozen=True)
-class Raw:
-    """An answer of somebody else's making."""
-
-    status: int
-    body: bytes
-    headers: dict[str, str] = field(default_factory=dict)
-
-
-Fault: TypeAlias = "Refuse | Fail | HangUp | Silence | Raw | None"
 
 
 @dataclass
@@ -120,6 +79,8 @@ class ComputeEngine:
         self.url = ""
         self.instances: dict[tuple[str, str], Json] = {}
         """By (zone, name)."""
+        self.consoles: dict[str, str] = {}
+        """What machines wrote to their first serial port, by name."""
         self.asked: list[Asked] = []
         self.operation_looks = 1
         """How many looks an operation takes; -1 for more than anybody has."""
@@ -133,6 +94,10 @@ class ComputeEngine:
         """A zone that does not answer; lists say so in their warnings."""
         self.unseen_lists = 0
         """How many lists leave out the machines that are made from now on."""
+        self.quotas: dict[str, dict[str, tuple[float, float]]] = {"": {}, "us-central1": {}}
+        """Limit and usage by region, empty for the project, and by metric."""
+        self.lacks: set[str] = set()
+        """Permissions that nobody has."""
         self._faults: defaultdict[str, deque[Fault]] = defaultdict(deque)
         self._operations: dict[str, _Operation] = {}
         self._answers: dict[tuple[str, str], Json] = {}
@@ -144,7 +109,7 @@ class ComputeEngine:
     def script(self, call: str, *faults: Fault) -> None:
         """Let the next calls of a kind end so; None is an ordinary one.
 
-        Kinds: insert, delete, get, list, types, operation, operations.
+        Kinds: insert, delete, get, list, types, operation, operations, quotas, rights.
         """
         self._faults[call].extend(faults)
 
@@ -216,6 +181,8 @@ class ComputeEngine:
             return (status, content), {}
 
     def _route(self, asked: Asked) -> tuple[str, Callable[[Fail | None], tuple[int, Json]]]:
+        if asked.path == f"/v1/projects/{PROJECT}:testIamPermissions":
+            return "rights", lambda _: self._rights(asked)
         path = asked.path.removeprefix(ROOT)
         parts = path.strip("/").split("/")
         match asked.method, parts:
@@ -223,8 +190,14 @@ class ComputeEngine:
                 return "insert", lambda fault: self._insert(zone, asked, fault)
             case "GET", ["zones", zone, "instances", name]:
                 return "get", lambda _: self._get(zone, name)
+            case "GET", ["zones", zone, "instances", name, "serialPort"]:
+                return "serial", lambda _: self._serial_port(zone, name, asked)
             case "DELETE", ["zones", zone, "instances", name]:
                 return "delete", lambda fault: self._delete(zone, name, asked, fault)
+            case "GET", [""]:
+                return "quotas", lambda _: self._quotas("")
+            case "GET", ["regions", region]:
+                return "quotas", lambda _: self._quotas(region)
             case "GET", ["aggregated", "instances"]:
                 return "list", lambda _: self._list(asked)
             case "GET", ["aggregated", "machineTypes"]:
@@ -237,6 +210,15 @@ class ComputeEngine:
                 return "operation", lambda _: self._look(zone, name, is_waiting=True)
             case _:
                 return "", lambda _: refusal(404, "notFound", f"{asked.path} was not found")
+
+    def _rights(self, asked: Asked) -> tuple[int, Json]:
+        has = [each for each in asked.body["permissions"] if each not in self.lacks]
+        return 200, {"permissions": has} if has else {}
+
+    def _quotas(self, region: str) -> tuple[int, Json]:
+        if region not in self.quotas:
+            return refusal(404, "notFound", f"The resource 'regions/{region}' was not found")
+        return 200, {"name": region, "quotas": quotas(self.quotas[region])}
 
     def _insert(self, zone: str, asked: Asked, fault: Fail | None) -> tuple[int, Json]:
         body = asked.body if isinstance(asked.body, dict) else {}
@@ -280,6 +262,17 @@ class ComputeEngine:
     def _get(self, zone: str, name: str) -> tuple[int, Json]:
         machine = self.instances.get((zone, name))
         return (200, machine) if machine else missing(zone, name)
+
+    def _serial_port(self, zone: str, name: str, asked: Asked) -> tuple[int, Json]:
+        """Show what was written from a byte on, or the last so many bytes of it."""
+        if (zone, name) not in self.instances:
+            return missing(zone, name)
+        start = int(asked.query.get("start", "0"))
+        written = self.consoles.get(name, "").encode()
+        begun = max(0, len(written) + start) if start < 0 else start
+        shown = written[begun:].decode(errors="replace")
+        numbers = {"start": str(begun), "next": str(len(written))}
+        return 200, {"kind": "compute#serialPortOutput", "contents": shown, **numbers}
 
     def _delete(self, zone: str, name: str, asked: Asked, fault: Fail | None) -> tuple[int, Json]:
         if (zone, name) not in self.instances:

@@ -94,6 +94,14 @@ def machine_type(zone: str, name: str) -> Json:
     return made
 
 
+def quotas(told: dict[str, tuple[float, float]]) -> list[Json]:
+    """Write limits and usages as regions and projects tell them."""
+    return [
+        {"metric": metric, "limit": limit, "usage": usage}
+        for metric, (limit, usage) in told.items()
+    ]
+
+
 def filtering(text: str) -> Callable[[Json], bool] | None:
     """Understand the filters that we use and Google documents; None for any other one."""
     if not text:

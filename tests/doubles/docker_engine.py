@@ -10,6 +10,7 @@ import io
 import itertools
 import json
 import re
+import struct
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -38,6 +39,10 @@ class Container:
     state: str = "created"
     files: dict[str, tuple[int, int, bytes]] = field(default_factory=dict)
     """Path to mode, owner and content."""
+    printed: list[tuple[int, bytes]] = field(default_factory=list)
+    """What it has printed: 1 for its output, 2 for its errors, and a line each."""
+    tty: bool = False
+    """Whether it has a terminal: its log has no frames then."""
 
     @property
     def labels(self) -> dict[str, str]:
@@ -82,6 +87,12 @@ class DockerEngine:
         self.containers: dict[str, Container] = {}
         self.faults: list[Fault] = []
         self.asked: list[Asked] = []
+        self.info: Json = {
+            "ServerVersion": "27.5.1",
+            "NCPU": 8,
+            "MemTotal": 64_000_000_000,
+            "Runtimes": {"runc": {"path": "runc"}, "nvidia": {"path": "nvidia-container-runtime"}},
+        }
         self.remaining = ""
         """A state that stopped containers are left in, in the place of being removed."""
         self.created_at = itertools.count(1_800_000_000)
@@ -183,7 +194,8 @@ class DockerEngine:
         return fault
 
     def _send(self, connection: BaseHTTPRequestHandler, status: int, answer: object) -> None:
-        content = b"" if status in (204, 304) else json.dumps(answer).encode()
+        said = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        content = b"" if status in (204, 304) else said
         connection.send_response(status)
         connection.send_header("api-version", self.versions[1])
         connection.send_header("content-type", "application/json")
@@ -205,6 +217,12 @@ class DockerEngine:
         match asked.call.split("/"):
             case ["GET ", "containers", "json"]:
                 return 200, self._listed(asked)
+            case ["GET ", "info"]:
+                return 200, self.info
+            case ["GET ", "images", *name, "json"]:
+                image = unquote("/".join(name))
+                known = image in self.images
+                return (200, {"Id": "sha256:1"}) if known else (404, _said("No such image"))
             case ["POST ", "containers", "create"]:
                 return self._create(asked)
             case [method, "containers", known_as, *rest]:
@@ -268,6 +286,8 @@ class DockerEngine:
                     "State": {"Status": container.state},
                     "Config": {"Labels": container.labels},
                 }
+            case "GET", "logs":
+                return 200, _log(container, int(asked.query["tail"]))
             case "PUT", "archive":
                 with tarfile.open(fileobj=io.BytesIO(asked.body)) as archive:
                     for entry in archive:
@@ -307,6 +327,13 @@ class DockerEngine:
             container.state = self.remaining
         else:
             del self.containers[container.id]
+
+
+def _log(container: Container, tail: int) -> bytes:
+    lines = container.printed[-tail:]
+    if container.tty:
+        return b"".join(line for _, line in lines)
+    return b"".join(struct.pack(">BxxxL", stream, len(line)) + line for stream, line in lines)
 
 
 def _said(message: str) -> Json:

@@ -55,6 +55,7 @@ class Bench:
             use_metadata_server=True,
             url=double.url,
             metadata_url=double.url,
+            resource_manager_url=double.url,
         )
 
     def key_file(self) -> str:

@@ -29,6 +29,7 @@ KEY = "runpod-key-for-tests"
 CREATE = "POST /v2/pods"
 LIST = "GET /v2/pods"
 DELETE = "DELETE /v2/pods/"
+ACCOUNT = "POST /graphql"
 CATALOG = "GET /v2/catalog/gpus"
 PASSWORD = "jupyter-password-that-nobody-may-see"
 """In the environment of somebody's pod."""
@@ -76,6 +77,13 @@ class Account:
     list_lag: timedelta = timedelta()
     remembers_ended: timedelta = timedelta()
     limits: list[Limit] = field(default_factory=list)
+    myself: dict[str, float | None] = field(
+        default_factory=lambda: {
+            "clientBalance": 435.85,
+            "currentSpendPerHr": 1.5,
+            "spendLimit": 80,
+        }
+    )
 
 
 class RunPodCloud(HttpCloud):
@@ -113,6 +121,9 @@ class RunPodCloud(HttpCloud):
             return said_json(
                 {"gpus": [self._sold(each, asked.query) for each in self.account.gpus]}
             )
+        if asked.call == ACCOUNT:
+            assert "clientBalance currentSpendPerHr spendLimit" in asked.json()["query"]
+            return said_json({"data": {"myself": self.account.myself}})
         if asked.call.startswith(DELETE):
             return self._delete(asked.call.removeprefix(DELETE))
         return problem(404, "no such path")

@@ -14,6 +14,7 @@ import pytest
 
 from integration.conftest import until
 from integration.daemon import Daemon, daemon, free_port
+from navarch.wire.auth import mint_node_token
 from providers.ssh.rack import SSHD, Rack
 
 STARTED_SECONDS = 60.0
@@ -49,9 +50,10 @@ def rack(tmp_path: Path) -> Iterator[Rack]:
         rack.stop()
 
 
-def config(rack: Rack, wheel: Path, port: int) -> Path:
+def config(rack: Rack, wheel: Path | None, port: int, command: str = "") -> Path:
     """Write a configuration whose one pool wants the one machine."""
     home = rack.home(0)
+    agent = f"wheel: {wheel}" if wheel else "executable: /bin/true"
     path = rack.root.parent / "navarch.yaml"
     path.write_text(
         f"""
@@ -61,7 +63,7 @@ server:
   heartbeat_interval: 1s
   bootstrap:
     server_url: http://127.0.0.1:{port}
-    wheel: {wheel}
+    {agent}
     pip_options: [--no-deps, --no-index]
     python: {sys.executable}
     service: background
@@ -88,7 +90,7 @@ pools:
     min_nodes: 0
     max_nodes: 1
     labels: {{team: "m l's $x"}}
-    setup_commands: ["echo once >>{home}/set-up"]
+    setup_commands: ["{command or f"echo once >>{home}/set-up"}"]
 """,
         encoding="utf-8",
     )
@@ -133,6 +135,39 @@ def test_a_bare_machine_becomes_an_active_node_and_is_given_back(rack: Rack, whe
         until(lambda: rack.processes() == [], "nothing of it runs any more")
         left = sorted(path.name for path in home.iterdir())
         assert left == ["cleaned", "leases-of-navarch", "set-up"]
+
+
+def test_a_command_that_fails_is_seen_by_instance_get_also_when_the_machine_is_gone(
+    rack: Rack,
+) -> None:
+    port = free_port()
+    file = config(rack, None, port, "echo no such package >&2; exit 100")
+    with daemon(file, port) as server:
+        assert server.run("pool", "scale", "training", "1").returncode == 0
+
+        def failed() -> bool:
+            logs = list(rack.home(0).rglob("bootstrap.log"))
+            return any("FAILED step=user_data code=100" in each.read_text() for each in logs)
+
+        until(failed, "the command has failed")
+        assert server.run("pool", "scale", "training", "0").returncode == 0
+        until(lambda: not (rack.folder(0) / "lease").exists(), "the machine is back")
+        shutil.rmtree(rack.folder(0))
+        (instance,) = server.call("ListInstances")["instances"]
+        node = instance["instanceId"]
+        shown = server.run("instance", "get", node).stdout
+
+        assert "Start-up log, from rack at " in shown
+        assert "  no such package\n" in shown
+        assert f"navarch-bootstrap: FAILED step=user_data code=100 node={node}" in shown
+        assert f"navarch-bootstrap: start node={node}" not in shown
+        shown = server.run("instance", "get", node, "--log").stdout
+        assert f"navarch-bootstrap: start node={node}" in shown
+        (kept,) = (rack.root.parent / "data" / "bootstrap-logs").iterdir()
+        secret = (rack.root.parent / "data" / "node-tokens.key").read_text().strip()
+        token = mint_node_token(secret.encode(), node)
+        assert kept.name == f"{node}.log"
+        assert token not in shown + kept.read_text() + server.log
 
 
 def _commands(rack: Rack) -> list[str]:

@@ -146,6 +146,15 @@ def test_one_that_stays_is_terminated_and_can_be_removed(engine: RealDocker) -> 
     wait_for(lambda: status_of(engine, made.id) is None, "it is gone")
 
 
+def test_one_that_stays_still_tells_what_it_printed(engine: RealDocker) -> None:
+    talking = ("/bin/sh", "-c", "echo out; echo trouble >&2")
+    made = launched(engine, request_of(), command=talking, keep_ended=True)
+    wait_for(lambda: status_of(engine, made.id) is InstanceStatus.TERMINATED, "it has ended")
+    told = asyncio.run(DockerProvider(settings_of(engine)).bootstrap_log(made.id))
+    assert sorted(told.splitlines()) == ["out", "trouble"]
+    ended(engine, made.id)
+
+
 def test_what_does_not_heed_sigterm_is_killed_after_the_grace(engine: RealDocker) -> None:
     deaf = ("/bin/sh", "-c", "trap '' TERM; while true; do sleep 1; done")
     made = launched(engine, request_of(), command=deaf, grace=timedelta(seconds=1))

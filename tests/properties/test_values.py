@@ -81,7 +81,7 @@ def test_putting_records_one_by_one_gives_the_same_indexes(
     """Later records of the same id replace the earlier ones, in the indexes too."""
     fleet = Fleet()
     for instance in instances:
-        fleet.put_instance(replace(instance, pool="blue"))
+        fleet.put_instance(replace(instance, pool="blue", provider="alpha"))
     for node in nodes:
         fleet.put_node(node)
     assert indexes(fleet) == indexes(Fleet(fleet.records()))

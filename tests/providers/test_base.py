@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from navarch.errors import PluginError
 from navarch.providers.base import (
@@ -14,6 +16,7 @@ from navarch.providers.base import (
     ProviderFacts,
     ProvisionRequest,
     facts_of,
+    log_tail,
 )
 
 
@@ -94,3 +97,25 @@ def test_an_impossible_fact_is_refused_by_name(attribute: str, wrong: object) ->
 
     with pytest.raises(PluginError, match=f"^provider silent: {attribute} must be "):
         facts_of(provider)
+
+
+@given(st.binary(max_size=300), st.integers(1, 100))
+def test_the_end_of_any_log_fits_and_is_utf8(content: bytes, bytes_max: int) -> None:
+    shown = log_tail(content, bytes_max)
+    assert len(shown.encode()) <= bytes_max
+    if len(content) <= bytes_max and content.isascii():
+        assert shown == content.decode()
+
+
+@pytest.mark.parametrize(
+    "text,shown",
+    [
+        ("a\nbc\nd\n", "bc\nd\n"),
+        ("abcdefgh", "cdefgh"),
+        ("ab\ncdefg\n", "cdefg\n"),
+        ("abcdefghi\n", "efghi\n"),
+        ("\ud800", "?"),
+    ],
+)
+def test_a_log_that_is_cut_begins_with_a_whole_line_where_it_has_one(text: str, shown: str) -> None:
+    assert log_tail(text, 6) == shown

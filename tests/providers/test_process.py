@@ -26,8 +26,13 @@ from navarch.errors import (
     InvalidRequest,
     NotFound,
 )
-from navarch.providers.base import InstanceStatus
-from navarch.providers.process import ENDED_KEPT, LOG_BYTES_KEPT, LOG_BYTES_MAX
+from navarch.providers.base import (
+    BOOTSTRAP_LOG_BYTES_MAX,
+    BootstrapLogReader,
+    InstanceStatus,
+)
+from navarch.providers.local_process import LOG_BYTES_KEPT, LOG_BYTES_MAX
+from navarch.providers.process import ENDED_KEPT
 
 
 def test_a_machine_is_one_process_with_what_its_command_says(bench: Bench) -> None:
@@ -268,5 +273,28 @@ def test_a_log_that_is_too_long_keeps_its_end_and_its_writer(bench: Bench) -> No
         await bench.until(lambda: log.stat().st_size == LOG_BYTES_KEPT + len("more\n"))
         assert log.read_text().endswith("b\nmore\n")
         await end_all(provider)
+
+    asyncio.run(scenario())
+
+
+def test_a_machine_shows_what_its_agent_printed_and_still_when_it_has_gone(bench: Bench) -> None:
+    provider = bench.provider(shell("echo begun; echo trouble >&2; echo ready; exec sleep 600"))
+
+    async def scenario() -> None:
+        await provider.provision(asking())
+        log = bench.root / "n-1" / "agent.log"
+        await bench.until(lambda: "ready" in log.read_text())
+        assert isinstance(provider, BootstrapLogReader)
+        assert await provider.bootstrap_log("n-1") == "begun\ntrouble\nready\n"
+        log.write_bytes(b"x" * 99 + b"\n" + b"y" * BOOTSTRAP_LOG_BYTES_MAX + b"\nlast\n")
+        assert (await provider.bootstrap_log("n-1")).endswith("y\nlast\n")
+
+        await end_all(provider)
+
+        told = await provider.bootstrap_log("n-1")
+        assert (told[-6:], len(told) <= BOOTSTRAP_LOG_BYTES_MAX) == ("\nlast\n", True)
+        for name in ("n-2", "../n-1", "ended", ""):
+            with pytest.raises(NotFound):
+                await provider.bootstrap_log(name)
 
     asyncio.run(scenario())

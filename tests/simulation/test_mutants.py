@@ -12,18 +12,33 @@ from datetime import datetime, timedelta
 import pytest
 from msgspec.structs import replace
 
-from navarch.core import capacity, drain, fold, inventory, lifecycle, liveness, owed, purchase
+from navarch.core import (
+    capacity,
+    drain,
+    fold,
+    fold_refusals,
+    interpret,
+    inventory,
+    lifecycle,
+    liveness,
+    owed,
+    purchase,
+)
+from navarch.core.interpret import Learned
 from navarch.core.model import events as ev
+from navarch.core.model import messages as msg
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.instance import Instance, InstanceState
 from navarch.core.model.messages import Machine
-from navarch.core.model.node import Intent, Node
+from navarch.core.model.node import Intent
+from navarch.core.model.offer import Offer, Refusals
 from navarch.core.model.pool import Pool
 from navarch.core.model.sightings import Recommendation, Sightings
 from navarch.core.repair import beginning, breaker, candidates, replacing
 from navarch.core.scaling import limits, target
 from navarch.core.selection import memory
 from navarch.core.settings import Settings
+from navarch.errors import QuotaScope
 from simulation.sweeping import first_failure
 
 POINTS = 12
@@ -83,11 +98,7 @@ def orphan_at_first_sight(patch: pytest.MonkeyPatch) -> None:
 
 def take_a_restart_for_an_outage(patch: pytest.MonkeyPatch) -> None:
     """Rule 5: silence is counted anew after a restart."""
-
-    def heard_last(_fleet: Fleet, sightings: Sightings, node: Node) -> datetime:
-        return max(sightings.heard.get(node.id, node.heard_at), node.heard_at)
-
-    patch.setattr(liveness, "heard_last", heard_last)
+    patch.setattr(liveness, "counting_since", lambda _fleet: None)
 
 
 def never_brake(patch: pytest.MonkeyPatch) -> None:
@@ -113,7 +124,8 @@ def count_no_booting_machine(patch: pytest.MonkeyPatch) -> None:
 
     def count(fleet: Fleet, pool: Pool) -> capacity.Count:
         counted = original(fleet, pool)
-        running = tuple(i for i in counted.current if i.state is InstanceState.RUNNING)
+        current = fleet.current_of(pool.name)
+        running = sum(each.state is InstanceState.RUNNING for each in current)
         return replace(counted, current=running)
 
     patch.setattr(capacity, "count", count)
@@ -151,7 +163,39 @@ def never_ask_again(patch: pytest.MonkeyPatch) -> None:
 
 def forgive_everybody(patch: pytest.MonkeyPatch) -> None:
     """A success elsewhere never erases another's memory."""
-    patch.setattr(fold, "_forgive", lambda fleet, _instance: fleet.refusals.clear())
+    patch.setattr(fold_refusals, "_forgive", lambda fleet, *_: fleet.refusals.clear())
+
+
+def trust_a_half_made_machine(patch: pytest.MonkeyPatch) -> None:
+    """A refusal is heard although a list has shown the machine meanwhile."""
+    original = interpret._launch_refused  # noqa: SLF001 - as above
+
+    def launch_refused(
+        fleet: Fleet, instance: Instance, message: msg.LaunchRefused, now: datetime
+    ) -> Learned:
+        return () if instance.ref else original(fleet, instance, message, now)
+
+    patch.setattr(interpret, "_launch_refused", launch_refused)
+
+
+def forget_who_never_spoke(patch: pytest.MonkeyPatch) -> None:
+    """A machine that was gone before its agent spoke is held against its offer."""
+    patch.setattr(fold_refusals, "vanished", lambda *_: None)
+
+
+def block_all_for_one_quota(patch: pytest.MonkeyPatch) -> None:
+    """A quota keeps from what it counts, and from nothing else of its provider."""
+    patch.setattr(QuotaScope, "covers", lambda *_, **__: True)
+
+
+def overlook_quotas_of_a_part(patch: pytest.MonkeyPatch) -> None:
+    """What a used-up quota counts is left alone."""
+
+    def held_against(fleet: Fleet, offer: Offer) -> Iterator[tuple[str, Refusals]]:
+        known = ((key, fleet.refusals.get(key)) for key in (offer.provider, offer.key))
+        return ((key, refusals) for key, refusals in known if refusals is not None)
+
+    patch.setattr(memory, "held_against", held_against)
 
 
 def pass_over_in_silence(patch: pytest.MonkeyPatch) -> None:
@@ -187,7 +231,7 @@ MUTANTS: dict[Mutate, tuple[int, frozenset[str]]] = {
     match_by_provider_id: (8, frozenset({"doubled", "leaked", "unsafe"})),
     forget_what_was_under_way: (8, frozenset({"doubled"})),
     repeat_without_looking: (8, frozenset({"doubled"})),
-    believe_the_list_alone: (16, frozenset({"unsafe"})),
+    believe_the_list_alone: (16, frozenset({"lost", "unsafe"})),
     believe_the_silence_alone: (16, frozenset({"unsafe"})),
     orphan_at_first_sight: (16, frozenset({"unsafe"})),
     take_a_restart_for_an_outage: (8, frozenset({"unsafe"})),
@@ -196,11 +240,15 @@ MUTANTS: dict[Mutate, tuple[int, frozenset[str]]] = {
     count_no_booting_machine: (3, frozenset({"unsafe"})),
     end_before_buying: (16, frozenset({"unsafe"})),
     spend_without_budget: (24, frozenset({"unsafe"})),
-    end_without_draining: (16, frozenset({"unsafe"})),
+    end_without_draining: (16, frozenset({"opaque", "unsafe"})),
     buy_before_calling_back: (24, frozenset({"unsafe"})),
     ask_again_at_once: (8, frozenset({"unsafe"})),
     never_ask_again: (8, frozenset({"unconverged"})),
-    forgive_everybody: (24, frozenset({"lost"})),
+    forgive_everybody: (24, frozenset({"lost", "unsafe"})),
+    trust_a_half_made_machine: (24, frozenset({"lost"})),
+    forget_who_never_spoke: (24, frozenset({"lost", "unsafe"})),
+    block_all_for_one_quota: (24, frozenset({"lost", "unsafe"})),
+    overlook_quotas_of_a_part: (24, frozenset({"unsafe"})),
     pass_over_in_silence: (24, frozenset({"opaque"})),
     take_absent_for_zero: (24, frozenset({"unsafe"})),
     believe_any_number: (8, frozenset({"unsafe"})),

@@ -19,6 +19,7 @@ from navarch.core import (
     drain,
     fold,
     fold_commands,
+    fold_refusals,
     fold_repair,
     interpret,
     inventory,
@@ -162,7 +163,7 @@ def a_wish_that_is_not_met_is_taken_back(patch: pytest.MonkeyPatch) -> None:
     original = target.pool_state
 
     def pool_state(fleet: Fleet, pool: Pool, metrics: PoolMetrics, now: datetime) -> PoolState:
-        current = len(capacity.count(fleet, pool).current)
+        current = capacity.count(fleet, pool).current
         return replace(original(fleet, pool, metrics, now), current_nodes=current)
 
     patch.setattr(target, "pool_state", pool_state)
@@ -195,11 +196,11 @@ def calling_back_uncordons(patch: pytest.MonkeyPatch) -> None:
 def an_older_success_forgives(patch: pytest.MonkeyPatch) -> None:
     """A machine asked for before its seller refused was found later, and ended the wait."""
 
-    def forgive(fleet: Fleet, instance: Instance) -> None:
-        for key in (fold._offer_key(instance), instance.provider):  # noqa: SLF001 - as above
+    def forgive(fleet: Fleet, _: Instance, keys: list[str]) -> None:
+        for key in keys:
             fleet.refusals.pop(key, None)
 
-    patch.setattr(fold, "_forgive", forgive)
+    patch.setattr(fold_refusals, "_forgive", forgive)
 
 
 def a_late_answer_is_remembered_for_ever(patch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ from navarch.core.repair import (
 )
 from navarch.core.settings import Settings
 from navarch.simulator.faults import Plan
-from simulation.sick_plans import crowded_zones, lemons, long_reboots
+from simulation.sick_plans import a_moody_scheduler, crowded_zones, lemons, long_reboots
 from simulation.sweeping import first_failure
 
 POINTS = 6
@@ -161,7 +161,7 @@ MUTANTS: dict[Mutate, Callable[[], Plan] | None] = {
     crowd_a_zone: crowded_zones,
     repeat_what_failed: None,
     act_in_a_dry_run: None,
-    leave_a_refused_wish: None,
+    leave_a_refused_wish: a_moody_scheduler,
     bury_the_rebooting: long_reboots,
     trust_every_gpu: lemons,
 }

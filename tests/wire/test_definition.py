@@ -79,6 +79,8 @@ InstanceInfo: instance_id=1 string, provider=2 string, region=3 string, zone=4 s
     ready_at=9 Timestamp, terminated_at=10 Timestamp, node_id=11 string, status_message=12 string,
     labels=13 map<string,string>, provider_ref=101 string, public_ip=102 string, private_ip=103
     string
+GetBootstrapLogRequest: instance_id=1 string
+GetBootstrapLogResponse: text=1 string, source=2 string, read_at=3 Timestamp, problem=4 string
 ListPoolsRequest:
 ListPoolsResponse: pools=1 repeated PoolInfo
 GetPoolRequest: pool_name=1 string
@@ -139,6 +141,7 @@ GetNode GetNodeRequest GetNodeResponse
 IssueCommand IssueCommandRequest IssueCommandResponse
 ListInstances ListInstancesRequest ListInstancesResponse
 GetInstance GetInstanceRequest GetInstanceResponse
+GetBootstrapLog GetBootstrapLogRequest GetBootstrapLogResponse
 ListPools ListPoolsRequest ListPoolsResponse
 GetPool GetPoolRequest GetPoolResponse
 ScalePool ScalePoolRequest ScalePoolResponse

@@ -17,14 +17,17 @@ from hypothesis import strategies as st
 
 from doubles.ec2 import Served, serving
 from doubles.ec2_bench import KEY, SECRET
+from doubles.service_quotas import service_quotas
 from navarch.config import load
 from navarch.config import providers as written
 from navarch.config.schema import Config
 from navarch.controlplane.clock import FakeClock
+from navarch.controlplane.effects import ListPrice
 from navarch.errors import Unavailable
 from navarch.providers.base import InstanceType
 from navarch.wiring import provider_checks, provider_types
 from navarch.wiring.provider_checks import skew
+from navarch.wiring.providers import pools_of
 from wiring.foreign import Rack
 
 NEVER = datetime(1, 1, 1, tzinfo=UTC)
@@ -140,7 +143,8 @@ def ec2(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Served]:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
-    with serving() as served:
+    with serving() as served, service_quotas() as quotas:
+        quotas.applied["us-east-1", "L-417A185B"] = 100
         yield served
 
 
@@ -162,6 +166,8 @@ def test_rights_at_amazon_are_asked_without_launching(ec2: Served) -> None:
         *("ok", "a launch of p5.48xlarge in us-east-1 would be allowed"),
     )
     assert "launches" not in found
+    assert found["quota of us-east-1"][0] == "failed"
+    assert "192 could be used by training" in found["quota of us-east-1"][1]
     ec2.cloud.fail_next("UnauthorizedOperation", operation="RunInstances")
     outcome, text = at_amazon(ec2.url, pool)["launch for training"]
     assert outcome == "failed"
@@ -231,9 +237,47 @@ def test_the_types_that_pools_buy_are_looked_up_in_the_price_list() -> None:
     found = checked(FOREIGN, "fake")
     assert found[0] == ("fake", "settings", "ok", "it can be made")
     assert [what for _, what, _, _ in found[1:]] == [
-        *("credentials", "price list", "pool training", "pool other", "launches"),
+        *("credentials", "price list", "pool training", "pool other", "stock", "stock"),
     ]
-    assert {outcome for _, what, outcome, _ in found if what == "launches"} == {"unknown"}
+    assert found[-2:] == [
+        ("fake", "stock", "ok", "h100-8x: 1 machines, 1 could be wanted"),
+        ("fake", "stock", "ok", "a100-8x: as many as anybody wants"),
+    ]
+
+
+class Silent(Rack):
+    """One that knows nothing of its account."""
+
+    examine = None  # type: ignore[assignment] # it has no such method
+
+
+def test_a_provider_that_tells_nothing_leaves_launches_unknown() -> None:
+    text = 'providers: {rack: {type: custom, use: "wiring.test_provider_checks:Silent"}}\n'
+    assert checked(text)[-1][1:3] == ("launches", "unknown")
+
+
+def test_what_pools_may_come_to_want_is_told_with_sizes_and_prices() -> None:
+    config = configured(
+        "providers: {aws: {type: aws, region: us-east-1, image: ami-0123456789abcdef0}}\n"
+        "pools:\n"
+        "  a: {provider: aws, instance_type: h100-8x, max_nodes: 3}\n"
+        "  b: {provider: aws, instance_type: x9.large, max_nodes: 2, spot_percent: 50}\n"
+    )
+    listed = {
+        "x9.large": InstanceType(
+            name="x9.large", gpu_count=1, gpu_type="X", vcpus=4, price_per_hour=2.0
+        )
+    }
+    found = provider_checks.wanted(pools_of(config), "aws", "aws", listed)
+    told = [
+        (one.pool, one.instance_type, one.nodes, one.spot, one.vcpus, one.price_per_hour)
+        for one in found
+    ]
+    assert told == [
+        ("a", "p5.48xlarge", 3, False, 192, None),
+        ("b", "x9.large", 2, True, 4, 2.0),
+        ("b", "x9.large", 2, False, 4, 2.0),
+    ]
 
 
 class Broken(Rack):
@@ -275,11 +319,19 @@ def test_prices_that_a_provider_does_not_say_are_the_catalogues() -> None:
         ("a",),
     )
     assert known.price_usd_per_hour == 55.04
-    assert known.price_from == "catalogue, us-east-1, 2026-11-09"
+    assert known.price_from == "list price of us-east-1, 2026-11-09"
     assert (cheaper.price_usd_per_hour, cheaper.price_from) == (1.5, "provider")
     assert (cheaper.spot_price_usd_per_hour, cheaper.available) == (0.5, False)
     assert "us-east-1" in cheaper.regions
     assert (unknown.abstract, unknown.price_usd_per_hour, unknown.price_from) == ("", None, "")
+
+
+def test_list_prices_are_those_of_the_catalogue_with_place_and_day() -> None:
+    listed = provider_types.list_prices("aws")
+    assert listed is not None
+    assert listed("p5.48xlarge") == ListPrice(55.04, "us-east-1, 2026-11-09")
+    assert (listed("p5.4xlarge"), listed("x9.large")) == (None, None)
+    assert provider_types.list_prices("ssh") is None
 
 
 def test_types_are_chosen_by_gpu_and_count_and_unknown_prices_come_last() -> None:

@@ -29,6 +29,7 @@ from typing import Final, get_args
 from msgspec import structs
 
 from navarch.agent.backoff import ANY_TIME, Backoff
+from navarch.agent.codes import AWAY, PATIENT, USELESS_REPORT, USELESS_RESULT
 from navarch.agent.outbox import Outbox
 from navarch.agent.turns import (
     AckAnswered,
@@ -111,20 +112,6 @@ COMMANDS_MAX: Final = 256
 OPTIONAL: Final = frozenset({"boot", "nvml", "xid"})
 """The checks that a control plane may leave out by not naming them; it does not know of others."""
 
-AWAY: Final = frozenset({"unavailable", "deadline_exceeded", "canceled", "aborted", "unknown"})
-"""Connect codes that say nothing about the request: nobody there, or in trouble."""
-
-USELESS_REPORT: Final = frozenset({"invalid_argument", "out_of_range"})
-"""Codes that will refuse the same report for ever."""
-
-PATIENT: Final = frozenset({"not_found", "unauthenticated", "resource_exhausted"})
-"""Codes that refuse whatever is sent, for as long as something has to be put right first."""
-
-USELESS_RESULT: Final = frozenset(
-    {"not_found", "permission_denied", "invalid_argument", "failed_precondition", "out_of_range"}
-)
-"""Codes that will refuse the same result of a command for ever."""
-
 
 class Duties:
     """The duties of one agent. Not thread-safe: one caller steps it."""
@@ -188,6 +175,20 @@ class Duties:
     def registered(self) -> bool:
         """Whether the control plane knows the node, as far as the agent knows."""
         return self._registered
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is owed but the next heartbeat and what the sensors will read by then."""
+        return (
+            self._registered
+            and not self._boot_owed
+            and self._in_flight is None
+            and self._running is None
+            and not self._orders
+            and not self._untold
+            and not self._poll_due
+            and not len(self._outbox)
+        )
 
     @property
     def reports_waiting(self) -> int:

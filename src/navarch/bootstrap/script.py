@@ -57,6 +57,7 @@ def _variables(settings: BootstrapSettings, node: NodeFacts, token: str | None) 
     yield "unset TOKEN"  # what the caller exports under this name must not export the secret
     yield f'LOG="${{NAVARCH_BOOTSTRAP_LOG:-{settings.log}}}"'
     yield f'RECORD="${{NAVARCH_BOOTSTRAP_RECORD:-{settings.record_folder}}}"'
+    yield 'HOST_KEYS="${NAVARCH_BOOTSTRAP_HOST_KEYS:-/etc/ssh}"'
     executable = settings.executable or f"{settings.folder}/venv/bin/navarch"
     named = {
         "NODE": node.node_id,
@@ -93,6 +94,8 @@ def _exports(environment: Mapping[str, str]) -> Iterator[str]:
 
 
 def _steps(settings: BootstrapSettings, node: NodeFacts, token: str | None) -> Iterator[str]:
+    if token is not None:
+        yield "step host_keys tell_host_keys"  # first: whoever reads the log over SSH needs it
     yield "step remove_script write_remove"
     for number, command in enumerate(settings.prepare_commands, start=1):
         yield from _once(f"prepare-{number}", command, node, "sh")

@@ -30,8 +30,19 @@ VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 RESERVED: Final = frozenset(
     [
-        *("CONFIG", "EXECUTABLE", "FOLDER", "LOG", "NODE", "OWNER", "PYTHON", "RECORD", "REMOVE"),
-        *("SERVICE", "STATE", "SUPERVISE", "TLS_CA", "TOKEN", "UNIT", "UNITS", "UNIT_TEXT"),
+        *("CONFIG", "EXECUTABLE", "FOLDER", "HOST_KEYS", "LOG", "NODE", "OWNER", "PYTHON"),
+        *(
+            "RECORD",
+            "REMOVE",
+            "SERVICE",
+            "STATE",
+            "SUPERVISE",
+            "TLS_CA",
+            "TOKEN",
+            "UNIT",
+            "UNITS",
+            "UNIT_TEXT",
+        ),
         *("VERSION", "WANTED", "code", "count", "found", "label", "line", "pid", "venv"),
     ]
 )

@@ -162,6 +162,17 @@ make_folders() {
   fi
 }
 
+# Say which host keys this machine has, each with what only the holder of the token can work out.
+tell_host_keys() {
+  for found in "$HOST_KEYS"/ssh_host_*_key.pub; do
+    line=$(ssh-keygen -E sha256 -lf "$found" 2>/dev/null | cut -d ' ' -f 2) || line=
+    [ -n "$line" ] || continue
+    count=$(printf 'navarch host key 1\n%s\n%s\n%s\n' "$TOKEN" "$line" "$TOKEN" | sha256sum) ||
+      continue
+    printf 'navarch-bootstrap: host_key %s proof=%s\n' "$line" "${count%% *}"
+  done
+}
+
 write_token() { printf '%s\n' "$TOKEN" | put "$CONFIG/node.token" 600 "$OWNER"; }
 write_tls_ca() { printf '%s\n' "$TLS_CA" | put "$CONFIG/ca.pem" 644; }
 write_remove() {

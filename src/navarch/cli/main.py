@@ -31,6 +31,7 @@ from navarch.cli import (
     pools,
     providers,
     session,
+    simulating,
 )
 from navarch.errors import ConfigError, NavarchError, WireError
 from navarch.version import VERSION
@@ -68,6 +69,7 @@ for _command in (
     *(commands.reset, commands.reboot, commands.diagnose, policies.policy),
     *(injecting.inject, instances.instance, pools.pool, providers.provider),
     *(events.show_events, explaining.explain, configuration.config, autoscaling.autoscale),
+    simulating.simulate,
 ):
     cli.add_command(_command)
 

@@ -96,12 +96,21 @@ class InstanceView(Struct, rename="camel", frozen=True):
     node_id: str = ""
     status_message: str = ""
     labels: dict[str, str] = {}
-    provider_id: str = ""
+    provider_ref: str = ""
 
     @property
     def state_word(self) -> str:
         """Where it is in its life."""
         return self.state.removeprefix("INSTANCE_STATE_")
+
+
+class LogView(Struct, rename="camel", frozen=True):
+    """What a start-up script told."""
+
+    text: str = ""
+    source: str = ""
+    read_at: datetime | None = None
+    problem: str = ""
 
 
 class PoolView(Struct, rename="camel", frozen=True):

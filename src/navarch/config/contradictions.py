@@ -32,15 +32,9 @@ Faults = Iterator[ConfigError]
 def found(written: Document, reader: Reader) -> Faults:
     """Find all of them in a file whose keys are right one by one."""
     for name, pool in written.pools.items():
+        yield from of_pool(name, pool, tuple(written.providers), reader)
         key = f"pools.{name}"
-        yield from _limits(pool, key, reader)
-        yield from _sellers(pool, tuple(written.providers), key, reader)
-        yield from _spot(pool, key, reader)
-        yield from _boot_script(pool, key, reader)
         yield from _first_script(pool, written, key, reader)
-        yield from _repairs(pool, f"{key}.health.repair", reader)
-        if pool.autoscaling is not None:
-            yield from _autoscaling(pool.autoscaling, f"{key}.autoscaling", reader)
         yield from _metrics(pool.metrics, f"{key}.metrics", reader)
     for name, provider in written.providers.items():
         yield from _provider(provider, f"providers.{name}", reader)
@@ -51,6 +45,18 @@ def found(written: Document, reader: Reader) -> Faults:
     yield from _probation(written.server, reader)
     yield from _tokens(written.server.auth.tokens, reader)
     yield from _tls(written.server.auth.tls, reader)
+
+
+def of_pool(name: str, pool: Pool, sellers: Sequence[str], reader: Reader) -> Faults:
+    """Find those of one pool that may buy from `sellers`, wherever it is written."""
+    key = f"pools.{name}"
+    yield from _limits(pool, key, reader)
+    yield from _sellers(pool, sellers, key, reader)
+    yield from _spot(pool, key, reader)
+    yield from _boot_script(pool, key, reader)
+    yield from _repairs(pool, f"{key}.health.repair", reader)
+    if pool.autoscaling is not None:
+        yield from _autoscaling(pool.autoscaling, f"{key}.autoscaling", reader)
 
 
 def _limits(limited: Pool | Window, key: str, reader: Reader) -> Faults:

@@ -7,6 +7,7 @@ all is in `contradictions`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from navarch.config.providers import (
     DockerProvider,
@@ -18,7 +19,6 @@ from navarch.config.providers import (
 )
 from navarch.config.reading import Reader
 from navarch.config.schema import Document, Pool
-from navarch.core.model.pool import PoolSpec
 from navarch.errors import ConfigError
 
 WITHOUT_SPOT = (DockerProvider, LambdaProvider, RunPodProvider, SshProvider)
@@ -38,7 +38,7 @@ def found(written: Document, reader: Reader) -> Doubts:
         yield from _refused(pool, written, key, reader)
         yield from _without_agent(pool, written, key, reader)
         yield from _lasting(pool, written, key, reader)
-        yield from _unused(pool, key, reader)
+        yield from _unused(pool, written, key, reader)
 
 
 def _unrepaired(pool: Pool, key: str, reader: Reader) -> Doubts:
@@ -100,13 +100,31 @@ def _lasting(pool: Pool, written: Document, key: str, reader: Reader) -> Doubts:
             yield reader.fault(message, key=place, line=reader.first_line(place))
 
 
-UNUSED = ("ssh_user", "ssh_private_key_path")
-"""Keys of a pool that only a core that knows them can use."""
+OTHER_WAYS: Final[tuple[tuple[type, str], ...]] = (
+    (DockerProvider, "shows the logs of its containers itself"),
+    (FakeProvider, "has no machines that anybody could log in on"),
+    (ProcessProvider, "shows the logs of its processes itself"),
+    (RunPodProvider, "gives its pods another port than 22, at an address that others have too"),
+    (SshProvider, "logs in with the user and the key of its own settings"),
+)
+"""Providers to whose machines nobody logs in with a pool's key, and why (docs/providers)."""
 
 
-def _unused(pool: Pool, key: str, reader: Reader) -> Doubts:
-    """Find keys that this version reads and does nothing with."""
-    for name in UNUSED:
-        place = f"{key}.{name}"
-        if getattr(pool, name) and name not in PoolSpec.__struct_fields__:
-            yield reader.fault("is not used by this version of Navarch", key=place)
+def _unused(pool: Pool, written: Document, key: str, reader: Reader) -> Doubts:
+    """Find keys to log in with that no machine will ever be shown."""
+    named = [each for each in ("ssh_user", "ssh_private_key_path") if getattr(pool, each)]
+    if not named:
+        return
+    place = f"{key}.{named[-1]}"
+    if len(named) == 1:
+        other = "ssh_private_key_path" if named == ["ssh_user"] else "ssh_user"
+        yield reader.fault(f"is not used without {other}", key=place)
+        return
+    for name in dict.fromkeys(pool.sellers):
+        for kind, why in OTHER_WAYS:
+            if isinstance(written.providers[name], kind):
+                message = f"is not used on machines of {name}, which {why}"
+                yield reader.fault(message, key=place)
+    if written.server.bootstrap is None:
+        message = "is not used without server.bootstrap, whose script writes the log that is read"
+        yield reader.fault(message, key=place)

@@ -59,7 +59,14 @@ def examine_text(
     `name` is what the text is called in messages; empty: the path.
     """
     file = name or str(path)
-    root = document.compose(text, file=file)
+    return examine_node(document.compose(text, file=file), path=path, environ=environ, name=name)
+
+
+def examine_node(
+    root: yaml.Node, *, path: Path, environ: Mapping[str, str], name: str = ""
+) -> Examination:
+    """Do the same with nodes that are at hand, of a text or put together."""
+    file = name or str(path)
     inherited = _entry(root, "defaults")
     fallbacks = {} if inherited is None else {"pools": inherited}
     reader = Reader(file=file, environ=environ, fallbacks=fallbacks)

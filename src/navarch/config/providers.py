@@ -231,6 +231,9 @@ class GcpProvider(Struct, frozen=True, kw_only=True, tag_field="type", tag="gcp"
     metadata_url: Annotated[str, Key("The metadata server.", form=ADDRESS)] = (
         "http://metadata.google.internal"
     )
+    resource_manager_url: Annotated[
+        str, Key("Who is asked which permissions we have.", form=ADDRESS)
+    ] = "https://cloudresourcemanager.googleapis.com"
 
 
 class Reservation(Struct, frozen=True, kw_only=True):
@@ -341,7 +344,12 @@ class Machine(Struct, frozen=True, kw_only=True):
         str, Key("Of its host key: SHA256: and 43 signs. Empty: a known host.", form=WORD)
     ] = ""
     price_per_hour: Annotated[
-        float, Key("What an hour counts as, in US dollars.", minimum=0, maximum=1_000_000)
+        float,
+        Key(
+            "What an hour counts as, in US dollars; 0: not said, and compared as the dearest.",
+            minimum=0,
+            maximum=1_000_000,
+        ),
     ] = 0.0
 
 

@@ -276,11 +276,11 @@ class Defaults(Struct, frozen=True):
         Key("Names of the SSH keys to install."),
     ] = ()
     ssh_user: Annotated[
-        str | None, Key("Who logs in on its machines. Absent: as the provider says.", form=WORD)
+        str | None,
+        Key("Who logs in on its machines to read their start-up logs. Absent: nobody.", form=WORD),
     ] = None
     ssh_private_key_path: Annotated[
-        Path | None,
-        Key("The private key to log in with. Absent: as the provider says.", form=PATH),
+        Path | None, Key("The private key to log in with. Absent: nobody does.", form=PATH)
     ] = None
     user_data: Annotated[
         str, Key("What the machine runs at its first boot.", maximum=USER_DATA_MAX)
@@ -402,7 +402,7 @@ class Pool(Defaults, frozen=True, kw_only=True):
 
     def spec(self, name: str) -> PoolSpec:
         """Say it in the words of the core; `name` is its key under ``pools``."""
-        spec = PoolSpec(
+        return PoolSpec(
             name=name,
             provider=self.sellers[0],
             instance_type=self.instance_type,
@@ -416,6 +416,8 @@ class Pool(Defaults, frozen=True, kw_only=True):
             max_nodes=self.max_nodes,
             labels=self.labels,
             ssh_key_names=self.ssh_keys,
+            ssh_user=self.ssh_user or "",
+            ssh_private_key_path=str(self.ssh_private_key_path or ""),
             user_data=self.boot_script(),
             spot_percent=self.spot_percent,
             auto_replace=self.health.auto_replace,
@@ -430,12 +432,6 @@ class Pool(Defaults, frozen=True, kw_only=True):
                 max_replacements_per_hour=self.disruption.max_replacements_per_hour,
             ),
         )
-        later = {
-            "ssh_user": self.ssh_user or "",
-            "ssh_private_key_path": str(self.ssh_private_key_path or ""),
-        }
-        known = {key: value for key, value in later.items() if hasattr(spec, key)}
-        return structs.replace(spec, **known)
 
 
 class Document(Struct, frozen=True):

@@ -192,7 +192,7 @@ def _bare_shape(kind: object, key: Key) -> Shape:
 
 def _without_none(kind: object) -> object:
     """Strip ``| None``: an absent key is the only way to write None."""
-    if get_origin(kind) is not types.UnionType:
+    if get_origin(kind) not in {Union, types.UnionType}:
         return kind
     members = [member for member in get_args(kind) if member is not type(None)]
     return functools.reduce(operator.or_, members)

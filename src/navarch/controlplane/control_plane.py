@@ -23,9 +23,10 @@ from typing import Self
 from msgspec import Struct
 from msgspec.structs import replace
 
+from navarch.controlplane.bootstrap_logs import BootstrapLogs, LogAccess
 from navarch.controlplane.clock import Clock, RealClock
 from navarch.controlplane.demand import StoreMetricsSource
-from navarch.controlplane.effects import BootScript
+from navarch.controlplane.effects import BootScript, ListPrices
 from navarch.controlplane.founding import new_tag
 from navarch.controlplane.instance_manager import InstanceManager, NodeHealthObserver
 from navarch.controlplane.pool_manager import PoolManager
@@ -109,20 +110,24 @@ class ControlPlane:
         retain: timedelta = timedelta(days=90),
         policy: judging.HealthPolicy | None = None,
         notifier: Notifier | None = None,
+        bootstrap_logs: LogAccess | None = None,
     ) -> None:
         """Prepare; nothing is opened before `start`.
 
         Without a `store` everything is kept in memory and forgotten at the end. Without an
         `authenticator` every caller is an admin: serve `asgi_app` on loopback only. `policy` None
         means the built-in one. A `notifier` is told of cordons and drains; None: nobody is, and
-        agents say themselves when they are empty. Raises `ValueError` when the configuration is
-        impossible.
+        agents say themselves when they are empty. `bootstrap_logs` says where start-up logs are
+        and are kept; None: providers alone are asked for them. Raises `ValueError` when the
+        configuration is impossible.
         """
         self._config = config or ServerConfig()
         settings = self._config.effective()
         if notifier is not None:
             settings = replace(settings, workload_manager=True)
         self._notifier = notifier
+        self._log_access = bootstrap_logs or LogAccess()
+        self._logs: BootstrapLogs | None = None
         self._strategies = Strategies(settings=settings, policy=policy or HealthPolicy.default())
         self._clock = self._config.clock or RealClock()
         self._store: Store = store or MemoryStore()
@@ -130,6 +135,7 @@ class ControlPlane:
         self._authenticator = authenticator or Authenticator()
         self._providers: dict[str, Provider] = {}
         self._boots: dict[str, BootScript] = {}
+        self._list_prices: dict[str, ListPrices] = {}
         self._rankers: dict[str, Ranker] = dict(BUILT_IN)
         self._specs: dict[str, PoolSpec] = {}
         self._runtime: Runtime | None = None
@@ -156,13 +162,19 @@ class ControlPlane:
     # --- before the start ----------------------------------------------------------------
 
     def register_provider(
-        self, provider: Provider, name: str | None = None, *, boot: BootScript | None = None
+        self,
+        provider: Provider,
+        name: str | None = None,
+        *,
+        boot: BootScript | None = None,
+        list_prices: ListPrices | None = None,
     ) -> None:
         """Let pools buy from a provider, under its own name or another.
 
         `boot` writes what its machines run at their first boot, from what is asked for; None: the
-        pool's own `user_data`. Raises `PluginError` when the name is taken, or when it misstates
-        its facts.
+        pool's own `user_data`. `list_prices` stand in where the provider names no price on demand;
+        None: such a price is not known. Raises `PluginError` when the name is taken, or when it
+        misstates its facts.
         """
         known_as = name or provider.name
         if known_as in self._providers:
@@ -171,8 +183,10 @@ class ControlPlane:
         self._providers[known_as] = provider
         if boot is not None:
             self._boots[known_as] = boot
+        if list_prices is not None:
+            self._list_prices[known_as] = list_prices
         if self._runtime is not None:
-            self._runtime.effects.add(known_as, provider, boot)
+            self._runtime.effects.add(known_as, provider, boot, list_prices)
 
     def register_ranker(self, ranker: Ranker) -> None:
         """Let pools name a ranker of others as their strategy. Takes effect at the start.
@@ -214,9 +228,14 @@ class ControlPlane:
                 tick=min(TICK, self._config.stale_check_interval),
                 notifier=self._notifier,
             )
-            for name, boot in self._boots.items():
-                runtime.effects.add(name, self._providers[name], boot)
+            for name, provider in self._providers.items():
+                boot, list_prices = self._boots.get(name), self._list_prices.get(name)
+                runtime.effects.add(name, provider, boot, list_prices)
             runtime.hears.append(self.instance_manager.hear)
+            self._logs = BootstrapLogs(
+                self._log_access, runtime.effects, lambda: runtime.machine.fleet, self._clock
+            )
+            runtime.effects.before_end = self._logs.before_end
             await runtime.recover(new_tag(), VERSION, holder())
         except BaseException:
             await self._store.close()
@@ -243,6 +262,8 @@ class ControlPlane:
                 evaluating.cancel()
                 await asyncio.wait([evaluating])
             await self.instance_manager.stop()
+            if self._logs is not None:
+                await self._logs.close()
             await runtime.stop("the control plane is stopping")
             await running
             await runtime.snapshot()
@@ -329,10 +350,17 @@ class ControlPlane:
     def asgi_app(self) -> Application:
         """The remote calls as an ASGI 3 application. Ask for it after the start."""
         return Application(
-            Service(self.runtime, self._configure),
+            Service(self.runtime, self._configure, self._logs),
             authenticator=self._authenticator,
             ready=self.readiness,
         )
+
+    @property
+    def bootstrap_logs(self) -> BootstrapLogs:
+        """What start-up scripts told. Raises `NavarchError` before the start."""
+        if self._logs is None:
+            raise NavarchError("the control plane is not started")
+        return self._logs
 
     @property
     def providers(self) -> Mapping[str, Provider]:

@@ -12,19 +12,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import assert_never
+
+from msgspec import Struct
 
 from navarch.controlplane.clock import Clock
 from navarch.core.model import messages as msg
 from navarch.core.model.actions import Launch, ListTypes, Purchase, TakeInventory, Terminate
-from navarch.errors import NavarchError, NotFound, OutcomeUnknown, ProviderError
+from navarch.errors import (
+    NavarchError,
+    NotFound,
+    OutcomeUnknown,
+    ProviderError,
+    QuotaExceeded,
+    Unavailable,
+)
 from navarch.providers.base import (
     FLEET_LABEL,
     INSTANCE_LABEL,
     POOL_LABEL,
+    BootstrapLogReader,
     Instance,
     InstanceStatus,
     InstanceType,
@@ -47,8 +58,23 @@ BURST_SECONDS = 2.0
 """For how long a provider that was left in peace may be asked at once what its rate allows."""
 
 
+BeforeEnd = Callable[[Terminate], Awaitable[None]]
+"""What is done with a machine before it is ended; bounded in time. What it raises is logged."""
 BootScript = Callable[[Launch], str]
 """Writes what a machine runs at its first boot. Raises `NavarchError` when it cannot."""
+
+
+class ListPrice(Struct, frozen=True):
+    """What a type once cost on demand, by somebody who wrote it down."""
+
+    usd_per_hour: float
+    """For the whole machine; above 0."""
+    of: str
+    """Of where and when it is, for people."""
+
+
+ListPrices = Callable[[str], ListPrice | None]
+"""Says what a type of a provider costs by a list, by the provider's own name of it."""
 
 
 class Pace:
@@ -87,6 +113,9 @@ class Effects:
         self._facts: dict[str, ProviderFacts] = {}
         self._paces: dict[str, Pace] = {}
         self._boots: dict[str, BootScript] = {}
+        self.before_end: BeforeEnd | None = None
+        """Called before each termination, if set."""
+        self._list_prices: dict[str, ListPrices] = {}
         self._post = post
         self._clock = clock
         self._under_way: dict[str, asyncio.Task[None]] = {}
@@ -94,18 +123,48 @@ class Effects:
         for name, provider in providers.items():
             self.add(name, provider)
 
-    def add(self, name: str, provider: Provider, boot: BootScript | None = None) -> None:
+    def add(
+        self,
+        name: str,
+        provider: Provider,
+        boot: BootScript | None = None,
+        list_prices: ListPrices | None = None,
+    ) -> None:
         """Know one more provider, under the name that pools use.
 
-        `boot` writes what its machines run first; None: what the pool says, as it stands. Raises
+        `boot` writes what its machines run first; None: what the pool says, as it stands.
+        `list_prices` are told where the provider itself names no price; None: nothing is. Raises
         `PluginError` when the provider misstates its facts.
         """
         facts = facts_of(provider)
         if boot is not None:
             self._boots[name] = boot
+        if list_prices is not None:
+            self._list_prices[name] = list_prices
         self._providers[name] = provider
         self._facts[name] = facts
         self._paces[name] = Pace(facts.calls_per_second, self._clock)
+
+    def shows_logs(self, provider: str) -> bool:
+        """Whether a provider can show what start-up scripts told."""
+        return isinstance(self._providers.get(provider), BootstrapLogReader)
+
+    async def bootstrap_log(self, provider: str, ref: str) -> str:
+        """Return what the start-up script of a machine told, at the provider's pace.
+
+        Raises `ProviderError`; whatever else a provider raises becomes `Unavailable`.
+        """
+        reader: object = self._providers.get(provider)
+        if not isinstance(reader, BootstrapLogReader):
+            raise Unavailable(f"provider {provider} shows no logs")
+        await self._paces[provider].turn()
+        try:
+            return str(await reader.bootstrap_log(ref))
+        except ProviderError:
+            raise
+        except Exception as error:
+            log.exception("the log of %s at %s broke", ref, provider)
+            raise Unavailable(f"{provider}: {type(error).__name__}: {error}") from error
 
     def __len__(self) -> int:
         """How many effects are under way, those included whose outcome has not been heard yet."""
@@ -184,8 +243,7 @@ class Effects:
         except OutcomeUnknown as error:
             return msg.LaunchLost(action.instance_id, str(error))
         except ProviderError as error:
-            wait = getattr(error, "retry_after", None) or timedelta()
-            return msg.LaunchRefused(action.instance_id, type(error).__name__, str(error), wait)
+            return refused(action.instance_id, error)
         except Exception as error:
             log.exception("launch of %s by %s broke", action.instance_id, action.provider)
             return msg.LaunchLost(action.instance_id, f"{type(error).__name__}: {error}")
@@ -197,6 +255,7 @@ class Effects:
         if provider is None:
             error_text = f"no provider {action.provider!r} is configured"
         else:
+            await self._prepare_end(action)
             await self._paces[action.provider].turn()
             try:
                 async with asyncio.timeout(ASK_SECONDS_MAX):
@@ -211,6 +270,15 @@ class Effects:
         if error_text:
             log.warning("%s/%s could not be ended: %s", action.provider, action.ref, error_text)
         return msg.TerminateAnswered(action.provider, action.ref, action.instance_id, error_text)
+
+    async def _prepare_end(self, action: Terminate) -> None:
+        """Do what is done before an end, which nothing may keep from happening."""
+        if self.before_end is None:
+            return
+        try:
+            await self.before_end(action)
+        except Exception:
+            log.exception("what is done before the end of %s broke", action.ref)
 
     async def _take_inventory(self, action: TakeInventory) -> msg.Message:
         provider = self._providers.get(action.provider)
@@ -252,7 +320,8 @@ class Effects:
         except Exception:
             log.exception("the price list of %s broke", action.provider)
             return msg.TypesListed(action.provider, None)
-        return msg.TypesListed(action.provider, tuple(_sold(each) for each in types))
+        listed = self._list_prices.get(action.provider, _no_list)
+        return msg.TypesListed(action.provider, tuple(_sold(each, listed) for each in types))
 
 
 def _key_of(message: msg.Message) -> str:
@@ -270,14 +339,37 @@ def _key_of(message: msg.Message) -> str:
             return ""
 
 
-def _sold(line: InstanceType) -> msg.Sold:
+def refused(instance_id: str, error: ProviderError) -> msg.LaunchRefused:
+    """Say as an outcome how a provider refused a launch."""
+    wait = getattr(error, "retry_after", None) or timedelta()
+    scope = error.scope if isinstance(error, QuotaExceeded) else None
+    return msg.LaunchRefused(instance_id, type(error).__name__, str(error), wait, scope)
+
+
+def _no_list(_: str) -> None:
+    return None
+
+
+def _sold(line: InstanceType, listed: ListPrices) -> msg.Sold:
+    """Put a line in the core's words; a list price stands in where the provider names none.
+
+    There are no list prices of spot, which changes by the hour.
+    """
+    price = _known(line.price_per_hour)
+    instead = listed(line.name) if price is None else None
     return msg.Sold(
         name=line.name,
-        price_usd_per_hour=line.price_per_hour,
-        spot_price_usd_per_hour=line.spot_price_per_hour,
+        price_usd_per_hour=price if instead is None else instead.usd_per_hour,
+        spot_price_usd_per_hour=_known(line.spot_price_per_hour),
+        listed="" if instead is None else instead.of,
         regions=line.regions,
         available=line.available,
     )
+
+
+def _known(price: float) -> float | None:
+    """Read a price as a provider writes it: 0, or what is no price at all, is not known."""
+    return price if 0 < price < math.inf else None
 
 
 def _request(action: Launch, fleet_tag: str, boot: BootScript | None) -> ProvisionRequest:

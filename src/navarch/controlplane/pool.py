@@ -47,7 +47,7 @@ from navarch.core.model.offer import offers
 from navarch.core.model.pool import PoolSpec, Source
 from navarch.core.scaling.base import PoolMetrics, PoolState
 from navarch.core.scaling.target import pool_state
-from navarch.core.selection import BUILT_IN
+from navarch.core.selection import BUILT_IN, memory
 from navarch.core.selection.base import Ranker
 from navarch.errors import NavarchError, PartialScaleUp, ProviderError
 from navarch.providers.base import Instance, InstanceStatus, Provider
@@ -350,8 +350,8 @@ class Pool:
     def _records(self) -> list[Record]:
         """The machines that are there and wanted, oldest first."""
         self._demand_alone()
-        counted = capacity.count(self._solo.fleet, self._solo.fleet.pools[self.config.name])
-        return [each for each in counted.current if each.state is InstanceState.RUNNING]
+        current = self._solo.fleet.current_of(self.config.name)
+        return [each for each in current if each.state is InstanceState.RUNNING]
 
     def _existing(self) -> int:
         """All machines that may be on the bill, ending ones included."""
@@ -399,9 +399,12 @@ class Pool:
         fleet = self._solo.fleet
         pool = fleet.pools[self.config.name]
         counted = capacity.count(fleet, pool)
-        keys = dict.fromkeys(key for each in offers(pool) for key in (each.provider, each.key))
-        known = [fleet.refusals[key] for key in keys if key in fleet.refusals]
-        why = [f"{each.failure}: {each.because} ({each.at:%H:%M:%S}Z)" for each in known]
+        known = {
+            key: refusals
+            for each in offers(pool)
+            for key, refusals in memory.held_against(fleet, each)
+        }
+        why = [f"{each.failure}: {each.because} ({each.at:%H:%M:%S}Z)" for each in known.values()]
         here = {each.id for each in self._records()}
         lost = {id_: texts[-1] for id_, texts in self._solo.lost.items() if id_ not in here}
         why += [f"{id_}: {text}: its outcome is not known" for id_, text in lost.items()]

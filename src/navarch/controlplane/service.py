@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import TypeVar
 
+from navarch.controlplane.bootstrap_logs import BootstrapLogs, LogAccess
 from navarch.controlplane.runtime import Runtime
 from navarch.core import explain
 from navarch.core.model import messages as msg
@@ -42,10 +43,21 @@ EXPLAIN_FACTS = 50
 class Service:
     """Answers every method of ``navarch.ControlPlaneService``."""
 
-    def __init__(self, runtime: Runtime, configure: Configure | None = None) -> None:
-        """Answer for this runtime; `configure` is None where there is no file to replace."""
+    def __init__(
+        self,
+        runtime: Runtime,
+        configure: Configure | None = None,
+        logs: BootstrapLogs | None = None,
+    ) -> None:
+        """Answer for this runtime; `configure` is None where there is no file to replace.
+
+        `logs` None: start-up logs are asked of providers alone, and not kept.
+        """
         self._runtime = runtime
         self._configure = configure
+        self._logs = logs or BootstrapLogs(
+            LogAccess(), runtime.effects, lambda: runtime.machine.fleet, runtime.clock
+        )
 
     @property
     def _fleet(self) -> Fleet:
@@ -88,12 +100,13 @@ class Service:
     ) -> pb.HeartbeatBatchResponse:
         """Take many signs of life; the nodes that must register first are named."""
         heartbeats = codec.heartbeats(request)
-        answered = await self._runtime.ask_all(heartbeats) if heartbeats else []
-        unknown = [
-            heartbeat.node_id
-            for heartbeat, answer in zip(heartbeats, answered, strict=True)
-            if isinstance(answer, msg.Refused)
-        ]
+        if not heartbeats:
+            return pb.HeartbeatBatchResponse()
+        samples = {each.node_id: each.sample for each in heartbeats if each.sample is not None}
+        batch = msg.HeartbeatBatch(frozenset(each.node_id for each in heartbeats), samples)
+        accepted = await self._ask(batch, msg.HeartbeatBatchAccepted)
+        strangers = frozenset(accepted.unknown)
+        unknown = [each.node_id for each in heartbeats if each.node_id in strangers]
         return pb.HeartbeatBatchResponse(
             acknowledged=len(heartbeats) - len(unknown), unknown_node_ids=unknown
         )
@@ -182,6 +195,16 @@ class Service:
         id_ = request.instance_id
         instance = _known("instance", id_, self._fleet.instances.get(id_))
         return pb.GetInstanceResponse(instance=answers.instance_info(instance))
+
+    async def get_bootstrap_log(
+        self, request: pb.GetBootstrapLogRequest, _ctx: _Context
+    ) -> pb.GetBootstrapLogResponse:
+        """Show what an instance's start-up script told; the loop goes on meanwhile."""
+        await self._runtime.settled()
+        id_ = request.instance_id
+        instance = _known("instance", id_, self._fleet.instances.get(id_))
+        found = await self._logs.of(instance)
+        return answers.bootstrap_log(found.text, found.source, found.read_at, found.problem)
 
     # --- operators: pools ----------------------------------------------------------------
 

@@ -17,7 +17,8 @@ from navarch.core.model.offer import offers
 from navarch.core.model.pool import Pool
 from navarch.core.model.sightings import Sightings
 from navarch.core.repair import breaker, budget
-from navarch.core.selection import memory
+from navarch.core.selection import PRICELESS, memory
+from navarch.core.selection.base import Market
 from navarch.core.settings import Settings
 
 
@@ -108,11 +109,11 @@ def explain_pool(
         f"{spec.max_nodes}: {pool.target_because}"
     )
     counted = capacity.count(fleet, pool)
-    nodes = [node for i in counted.current if (node := fleet.node_of(i)) is not None]
+    nodes = [node for i in fleet.current_of(pool.name) if (node := fleet.node_of(i)) is not None]
     serving = sum(node.serving for node in nodes)
-    booting = len(counted.current) - len(nodes)
+    booting = counted.current - len(nodes)
     yield (
-        f"{len(counted.current)} count: {serving} serve, {booting} boot; {counted.existing} "
+        f"{counted.current} count: {serving} serve, {booting} boot; {counted.existing} "
         f"machines may exist, ending and condemned ones included"
     )
     releasing = sum(i.releasing and i.live for i in fleet.instances_of(pool.name))
@@ -129,6 +130,7 @@ def explain_pool(
     scaled = f"scaled by {spec.autoscaling}" if spec.autoscaling else "scaled by nobody"
     yield f"{scaled}; offers go by {spec.strategy}"
     yield from _words_of_autoscaler(sightings, pool, now)
+    yield from _prices(sightings, pool, now)
     yield from _market(fleet, pool, now, settings)
     retry_at = capacity.retry_at(pool, now, settings)
     if retry_at > now:
@@ -150,6 +152,17 @@ def _words_of_autoscaler(sightings: Sightings, pool: Pool, now: datetime) -> Ite
     yield f"autoscaler {word.by} {holds} {word.target}, {ago:.0f} s ago: {word.reason}"
 
 
+def _prices(sightings: Sightings, pool: Pool, now: datetime) -> Iterator[str]:
+    """What the offers cost, where the strategy may look at it and a price list was read."""
+    if pool.spec.strategy in PRICELESS:
+        return
+    market = Market(now, sightings.catalogs)
+    for offer in offers(pool):
+        if offer.provider in sightings.catalogs:
+            kind = f" {offer.instance_type}" if offer.instance_type else ""
+            yield f"{offer}{kind}: {market.price_because(offer)}"
+
+
 def _market(fleet: Fleet, pool: Pool, now: datetime, settings: Settings) -> Iterator[str]:
     """Which offers are left alone, and which providers wait for a person."""
     for offer in offers(pool):
@@ -158,7 +171,7 @@ def _market(fleet: Fleet, pool: Pool, now: datetime, settings: Settings) -> Iter
             until, because = blocked
             wait = (until - now).total_seconds()
             yield f"left alone for {wait:.0f} s more: {because}"
-    conditions = memory.conditions(fleet)
-    for provider in dict.fromkeys(source.provider for source in pool.sources):
-        if provider in conditions:
-            yield f"{provider} needs somebody: {conditions[provider]}"
+    sellers = {source.provider for source in pool.sources}
+    for key, text in memory.conditions(fleet).items():
+        if memory.provider_of(fleet, key) in sellers:
+            yield f"{key} needs somebody: {text}"

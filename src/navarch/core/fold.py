@@ -11,7 +11,7 @@ from typing import Final, assert_never
 
 from msgspec.structs import replace
 
-from navarch.core import fold_commands, fold_health, fold_repair
+from navarch.core import fold_commands, fold_health, fold_refusals, fold_repair
 from navarch.core.fold_repair import (
     count_replacement,
     lemon_because,
@@ -22,8 +22,8 @@ from navarch.core.model.fleet import Fleet, Orphan
 from navarch.core.model.instance import Instance, InstanceState
 from navarch.core.model.ladder import Told
 from navarch.core.model.node import Contact, Intent, Node, Phase
-from navarch.core.model.offer import PROVIDER_WIDE, Refusals, offer_key
-from navarch.core.model.pool import HOUR, TROUBLE_MEMORY, YOUNG, Pool
+from navarch.core.model.offer import offer_key
+from navarch.core.model.pool import TROUBLE_MEMORY, YOUNG, Pool
 from navarch.core.model.report import Health
 
 
@@ -187,6 +187,9 @@ def _request(fleet: Fleet, event: ev.LaunchRequested) -> None:
         zone=event.zone,
         labels=event.labels,
         spot=event.spot,
+        offer=offer_key(
+            event.provider, event.region, event.zone, event.instance_type, spot=event.spot
+        ),
     )
     fleet.put_instance(instance)
 
@@ -199,7 +202,7 @@ def _apply_to_instance(fleet: Fleet, event: ev.InstanceFact) -> None:
     match event:
         case ev.InstanceLaunched():
             after = _launched(before, event)
-            _forgive(fleet, before)
+            fold_refusals.launched(fleet, before, event)
         case ev.LaunchFailed():
             after = replace(
                 before,
@@ -208,7 +211,7 @@ def _apply_to_instance(fleet: Fleet, event: ev.InstanceFact) -> None:
                 ended_at=event.at,
                 uncertain_since=None,
             )
-            _remember_refusal(fleet, before, event)
+            fold_refusals.refused(fleet, before, event)
         case ev.LaunchUncertain():
             after = replace(before, uncertain_since=event.at, because=event.because)
         case ev.LaunchCleared():
@@ -221,6 +224,7 @@ def _apply_to_instance(fleet: Fleet, event: ev.InstanceFact) -> None:
             after = _ended(fleet, before, event)
         case ev.InstanceVanished():
             after = _ended(fleet, before, event)
+            fold_refusals.vanished(fleet, before, event)
             if event.at - before.requested_at < YOUNG and not before.interrupted:
                 _count_trouble(fleet, before, event, event.because)
         case ev.InstanceCondemned():
@@ -252,6 +256,7 @@ def _launched(before: Instance, event: ev.InstanceLaunched) -> Instance:
         ref=event.ref,
         uncertain_since=None,
         launched_at=event.at,
+        on_trial=event.on_trial and before.registered_at is None,
         public_ip=event.public_ip,
         private_ip=event.private_ip,
         region=event.region or before.region,
@@ -328,46 +333,19 @@ def _move_node(fleet: Fleet, instance: Instance, phase: Phase, because: str) -> 
         )
 
 
-def _offer_key(instance: Instance) -> str:
-    return offer_key(
-        instance.provider,
-        instance.region,
-        instance.zone,
-        instance.instance_type,
-        spot=instance.spot,
-    )
-
-
-def _forgive(fleet: Fleet, instance: Instance) -> None:
-    """A launch that worked ends what was held against its offer before it was asked for."""
-    for key in (_offer_key(instance), instance.provider):
-        refusals = fleet.refusals.get(key)
-        if refusals is not None and refusals.at < instance.requested_at:
-            del fleet.refusals[key]
-
-
-def _remember_refusal(fleet: Fleet, instance: Instance, event: ev.LaunchFailed) -> None:
-    """Hold a refusal against the offer or its provider; launches asked together count once."""
-    wide = event.failure in PROVIDER_WIDE
-    key = instance.provider if wide else _offer_key(instance)
-    before = fleet.refusals.get(key)
-    count = 1
-    if before is not None and event.at - before.at < HOUR:
-        count = before.count + (instance.requested_at > before.at)
-    fleet.refusals[key] = Refusals(count, event.at, event.failure, event.because, event.retry_after)
-
-
 # --- nodes -----------------------------------------------------------------------------------
 
 
 def _register(fleet: Fleet, event: ev.NodeRegistered) -> None:
     instance = fleet.instances.get(event.instance_id)
     if instance is not None and instance.live and instance.registered_at is None:
+        fold_refusals.registered(fleet, instance)
         fleet.put_instance(
             replace(
                 instance,
                 state=InstanceState.RUNNING,
                 registered_at=event.at,
+                on_trial=False,
                 because="its agent registered",
             )
         )

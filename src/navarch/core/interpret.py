@@ -11,17 +11,19 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from navarch.core import health, interruption, inventory, requests, workload
+from navarch.core import fold_refusals, health, interruption, inventory, requests, workload
 from navarch.core.model import events as ev
 from navarch.core.model import ids
 from navarch.core.model import messages as msg
 from navarch.core.model.command import Command, CommandState, CommandType
 from navarch.core.model.fleet import Fleet
-from navarch.core.model.instance import InstanceState
+from navarch.core.model.instance import Instance, InstanceState
 from navarch.core.model.node import Contact, Intent, Node, Phase
+from navarch.core.model.offer import PATTERNS_MAX
 from navarch.core.model.report import CheckResult, Health, HealthEvent, HealthReport, folded
 from navarch.core.model.sightings import Sightings
 from navarch.core.settings import Settings
+from navarch.errors import QuotaScope
 
 REPORTABLE = frozenset(
     {
@@ -48,6 +50,8 @@ def interpret(
     match message:
         case msg.Heartbeat():
             return _heartbeat(fleet, message, now)
+        case msg.HeartbeatBatch():
+            return _heartbeats(fleet, message, now)
         case msg.RegisterNode():
             return _register(fleet, message, now, settings)
         case msg.ReportHealth():
@@ -99,6 +103,19 @@ def _heartbeat(fleet: Fleet, message: msg.Heartbeat, now: datetime) -> Learned:
     if isinstance(node, msg.Refused):
         return node
     return [*_speaks_again(node, now), *_shown_done(fleet, node.id, now)]
+
+
+def _heartbeats(fleet: Fleet, message: msg.HeartbeatBatch, now: datetime) -> list[ev.Fact]:
+    """Learn from many at once: a heartbeat teaches only of who was lost, or has commands open.
+
+    Cost: O(lost nodes and nodes with commands), however many speak.
+    """
+    facts: list[ev.Fact] = []
+    for node_id in sorted(message.node_ids & (fleet.lost.keys() | fleet.pending.keys())):
+        learned = _heartbeat(fleet, msg.Heartbeat(node_id), now)
+        if not isinstance(learned, msg.Refused):
+            facts += learned
+    return facts
 
 
 def _speaks_again(node: Node, now: datetime) -> list[ev.Fact]:
@@ -374,9 +391,12 @@ def _launch_answered(
     fleet: Fleet, message: msg.Launched | msg.LaunchRefused | msg.LaunchLost, now: datetime
 ) -> Learned:
     instance = fleet.instances.get(message.instance_id)
-    if instance is None or instance.ended or instance.ref:
+    if instance is None:
         return ()  # a late answer; if it left a machine behind, an inventory will find it
-    waiting = instance.state is InstanceState.PROVISIONING
+    if isinstance(message, msg.LaunchRefused):
+        return _launch_refused(fleet, instance, message, now)
+    if instance.ended or instance.ref:
+        return ()  # as above
     match message:
         case msg.Launched():
             machine = message.machine
@@ -390,16 +410,9 @@ def _launch_answered(
                     private_ip=machine.private_ip,
                     region=machine.region,
                     zone=machine.zone,
+                    on_trial=True,
                 )
             ]
-        case msg.LaunchRefused():
-            because = f"{instance.provider}: {message.text}"
-            if waiting:
-                wait = min(message.retry_after, RETRY_AFTER_MAX)
-                return [ev.LaunchFailed(now, instance.id, message.failure, because, wait)]
-            if instance.state is InstanceState.TERMINATING:
-                return [ev.InstanceTerminated(now, instance.id, f"never launched: {because}")]
-            return ()
         case msg.LaunchLost():
             if instance.uncertain_since is not None:
                 return ()
@@ -407,6 +420,38 @@ def _launch_answered(
             return [ev.LaunchUncertain(now, instance.id, because)]
         case _:
             assert_never(message)
+
+
+def _launch_refused(
+    fleet: Fleet, instance: Instance, message: msg.LaunchRefused, now: datetime
+) -> Learned:
+    """A refusal says that surely nothing was made, and only an agent that has spoken knows better.
+
+    Lists may have shown the machine meanwhile, and show it no more: clouds give up launches
+    half-way. Should one go on showing it, it is nobody's from now on, and is ended as such. Where
+    we may have asked for its end ourselves, a refusal says nothing about the offer.
+    """
+    because = f"{instance.provider}: {message.text}"
+    ending = instance.terminating_since is not None
+    is_ours = ending and (bool(instance.ref) or instance.ended)
+    if instance.state is InstanceState.FAILED or is_ours:
+        return ()
+    if fleet.node_of(instance) is not None or instance.registered_at is not None:
+        if ending:
+            return [ev.InstanceTerminated(now, instance.id, f"never launched: {because}")]
+        return ()
+    if instance.ref:
+        because += f" (a list has shown it half-made, as {instance.ref})"
+    wait = min(message.retry_after, RETRY_AFTER_MAX)
+    scope = _usable(message.scope, instance)
+    return [ev.LaunchFailed(now, instance.id, message.failure, because, wait, scope)]
+
+
+def _usable(scope: QuotaScope | None, instance: Instance) -> QuotaScope | None:
+    """Take what a quota is said to count; the whole provider where that cannot be right."""
+    if scope is None or len(scope.instance_types) > PATTERNS_MAX or scope.is_everything:
+        return None
+    return scope if fold_refusals.covers(scope, instance) else None
 
 
 def _terminate_answered(fleet: Fleet, message: msg.TerminateAnswered, now: datetime) -> Learned:

@@ -18,7 +18,7 @@ fact                         witnesses
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from datetime import datetime
 
 from navarch.core import liveness
@@ -27,6 +27,7 @@ from navarch.core.model.fleet import Fleet
 from navarch.core.model.instance import Instance, InstanceState
 from navarch.core.model.messages import InventoryTaken, Machine
 from navarch.core.model.node import Contact
+from navarch.core.model.offer import VANISHED
 from navarch.core.model.sightings import Inventory, Sightings
 from navarch.core.settings import Settings
 
@@ -34,14 +35,17 @@ from navarch.core.settings import Settings
 def learned(
     fleet: Fleet, sightings: Sightings, taken: InventoryTaken, now: datetime, settings: Settings
 ) -> Iterator[ev.Fact]:
-    """Say what a new inventory teaches. Cost: O(instances + machines)."""
+    """Say what a new inventory teaches.
+
+    Cost: O(machines) to find those that are where they should be, then O(all others).
+    """
     known: dict[str, list[Machine]] = {}
+    bought = fleet.bought_from.get(taken.provider, {})
+    settled = set(_settled(fleet, taken).values())
     for machine in taken.machines:
-        if machine.fleet == fleet.tag:
+        if machine.instance_id not in settled and machine.fleet == fleet.tag:
             known.setdefault(machine.instance_id, []).append(machine)
-    for instance in fleet.instances.values():
-        if instance.ended or instance.provider != taken.provider:
-            continue
+    for instance in (fleet.instances[id_] for id_ in bought if id_ not in settled):
         found = _machine_of(instance, known.get(instance.id, ()))
         if found is not None:
             if not instance.ref:
@@ -54,6 +58,22 @@ def learned(
     for orphan in fleet.orphans.values():
         if orphan.provider == taken.provider and orphan.ref not in present:
             yield ev.OrphanRemoved(now, orphan.provider, orphan.ref, "gone from the list")
+
+
+def _settled(fleet: Fleet, taken: InventoryTaken) -> dict[str, str]:
+    """Find the machines that are the known ones of live instances; their ids, by the machines' own.
+
+    About those a list teaches nothing, and they are nearly all. Cost: O(machines).
+    """
+    bought = fleet.bought_from.get(taken.provider, {})
+    instances, tag = fleet.instances, fleet.tag
+    return {
+        machine.ref: machine.instance_id
+        for machine in taken.machines
+        if machine.instance_id in bought
+        and instances[machine.instance_id].ref == machine.ref
+        and machine.fleet == tag
+    }
 
 
 def _machine_of(instance: Instance, candidates: Sequence[Machine]) -> Machine | None:
@@ -72,6 +92,7 @@ def _adopted(instance: Instance, machine: Machine, now: datetime) -> ev.Instance
         private_ip=machine.private_ip,
         region=machine.region,
         zone=machine.zone,
+        on_trial=True,
     )
 
 
@@ -124,7 +145,7 @@ def _absent(
             yield ev.InstanceVanished(now, instance.id, because)
     elif twice and fleet.node_of(instance) is None:
         because = f"two lists of {instance.provider} do not show it, and it never registered"
-        yield ev.InstanceVanished(now, instance.id, because)
+        yield ev.InstanceVanished(now, instance.id, because, VANISHED)
 
 
 def _is_halted(fleet: Fleet, instance: Instance) -> bool:
@@ -149,20 +170,32 @@ def observe(fleet: Fleet, sightings: Sightings, taken: InventoryTaken, now: date
     sightings.inventories[taken.provider] = Inventory(taken.begun_at, now, taken.list_lag, machines)
     sightings.asked[taken.provider] = now
     sightings.troubles.pop(taken.provider, None)
-    for instance in fleet.instances.values():
-        if instance.provider == taken.provider:
-            if instance.ended or not instance.ref or instance.ref in machines:
-                sightings.missing.pop(instance.id, None)
-            else:
-                sightings.missing.setdefault(instance.id, taken.begun_at)
+    _observe_missing(fleet, sightings, taken, machines)
+    settled = _settled(fleet, taken)
     before = sightings.strays
     elsewhere = {key: at for key, at in before.items() if key[0] != taken.provider}
     here = {
         (taken.provider, machine.ref): before.get((taken.provider, machine.ref), taken.begun_at)
         for machine in taken.machines
-        if is_stray(fleet, taken.provider, machine)
+        if machine.ref not in settled and is_stray(fleet, taken.provider, machine)
     }
     sightings.strays = elsewhere | here
+
+
+def _observe_missing(
+    fleet: Fleet, sightings: Sightings, taken: InventoryTaken, machines: Container[str]
+) -> None:
+    """Remember since when lists do not show an instance that has a machine."""
+    bought = fleet.bought_from.get(taken.provider, {})
+    instances = fleet.instances
+    absent = {id_ for id_ in bought if (ref := instances[id_].ref) and ref not in machines}
+    for id_ in [*sightings.missing]:
+        known = instances.get(id_)
+        if id_ not in absent and known is not None and known.provider == taken.provider:
+            del sightings.missing[id_]
+    for id_ in bought if absent else ():
+        if id_ in absent:
+            sightings.missing.setdefault(id_, taken.begun_at)
 
 
 def is_stray(fleet: Fleet, provider: str, machine: Machine) -> bool:

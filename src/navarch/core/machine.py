@@ -91,7 +91,7 @@ class Machine:
                     self.sightings.forget(id_)
             case ev.HealthReported():
                 self.sightings.held.pop(fact.node_id, None)
-            case ev.InstanceTerminated() | ev.InstanceVanished():
+            case ev.InstanceTerminated() | ev.InstanceVanished() | ev.LaunchFailed():
                 instance = self.fleet.instances[fact.instance_id]
                 action = Terminate(instance.provider, instance.ref, instance.id)
                 self.sightings.tried.pop(action.key, None)
@@ -147,6 +147,8 @@ class Machine:
                 self.sightings.heard[message.node_id] = now
                 if message.sample is not None:
                     self.sightings.samples[message.node_id] = message.sample
+            case msg.HeartbeatBatch():
+                self._observe_batch(message, now)
             case msg.ReportHealth():
                 self.sightings.heard[message.node_id] = now
                 self._hear_report(message, learned)
@@ -167,6 +169,20 @@ class Machine:
                 self._observe_termination(message, now)
             case _:
                 pass
+
+    def _observe_batch(self, message: msg.HeartbeatBatch, now: datetime) -> None:
+        """Mark everybody who speaks and is known, in one stroke."""
+        strangers = self._strangers(message.node_ids)
+        known = message.node_ids.difference(strangers) if strangers else message.node_ids
+        self.sightings.heard.mark(known, now)
+        for node_id, sample in message.samples.items():
+            if node_id in known:
+                self.sightings.samples[node_id] = sample
+
+    def _strangers(self, node_ids: frozenset[str]) -> list[str]:
+        """Find the nodes that may not speak: unknown ones, and those that have ended."""
+        unknown = node_ids - self.fleet.nodes.keys()
+        return sorted(unknown | (node_ids & self.fleet.gone.keys()))
 
     def _observe_termination(self, message: msg.TerminateAnswered, now: datetime) -> None:
         """Remember a try for as long as somebody waits for that machine's end."""
@@ -191,6 +207,10 @@ class Machine:
         match message:
             case msg.Heartbeat():
                 return msg.HeartbeatAccepted(message.node_id in self.fleet.pending)
+            case msg.HeartbeatBatch():
+                waiting = sorted(message.node_ids & self.fleet.pending.keys())
+                unknown = self._strangers(message.node_ids)
+                return msg.HeartbeatBatchAccepted(tuple(waiting), tuple(unknown))
             case msg.PollCommands():
                 return msg.CommandsHanded(self._handed_out(message.node_id))
             case msg.IssueCommand():

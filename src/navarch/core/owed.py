@@ -15,6 +15,7 @@ from navarch.core.model.actions import Action, Launch, ListTypes, TakeInventory,
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.instance import Instance, InstanceState
 from navarch.core.model.sightings import Sightings
+from navarch.core.selection import PRICELESS
 from navarch.core.settings import Settings
 
 
@@ -96,15 +97,14 @@ def _inventories(
 
 
 def _providers(fleet: Fleet) -> list[str]:
-    """Providers that have, or may have, something of ours. Cost: O(pools + instances)."""
+    """Providers that have, or may have, something of ours. Cost: O(pools + providers)."""
     wanted = [
         source.provider
         for pool in fleet.pools.values()
         if not pool.retired
         for source in pool.sources
     ]
-    waiting = (fleet.instances[id_].provider for ids in fleet.members.values() for id_ in ids)
-    return [*wanted, *dict.fromkeys(waiting)]
+    return [*wanted, *(provider for provider, ids in fleet.bought_from.items() if ids)]
 
 
 def _awaited(fleet: Fleet, sightings: Sightings) -> dict[str, None]:
@@ -117,10 +117,6 @@ def _awaited(fleet: Fleet, sightings: Sightings) -> dict[str, None]:
             if instance is not None and not instance.ended:
                 awaited[instance.provider] = None
     return awaited
-
-
-PRICELESS = frozenset({"priority", "round-robin"})
-"""Strategies that never look at a price list; any other, a plugin's too, may."""
 
 
 def _price_lists(

@@ -45,11 +45,11 @@ def launches(
         if pool.asleep:
             continue
         counted = capacity.count(fleet, pool)
-        missing = pool.target - len(counted.current)
+        missing = pool.target - counted.current
         wanted = min(missing, pool.spec.max_nodes - counted.existing)
         if wanted <= 0 or now < capacity.retry_at(pool, now, settings):
             continue
-        why = f"{len(counted.current)} of {pool.target} nodes; {pool.target_because}"
+        why = f"{counted.current} of {pool.target} nodes; {pool.target_because}"
         for choice in choices(fleet, sightings, pool, wanted, now, settings, rankers):
             serial += 1
             yield _launch(fleet, pool, serial, choice, why, now)
@@ -102,9 +102,10 @@ class _Mix(Struct):
 
     @classmethod
     def of(cls, fleet: Fleet, pool: Pool) -> _Mix:
-        """Count a pool. Cost: O(its machines)."""
-        current = capacity.count(fleet, pool).current
-        return cls(pool.spec.spot_percent, sum(i.spot for i in current), len(current))
+        """Count a pool. Cost: O(its machines) where a share of spot machines is wanted."""
+        current = fleet.current_of(pool.name) if pool.spec.spot_percent is not None else ()
+        total = capacity.count(fleet, pool).current
+        return cls(pool.spec.spot_percent, sum(i.spot for i in current), total)
 
     def narrowed(self, offers_open: Sequence[Offer]) -> list[Offer]:
         """Leave the offers of the kind whose turn it is; where spot is dry, the other kind."""

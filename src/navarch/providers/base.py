@@ -19,7 +19,7 @@ Rules that hold:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from enum import StrEnum
 from typing import Final, Protocol, TypeAlias, runtime_checkable
@@ -145,7 +145,7 @@ class InstanceType(Struct, frozen=True, kw_only=True):
     """0 when the provider does not say."""
 
     price_per_hour: float = 0.0
-    """US dollars for one machine for one hour."""
+    """US dollars for one machine for one hour, on demand; 0 when the provider does not say."""
 
     spot_price_per_hour: float = 0.0
     """The same for one that may be taken away; 0 when the provider sells none or does not say."""
@@ -185,7 +185,8 @@ class Provider(Protocol):
         Cancelling the call does not undo it: the outcome is then unknown.
 
         :raises NoCapacity: none to sell now; another offer may have some
-        :raises QuotaExceeded: the account may not have more
+        :raises QuotaExceeded: the account may not have more; its `scope` is what the quota counts,
+            where it is less than all that the provider sells
         :raises Throttled: asked too often
         :raises Unauthorized: the credentials are refused
         :raises InvalidRequest: it would be refused again; an empty name is such a request
@@ -231,6 +232,89 @@ class InstanceTypeLister(Protocol):
         :raises ProviderError: there is no answer
         """
         ...
+
+
+BOOTSTRAP_LOG_BYTES_MAX: Final = 64 * 1024
+"""How much is shown and kept of what a start-up script told: its end."""
+
+
+@runtime_checkable
+class BootstrapLogReader(Protocol):
+    """A provider that can also show what the start-up script of a machine told."""
+
+    async def bootstrap_log(self, instance_id: str) -> str:
+        """Return the end of what the machine with this provider's id told; empty: nothing yet.
+
+        At most `BOOTSTRAP_LOG_BYTES_MAX` bytes of UTF-8, cut with `log_tail`. It may hold whatever
+        the pool's commands print, and what else a machine's console shows. Changes nothing.
+        Quick: the control plane gives up after ten seconds.
+
+        :raises NotFound: there is no such machine, or nothing is known of it any more
+        :raises ProviderError: there is no answer
+        """
+        ...
+
+
+class Wanted(Struct, frozen=True, kw_only=True):
+    """What one pool may come to use of a provider, of one type in one place."""
+
+    pool: str
+    instance_type: str
+    """The provider's own name of it; empty where the pool names none."""
+
+    nodes: int
+    """At most: the pool's maximum."""
+
+    region: str = ""
+    zone: str = ""
+    spot: bool = False
+    vcpus: int | None = None
+    """Of one machine, as the price list or the catalogue says; None: neither does."""
+
+    gpu_count: int | None = None
+    """Likewise."""
+
+    price_per_hour: float | None = None
+    """In US dollars, as the provider's own price list says; None: it does not."""
+
+
+Finding: TypeAlias = "tuple[str, bool | None, str]"
+"""What was looked at, whether it is well (None: that cannot be told), and in which words."""
+
+
+@runtime_checkable
+class AccountExaminer(Protocol):
+    """A provider that can look at its account for what pools want of it, and changes nothing."""
+
+    async def examine_for(self, wanted: Sequence[Wanted]) -> Sequence[Finding]:
+        """Say of rights, quotas and the like whether they suffice.
+
+        What cannot be read is a finding without an answer, and not an error. Each request has the
+        provider's own deadline.
+
+        :raises ProviderError: nothing at all can be told
+        """
+        ...
+
+
+def log_tail(text: str | bytes, bytes_max: int = BOOTSTRAP_LOG_BYTES_MAX) -> str:
+    """Keep the end of a log, from the beginning of a line on unless that would lose half of it.
+
+    What is no UTF-8 is marked as such.
+    """
+    content = text.encode(errors="replace") if isinstance(text, str) else text
+    if len(content) <= bytes_max:
+        return _fitting(content.decode(errors="replace"), bytes_max)
+    cut = content[-bytes_max:]
+    lines = cut.partition(b"\n")[2]
+    kept = lines if len(lines) * 2 >= len(cut) else cut
+    return _fitting(kept.decode(errors="replace"), bytes_max)
+
+
+def _fitting(text: str, bytes_max: int) -> str:
+    """Cut again what has grown: a mark takes three bytes in the place of one."""
+    content = text.encode()
+    return text if len(content) <= bytes_max else content[-bytes_max:].decode(errors="ignore")
 
 
 class ProviderFacts(Struct, frozen=True, kw_only=True):

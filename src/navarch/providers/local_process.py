@@ -31,6 +31,12 @@ from msgspec import Struct
 LOCK_VARIABLE: Final = "NAVARCH_PROCESS_LOCK"
 """The environment variable that carries the path of the lock."""
 
+LOG_BYTES_MAX: Final = 8 * 1024 * 1024
+"""A log is cut when it is longer: enough for weeks of a daemon that says little."""
+
+LOG_BYTES_KEPT: Final = 1024 * 1024
+"""How much of the end of a log is kept when it is cut."""
+
 GONE: Final = (FileNotFoundError, ProcessLookupError)
 """What the kernel says about a process that ended while it was being looked at."""
 
@@ -205,3 +211,36 @@ def reap(pid: int) -> bool:
         return os.getsid(pid) != pid or os.waitpid(pid, os.WNOHANG)[0] == pid
     except (*GONE, ChildProcessError):
         return True
+
+
+def cut_log(log: Path) -> None:
+    """Keep the end of a log that is too long, in the same file, since its writer has it open.
+
+    What is written at the same moment may be lost.
+    """
+    with log.open("r+b") as opened:
+        if os.fstat(opened.fileno()).st_size > LOG_BYTES_MAX:
+            opened.seek(-LOG_BYTES_KEPT, os.SEEK_END)
+            tail = opened.read()
+            opened.truncate(0)
+            opened.seek(0)
+            opened.write(tail)
+
+
+def log_end(log: Path, bytes_max: int) -> bytes:
+    """Read the end of a log, and a byte more where it is longer than `bytes_max`."""
+    with log.open("rb") as opened:
+        size = opened.seek(0, os.SEEK_END)
+        opened.seek(max(0, size - bytes_max - 1))
+        return opened.read(bytes_max + 1)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Put the content in place whole or not at all, for the owner alone to read."""
+    new = path.with_name(f"{path.name}.new")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as opened:
+        opened.write(content)
+        opened.flush()
+        os.fsync(descriptor)
+    new.replace(path)

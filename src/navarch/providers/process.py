@@ -34,7 +34,7 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -54,11 +54,15 @@ from navarch.errors import (
 )
 from navarch.providers import local_process
 from navarch.providers.base import (
+    BOOTSTRAP_LOG_BYTES_MAX,
+    Finding,
     Instance,
     Instances,
     InstanceStatus,
     InstanceType,
     ProvisionRequest,
+    Wanted,
+    log_tail,
 )
 from navarch.providers.local_process import AgentCommand
 
@@ -73,12 +77,6 @@ NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 ENDED: Final = "ended"
 ENDED_KEPT: Final = 100
 """How many folders of machines that have gone are kept, the newest: to read their logs."""
-
-LOG_BYTES_MAX: Final = 8 * 1024 * 1024
-"""A log is cut when it is longer: enough for weeks of a daemon that says little."""
-
-LOG_BYTES_KEPT: Final = 1024 * 1024
-"""How much of the end of a log is kept when it is cut."""
 
 POLL_INTERVAL: Final = timedelta(milliseconds=20)
 """How often a power cycle looks whether processes have ended."""
@@ -101,7 +99,7 @@ FORBIDDEN: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 class ProcessProvider:
-    """The `Provider` and `InstanceTypeLister` of this machine's processes. Linux only."""
+    """`Provider`, `InstanceTypeLister`, `BootstrapLogReader` of local processes. Linux only."""
 
     list_lag: Final = timedelta(seconds=10)
     """A launch waits for its turn, and goes on in its thread when its caller gives up."""
@@ -179,6 +177,13 @@ class ProcessProvider:
         )
         return [kind]
 
+    async def bootstrap_log(self, instance_id: str) -> str:
+        """Show the end of what the agent printed, of the newest that have gone too.
+
+        There is no start-up script here; see `BootstrapLogReader`.
+        """
+        return await self._with_the_mutex(lambda: self._log(instance_id))
+
     async def power_off(self, *, deadline: timedelta = timedelta(seconds=10)) -> int:
         """Stop every process, and leave the instances for `power_on`; return how many.
 
@@ -204,6 +209,14 @@ class ProcessProvider:
         await self._wait_until_still(DEATH_TIME_MAX)
         return await self._with_the_mutex(self._start_what_is_off)
 
+    async def examine_for(self, wanted: Sequence[Wanted]) -> Sequence[Finding]:
+        """Say whether as many processes may exist as pools want, and how many do."""
+        exist = len(await self.list())
+        most = {each.pool: each.nodes for each in wanted}
+        could = f"{sum(most.values())} could be wanted by {', '.join(most)}" if most else "no pool"
+        text = f"{self._max_instances} processes are allowed, {exist} exist, {could}"
+        return [("quota", sum(most.values()) <= self._max_instances, text)]
+
     async def list(self) -> Instances:
         """Show the machines that live, by name; see `Provider.list`.
 
@@ -226,7 +239,7 @@ class ProcessProvider:
         if sum(1 for _ in self._existing()) >= self._max_instances:
             raise QuotaExceeded(f"{self.name}: at most {self._max_instances} machines at once")
         folder.mkdir(mode=0o700, exist_ok=True)
-        _write(folder / "request.json", msgspec.json.encode(request))
+        local_process.write_whole(folder / "request.json", msgspec.json.encode(request))
         self._start(folder, request)
         return self._instance(folder)
 
@@ -241,7 +254,7 @@ class ProcessProvider:
         command = self._command(request, folder)
         pid = local_process.start(command, lock=folder / "lock", log=folder / "agent.log")
         with self._after_the_deed(folder.name):
-            _write(folder / "pid", str(pid).encode())
+            local_process.write_whole(folder / "pid", str(pid).encode())
 
     def _terminate(self, instance_id: str) -> None:
         folder = self._folder(instance_id)
@@ -255,14 +268,22 @@ class ProcessProvider:
             # First the signal: a full disk must not keep a machine alive.
             local_process.send(pid, folder / "lock", signal.SIGTERM)
         with self._after_the_deed(instance_id):
-            _write(mark, self._now().isoformat().encode())
+            local_process.write_whole(mark, self._now().isoformat().encode())
         self._settle(folder)
+
+    def _log(self, instance_id: str) -> str:
+        folder = self._folder(instance_id)
+        places = () if folder is None else (folder, self._root / ENDED / folder.name)
+        for place in places:
+            with suppress(FileNotFoundError):
+                return log_tail(local_process.log_end(place / "agent.log", BOOTSTRAP_LOG_BYTES_MAX))
+        raise NotFound(f"{self.name}: there is no machine {instance_id}")
 
     def _begin_power_off(self) -> int:
         stopped = 0
         for folder in self._existing():
             if not (folder / "terminating").exists():
-                _write(folder / "powered-off", b"")
+                local_process.write_whole(folder / "powered-off", b"")
                 stopped += 1
             pid = _pid(folder)
             if pid is not None:
@@ -294,7 +315,7 @@ class ProcessProvider:
         if _lives(folder):
             _recover_pid(folder)
             self._kill_if_overdue(folder)
-            _cut_log(folder / "agent.log")
+            local_process.cut_log(folder / "agent.log")
             return True
         if (folder / "terminating").exists():
             self._bury(folder)
@@ -461,7 +482,7 @@ def _recover_pid(folder: Path) -> None:
         # A full disk must not keep anybody from listing or ending machines, and the next look
         # tries again.
         with suppress(OSError):
-            _write(folder / "pid", str(found).encode())
+            local_process.write_whole(folder / "pid", str(found).encode())
 
 
 def _kill_members(folder: Path) -> None:
@@ -473,28 +494,3 @@ def _kill_members(folder: Path) -> None:
             return
         for pid in members:
             local_process.send(pid, lock, signal.SIGKILL)
-
-
-def _cut_log(log: Path) -> None:
-    """Keep the end of a log that is too long, in the same file, since its writer has it open.
-
-    What is written at the same moment may be lost.
-    """
-    with log.open("r+b") as opened:
-        if os.fstat(opened.fileno()).st_size > LOG_BYTES_MAX:
-            opened.seek(-LOG_BYTES_KEPT, os.SEEK_END)
-            tail = opened.read()
-            opened.truncate(0)
-            opened.seek(0)
-            opened.write(tail)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Put the content in place whole or not at all, for the owner alone to read."""
-    new = path.with_name(f"{path.name}.new")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as opened:
-        opened.write(content)
-        opened.flush()
-        os.fsync(descriptor)
-    new.replace(path)

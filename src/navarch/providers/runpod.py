@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from http import HTTPStatus
 from types import MappingProxyType
@@ -36,21 +36,24 @@ from navarch.errors import (
     OutcomeUnknown,
     ProviderError,
     QuotaExceeded,
-    Unauthorized,
     Unavailable,
 )
 from navarch.peers.endpoint import Answer
 from navarch.providers.base import (
     INSTANCE_LABEL,
+    Finding,
     Instance,
     Instances,
     InstanceStatus,
     InstanceType,
     ProvisionRequest,
+    Wanted,
 )
 from navarch.providers.lookup import bought_before, labels_to_carry
 from navarch.providers.pace import Now, Pace, Sleep
 from navarch.providers.rest import Rest, api_key, refusal_of, secrets_of
+from navarch.providers.runpod_account import examined
+from navarch.providers.runpod_refusals import Problem, meaning, problem_of
 
 T = TypeVar("T")
 
@@ -228,14 +231,6 @@ class _GpuTypes(Struct):
     gpus: list[_GpuType]
 
 
-class _Problem(Struct):
-    """An error of RFC 9457; `title` tells it from the pages of others."""
-
-    title: str
-    detail: str = ""
-    errors: list[str] = []
-
-
 class RunPodProvider:
     """The `Provider` and `InstanceTypeLister` of RunPod."""
 
@@ -294,8 +289,8 @@ class RunPodProvider:
             "DELETE", f"/v2/pods/{quote(instance_id, safe='')}", deadline=self._settings.timeout
         )
         if answer.status not in {HTTPStatus.OK, HTTPStatus.ACCEPTED, HTTPStatus.NO_CONTENT}:
-            problem = _problem_of(answer)
-            kind = _meaning(problem, answer.status, absent=NotFound, unclear=OutcomeUnknown)
+            problem = problem_of(answer)
+            kind = meaning(problem, answer.status, absent=NotFound, unclear=OutcomeUnknown)
             raise kind(self._said(f"terminate {instance_id}", answer, problem)) from refusal_of(
                 answer
             )
@@ -315,6 +310,10 @@ class RunPodProvider:
         ours = {each.id: each for each in pods if LABELS_ENV in (each.env or {})}
         return [self._instance(each) for each in ours.values()]
 
+    async def examine_for(self, wanted: Sequence[Wanted]) -> Sequence[Finding]:
+        """Say whether there is money left, and enough for what pools want. One request."""
+        return await examined(self._rest, self._settings.timeout, wanted)
+
     async def close(self) -> None:
         """Give up the connections. Another call afterwards fails."""
         await self._rest.close()
@@ -322,15 +321,15 @@ class RunPodProvider:
     async def _read(self, path: str, shape: type[T]) -> T:
         answer = await self._rest.read(path, deadline=self._settings.timeout)
         if answer.status != HTTPStatus.OK:
-            problem = _problem_of(answer)
-            kind = _meaning(problem, answer.status, absent=Unavailable, unclear=Unavailable)
+            problem = problem_of(answer)
+            kind = meaning(problem, answer.status, absent=Unavailable, unclear=Unavailable)
             raise kind(self._said(f"GET {path}", answer, problem)) from refusal_of(answer)
         return self._rest.parsed(answer, shape, otherwise=Unavailable)
 
     def _launch_failure(self, answer: Answer, request: ProvisionRequest) -> ProviderError:
-        problem = _problem_of(answer)
+        problem = problem_of(answer)
         text = problem.detail.lower() if problem else ""
-        kind = _meaning(problem, answer.status, absent=InvalidRequest, unclear=OutcomeUnknown)
+        kind = meaning(problem, answer.status, absent=InvalidRequest, unclear=OutcomeUnknown)
         if WITHOUT_CAPACITY.search(text):
             kind = NoCapacity
         elif problem and answer.status == HTTPStatus.PAYMENT_REQUIRED:
@@ -346,7 +345,7 @@ class RunPodProvider:
         self,
         doing: str,
         answer: Answer,
-        problem: _Problem | None,
+        problem: Problem | None,
         *,
         hidden: frozenset[str] = frozenset(),
     ) -> str:
@@ -449,34 +448,6 @@ def _refusal(request: ProvisionRequest) -> str:
     if len(request.user_data.encode(errors="replace")) > SCRIPT_BYTES_MAX:
         return f"user_data has more than {SCRIPT_BYTES_MAX} bytes"
     return ""
-
-
-def _meaning(
-    problem: _Problem | None,
-    status: int,
-    *,
-    absent: type[ProviderError],
-    unclear: type[ProviderError],
-) -> type[ProviderError]:
-    """Say what kind of failure an answer is; `absent` and `unclear` depend on what was asked.
-
-    A 404 that is not RunPod's own is a wrong address or a proxy, never the absence of a pod.
-    """
-    is_refusal = HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.INTERNAL_SERVER_ERROR
-    if not is_refusal or status == HTTPStatus.REQUEST_TIMEOUT:
-        return unclear
-    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        return Unauthorized
-    if problem is None:
-        return Unavailable
-    return absent if status == HTTPStatus.NOT_FOUND else InvalidRequest
-
-
-def _problem_of(answer: Answer) -> _Problem | None:
-    try:
-        return msgspec.json.decode(answer.body, type=_Problem)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
 
 
 def _type_name(gpu: str, count: int) -> str:

@@ -114,20 +114,21 @@ class Agent:
             return
         self._incarnation += 1
         self._wake_at = None
-        registration = msg.RegisterNode(
-            self.node_id, gpus=self.hardware.gpus, metadata=self._description()
-        )
         self._ahead = self.behaviour.wall(self._time.now) - self._time.now
         if self._kept:
             self._happened[Incident.REPORTED_AGAIN] += 1
         self._duties = Duties(
-            registration,
+            self._registration(),
             start=self._time.now + self._ahead,
             spread=self._rolls.fraction(),
             results=self._record,
             reports=self._kept,
         )
         self._feed(turns.Tick())
+
+    def _registration(self) -> msg.RegisterNode:
+        """What it says about its machine: the control plane knows the rest, for it bought it."""
+        return msg.RegisterNode(self.node_id, gpus=self.hardware.gpus, metadata=self._description())
 
     def _description(self) -> Metadata:
         """What it says about its host: most restarts come with an upgrade."""
@@ -456,7 +457,7 @@ class Agent:
             case msg.CommandsHanded():
                 orders = tuple(turns.Order(c.id, c.type, c.parameters) for c in answer.commands)
                 return turns.CommandsReceived(call, orders)
-            case msg.Accepted() | msg.CommandAccepted():
+            case msg.Accepted() | msg.CommandAccepted() | msg.HeartbeatBatchAccepted():
                 return self._accepted(call, request)
             case _:
                 assert_never(answer)

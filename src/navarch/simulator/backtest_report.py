@@ -13,23 +13,25 @@ from itertools import groupby, pairwise
 
 from msgspec import Struct
 
+from navarch.simulator import charts
+
 WIDTH, HEIGHT = 1000, 180
 """The size of one chart, in the units of its own drawing."""
 
 COLUMNS = 500
 """Over how many stretches of time a chart is drawn: more cannot be told apart."""
 
-STYLE = """
-:root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif }
-body { max-width: 64rem; margin: 2rem auto; padding: 0 1rem }
-table { border-collapse: collapse; width: 100% }
-th, td { padding: .3rem .6rem; text-align: right; border-bottom: 1px solid #8885 }
-th:first-child, td:first-child { text-align: left }
+STYLE = (
+    charts.BASE_STYLE
+    + """
+body { max-width: 64rem }
+th, td { text-align: left } .number { text-align: right }
 svg { width: 100%; height: auto; display: block; background: #8881 }
 .demand { fill: #5b8def66 } .live { fill: none; stroke: #2a9d4a; stroke-width: 1.5 }
 .under { fill: #e0483366 } text { font-size: 12px; fill: currentColor }
 line { stroke: #8885 }
 """
+)
 
 
 class Point(Struct, frozen=True):
@@ -92,22 +94,19 @@ def table(results: Sequence[BacktestResult]) -> str:
 
 def page(results: Sequence[BacktestResult], title: str) -> str:
     """Write the results as one self-contained HTML page: the table, and a chart for each."""
-    heads = "".join(f"<th>{escape(name.capitalize())}</th>" for name, _ in TABLE)
-    rows = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell(result))}</td>" for _, cell in TABLE) + "</tr>\n"
-        for result in results
-    )
+    heads = [name.capitalize() for name, _ in TABLE]
+    rows = ([cell(result) for _, cell in TABLE] for result in results)
+    numbers = charts.table(heads, rows, range(1, len(TABLE)))
     top = max([1.0, *(max(point.demand, point.live) for each in results for point in each.series)])
-    charts = "".join(
+    drawn = "".join(
         f"<h2>{escape(result.name)}</h2>\n{chart(result.series, top)}\n" for result in results
     )
-    return (
-        f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n<body>\n"
-        f"<h1>{escape(title)}</h1>\n<table>\n<tr>{heads}</tr>\n{rows}</table>\n"
+    return charts.document(
+        title,
+        f"<h1>{escape(title)}</h1>\n{numbers}"
         "<p>Blue: the work there was, in nodes. Green: the nodes that worked. "
-        "Red: times with more work than nodes. Hours are UTC.</p>\n"
-        f"{charts}</body>\n</html>\n"
+        f"Red: times with more work than nodes. Hours are UTC.</p>\n{drawn}",
+        STYLE,
     )
 
 
@@ -116,18 +115,11 @@ def chart(series: Sequence[Point], top: float) -> str:
     columns = condensed(series)
     step = WIDTH / max(len(columns), 1)
 
-    def height(value: float) -> float:
-        return HEIGHT - value / top * (HEIGHT - 20)
+    def height(values: Sequence[float]) -> str:
+        return charts.stairs(values, step, HEIGHT, top * HEIGHT / (HEIGHT - 20))
 
-    def stairs(values: Sequence[float]) -> str:
-        return " ".join(
-            f"{x:.1f},{height(value):.1f}"
-            for index, value in enumerate(values)
-            for x in (index * step, (index + 1) * step)
-        )
-
-    demand = stairs([column.demand for column in columns])
-    live = stairs([column.live for column in columns])
+    demand = height([column.demand for column in columns])
+    live = height([column.live for column in columns])
     return (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT + 20}" role="img">'
         + _shortfalls(columns, step)
@@ -168,9 +160,5 @@ def _days(columns: Sequence[Point], step: float) -> str:
     drawn = []
     for _, stretch in groupby(enumerate(columns), key=lambda numbered: numbered[1].at.date()):
         index, point = next(stretch)
-        x = index * step
-        drawn.append(
-            f'<line x1="{x:.1f}" y1="0" x2="{x:.1f}" y2="{HEIGHT}"/>'
-            f'<text x="{x + 4:.1f}" y="{HEIGHT + 14}">{point.at:%a %d %b}</text>'
-        )
+        drawn.append(charts.day(index * step, HEIGHT, f"{point.at:%a %d %b}", HEIGHT + 14))
     return "".join(drawn)

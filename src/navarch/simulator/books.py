@@ -16,9 +16,13 @@ from navarch.core.model.command import CommandType
 from navarch.core.model.node import Intent
 from navarch.core.model.pool import PoolSpec
 from navarch.core.model.report import Health
+from navarch.errors import QuotaScope
 
 WIDE = frozenset({"QuotaExceeded", "Unauthorized", "Throttled", "Unavailable"})
 """Refusals that concern all that a provider sells."""
+
+QUOTA_MEMORY = timedelta(hours=1)
+"""After how long a quota may be forgotten when another one of its provider is used up."""
 
 
 def place_key(provider: str, region: str, zone: str, instance_type: str, *, spot: bool) -> str:
@@ -32,6 +36,20 @@ def place_of(fact: ev.LaunchRequested) -> str:
     return place_key(fact.provider, fact.region, fact.zone, fact.instance_type, spot=fact.spot)
 
 
+def quota_key(provider: str, scope: QuotaScope) -> str:
+    """Name a quota: whose, where, of what and of which kind."""
+    return f"{provider}|{scope.region}|{'+'.join(scope.instance_types)}|{scope.spot}"
+
+
+def is_counted(scope: QuotaScope, region: str, zone: str, kind: str, *, spot: bool) -> bool:
+    """Whether a quota counts a machine; what is asked of no certain place may be there."""
+    if scope.region and region != scope.region and (region or (zone and scope.region not in zone)):
+        return False
+    if scope.instance_types and kind and kind not in scope.instance_types:
+        return False
+    return scope.spot is None or scope.spot == spot
+
+
 class Refusal(Struct, frozen=True):
     """The newest time that something could not be bought."""
 
@@ -39,6 +57,10 @@ class Refusal(Struct, frozen=True):
     at: datetime
     retry_after: timedelta = timedelta()
     """How long the seller wanted to be left alone; zero: it did not say."""
+    provider: str = ""
+    """Whose quota it is, where it has a `scope`."""
+    scope: QuotaScope | None = None
+    """What the quota counts."""
 
 
 class Bought(Struct):
@@ -52,6 +74,8 @@ class Bought(Struct):
     """The key of what was asked for."""
     zone: tuple[str, str] = ("", "")
     """Its region and zone."""
+    kind: str = ""
+    """Its type."""
     spot: bool = False
     """Whether its seller may take it away again."""
     ref: str = ""
@@ -161,7 +185,8 @@ class Books:
                     fact.at,
                     place,
                     (fact.region, fact.zone),
-                    fact.spot,
+                    kind=fact.instance_type,
+                    spot=fact.spot,
                 )
             case _:
                 self._write_about_instance(fact)
@@ -190,15 +215,19 @@ class Books:
             return
         match fact:
             case ev.InstanceLaunched():
-                self._forgive(one)
                 one.ref, one.launched_at = fact.ref, fact.at
                 one.zone = (fact.region or one.zone[0], fact.zone or one.zone[1])
+                self._forgive(one, one.provider, *self._quotas_of(one))
+                if one.registered:
+                    self._forgive(one, one.place)
             case ev.TerminationRequested():
                 one.ending = True
             case ev.LaunchFailed():
                 one.ended_at = fact.at
-                what = one.provider if fact.failure in WIDE else one.place
-                self.refusals[what] = Refusal(fact.failure, fact.at, fact.retry_after)
+                self._refuse(one, fact)
+            case ev.InstanceVanished() if not one.registered:
+                one.ended_at = fact.at
+                self.refusals[one.place] = Refusal("Vanished", fact.at)
             case ev.InstanceTerminated() | ev.InstanceVanished():
                 one.ended_at = fact.at
             case ev.ReleaseRequested():
@@ -219,6 +248,8 @@ class Books:
                 one.interrupted_at, one.interrupted_until = fact.at, fact.deadline
                 one.uncordoned_by_hand = False
             case ev.NodeRegistered():
+                if one.launched_at and not (one.registered or one.ending or one.ended):
+                    self._forgive(one, one.place)
                 one.registered = True
             case ev.NodeLost():
                 one.lost_at = fact.at
@@ -233,9 +264,36 @@ class Books:
             case _:
                 pass
 
-    def _forgive(self, one: Bought) -> None:
+    def _refuse(self, one: Bought, fact: ev.LaunchFailed) -> None:
+        """Hold a refusal against the place, its seller, or a quota of the seller's."""
+        refusal = Refusal(fact.failure, fact.at, fact.retry_after, one.provider, fact.scope)
+        if fact.scope is None:
+            what = one.provider if fact.failure in WIDE else one.place
+            self.refusals[what] = refusal
+            return
+        others = self.refusals.items()
+        old = [
+            what
+            for what, each in others
+            if each.scope and each.provider == one.provider and fact.at - each.at >= QUOTA_MEMORY
+        ]
+        for what in old:
+            del self.refusals[what]
+        self.refusals[quota_key(one.provider, fact.scope)] = refusal
+
+    def _quotas_of(self, one: Bought) -> list[str]:
+        """The quotas that count a machine."""
+        return [
+            what
+            for what, each in self.refusals.items()
+            if each.scope is not None
+            and each.provider == one.provider
+            and is_counted(each.scope, *one.zone, one.kind, spot=one.spot)
+        ]
+
+    def _forgive(self, one: Bought, *whats: str) -> None:
         """What was sold is no longer held against its seller, if it was asked for afterwards."""
-        for what in (one.provider, one.place):
+        for what in whats:
             refusal = self.refusals.get(what)
             if refusal is not None and refusal.at < one.requested_at:
                 del self.refusals[what]

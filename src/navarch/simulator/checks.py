@@ -170,6 +170,7 @@ class Checks:
         refused: list[ev.WorkloadRefused] = []
         for message, answer in zip(messages, step.answers, strict=True):
             self._delivered(message, answer, now)
+        purchase_rules.refusals_are_heard(self.books, messages, step.facts)
         for fact in step.facts:
             if isinstance(fact, ev.WorkloadRefused):
                 record = self.repair_books.of(fact.node_id)
@@ -436,8 +437,7 @@ class Checks:
     def _memory_holds(self, machine: Machine, now: datetime) -> None:
         memory_rules.indexes_agree(machine.fleet)
         memory_rules.remembers_little(machine, now, self._settings)
-        remembered = {key: (r.failure, r.at) for key, r in machine.fleet.refusals.items()}
-        purchase_rules.memory_agrees(self.books, remembered)
+        purchase_rules.memory_agrees(self.books, machine.fleet.refusals)
 
     def _promises_kept(self, fleet: Fleet) -> None:
         if self.operators is None:

@@ -7,12 +7,12 @@ knows. It goes on with what it was asked even when the asker has died since.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 from msgspec.structs import replace
 
-from navarch.controlplane.effects import machine_of
+from navarch.controlplane.effects import machine_of, refused
 from navarch.core.model import messages as msg
 from navarch.core.model.actions import Launch, ListTypes, TakeInventory, Terminate
 from navarch.errors import (
@@ -64,6 +64,11 @@ TROUBLES: dict[type[ProviderError], Incident] = {
 WAITS = (None, timedelta(seconds=30), timedelta(minutes=2), timedelta(hours=2))
 """How long a cloud that is asked too often may want to be left alone."""
 
+HALF_MADE_MIN = timedelta(seconds=5)
+HALF_MADE_MAX = timedelta(seconds=90)
+"""How long it takes to find out that there is no room for a machine which is being made: longer
+than answers are waited for, at times."""
+
 
 class Cloud:
     """One provider, its machines, and what goes wrong with it."""
@@ -102,6 +107,7 @@ class Cloud:
         self._time = time
         self._rolls = dice.stream("cloud", plan.name)
         self._price_rolls = dice.stream("prices", plan.name)
+        self._half_rolls = dice.stream("half-made", plan.name)
         self._wait_rolls = dice.stream("waits", plan.name)
         self._habit_rolls = dice.stream("habits", plan.name)
         self._happened = dice.happened
@@ -218,34 +224,42 @@ class Cloud:
             msg.Sold(
                 name=name,
                 price_usd_per_hour=price,
-                spot_price_usd_per_hour=round(price / 3, 2) if rolls.chance(0.5) else 0.0,
-                available=self._trouble("", "", "NoCapacity") is None,
+                spot_price_usd_per_hour=round(price / 3, 2) if rolls.chance(0.5) else None,
+                available=not self._is_out_of_stock(),
             )
             for name in plan.types
         )
         self._time.after(plan.answer_time, tell, msg.TypesListed(action.provider, types))
 
-    def _trouble(self, region: str, zone: str, failure: str = "") -> Trouble | None:
-        """Find what keeps it from selling there now; `failure` looks for one kind only."""
+    def _is_out_of_stock(self) -> bool:
+        """Whether all it sells is sold out everywhere, as far as its price list knows."""
+        return any(
+            trouble.failure is NoCapacity and not trouble.place for trouble in self._troubles()
+        )
+
+    def _troubles(self) -> Iterator[Trouble]:
+        """Yield what keeps it from selling now, somewhere."""
         since = self._time.now - EPOCH
         for trouble in self.plan.troubles:
             lasting = trouble.lasts is None or (
                 not self.healed and since < trouble.begins + trouble.lasts
             )
-            is_now = lasting and since >= trouble.begins
-            is_here = trouble.place in ("", region, zone)
-            if is_now and is_here and failure in ("", trouble.failure.__name__):
-                return trouble
-        return None
+            if lasting and since >= trouble.begins:
+                yield trouble
 
     def _make(self, request: ProvisionRequest, lateness: timedelta, tell: Tell) -> None:
         now = self._time.now
-        trouble = self._trouble(request.region, request.zone)
+        place, kind, spot = (request.region, request.zone), request.instance_type, request.spot
+        concerned = (one for one in self._troubles() if one.concerns(*place, kind, spot=spot))
+        trouble = next(concerned, None)
         if trouble is not None:
-            text = f"{self.name} has trouble at {trouble.place or 'all places'}"
-            self.truth.fail_next(trouble.failure(text))
+            error = trouble.error(f"{self.name} has trouble at {trouble.place or 'all places'}")
+            self.truth.fail_next(error)
             lasting = trouble.lasts is None
             self._happened[Incident.NEVER_SELLS if lasting else TROUBLES[trouble.failure]] += 1
+        elif not self.healed and self._half_rolls.chance(self.plan.half_made):
+            self._make_half(request, lateness, NoCapacity(f"{self.name} has none after all"), tell)
+            return
         else:
             self._plan_fault("launch", self.plan.launch)
         before = len(self.truth.machines)
@@ -261,12 +275,7 @@ class Cloud:
             lost = msg.LaunchLost(instance_id, "no answer")
             self._time.after(max(CALL_TIMEOUT - lateness, ZERO), tell, lost)
         elif isinstance(answer.result, ProviderError):
-            error = answer.result
-            wait = error.retry_after if isinstance(error, Throttled) else None
-            refused = msg.LaunchRefused(
-                instance_id, type(error).__name__, str(error), wait or timedelta()
-            )
-            self._time.after(answer.after, tell, refused)
+            self._time.after(answer.after, tell, refused(instance_id, answer.result))
         else:
             launched = msg.Launched(instance_id, machine_of(answer.result))
             self._time.after(answer.after, tell, launched)
@@ -300,6 +309,28 @@ class Cloud:
     def _note_throttling(self, result: object) -> None:
         if isinstance(result, Throttled) and "more than" in str(result):
             self._happened[Incident.RATE] += 1
+
+    def _make_half(
+        self, request: ProvisionRequest, lateness: timedelta, error: ProviderError, tell: Tell
+    ) -> None:
+        """Begin to make a machine that lists show and that never runs, and give it up later."""
+        before = len(self.truth.machines)
+        answer = self.truth.launch(request, self._time.now)
+        if isinstance(answer.result, ProviderError) or len(self.truth.machines) == before:
+            self._time.after(answer.after, tell, refused(request.name, error))
+            return
+        ref = next(reversed(self.truth.machines))
+        gives_up_after = self._half_rolls.between(HALF_MADE_MIN, HALF_MADE_MAX)
+        self._time.after(gives_up_after, self._give_up, ref)
+        if lateness + gives_up_after > CALL_TIMEOUT:
+            lost = msg.LaunchLost(request.name, "no answer")
+            self._time.after(max(CALL_TIMEOUT - lateness, ZERO), tell, lost)
+        else:
+            self._time.after(gives_up_after, tell, refused(request.name, error))
+
+    def _give_up(self, ref: str) -> None:
+        if self.alive(ref):
+            self.truth.vanish(ref, self._time.now)
 
     def _plan_fault(self, call: Call, faults: CallFaults) -> None:
         """Roll what goes wrong with the next call of this kind."""

@@ -66,6 +66,11 @@ class CallFaults(Struct, frozen=True):
 NO_FAULTS = CallFaults()
 
 
+def sold_by(cloud: str) -> tuple[str, ...]:
+    """Name what a cloud sells: the word that all use, and its own."""
+    return ("gpu", f"{cloud}-gpu")
+
+
 class CloudPlan(Struct, frozen=True):
     """One cloud: how it is when it is well, and how it is when it is not."""
 
@@ -89,20 +94,24 @@ class CloudPlan(Struct, frozen=True):
     outage_for: timedelta = ZERO
     troubles: tuple[Trouble, ...] = ()
     """When and where it sells nothing."""
+    half_made: float = 0.0
+    """How often a launch is refused late, when lists may have shown the machine."""
     price_usd_per_hour: float | None = None
     """What a machine costs, give or take a fifth; None: it has no price list."""
+    declared_lag: timedelta = ZERO
+    """What the cloud declares at least, where it is more careful than it has to be."""
     habits: Habits = ORDINARY
     """What else is peculiar about how it sells."""
 
     @property
     def types(self) -> tuple[str, ...]:
         """The names of what it sells: the word that all use, and its own."""
-        return ("gpu", f"{self.name}-gpu")
+        return sold_by(self.name)
 
     @property
     def list_lag(self) -> timedelta:
         """What the cloud declares."""
-        return self.staleness + self.lateness_max
+        return max(self.staleness + self.lateness_max, self.declared_lag)
 
 
 class AgentPlan(Struct, frozen=True):
@@ -179,6 +188,10 @@ class Plan(Struct, frozen=True):
     """How long the control plane collects messages for one batch."""
     restart_max: timedelta = _seconds(20)
     """How long a dead control plane may stay dead."""
+    batch_max: int = 64
+    """How many messages the control plane takes into one step."""
+    effects_at_once: int = 4
+    """How many effects of one kind may be under way at one provider."""
     snapshot_every: int = 40
     """Facts after which the fleet is written down whole."""
 
@@ -214,7 +227,10 @@ def draw_plan(dice: Dice) -> Plan:
         clouds=tuple(
             replace(
                 _cloud(of(f"cloud {name}"), name, lasts),
-                troubles=draw_troubles(of(f"troubles {name}"), lasts, steady=name == steady),
+                troubles=draw_troubles(
+                    of(f"troubles {name}"), lasts, sold_by(name), steady=name == steady
+                ),
+                half_made=of(f"half-made {name}").pick((0.0, 0.0, 0.1, 0.3)),
                 price_usd_per_hour=of(f"price {name}").pick((None, 10.0, 20.0, 21.0)),
                 habits=draw_habits(of(f"habits {name}"), lasts),
             )

@@ -13,7 +13,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from navarch.core.model.pool import PoolSpec, Source
-from navarch.errors import NoCapacity, ProviderError, QuotaExceeded, Throttled, Unauthorized
+from navarch.errors import (
+    NoCapacity,
+    ProviderError,
+    QuotaExceeded,
+    QuotaScope,
+    Throttled,
+    Unauthorized,
+)
 from navarch.simulator.dice import Stream
 
 ZERO = timedelta()
@@ -36,6 +43,23 @@ class Trouble(Struct, frozen=True):
     """None: for ever, even when all other faults have ended."""
     place: str = ""
     """The region or zone where it does; empty: everywhere."""
+    spot: bool | None = None
+    """True: of spot machines alone; False: of ordinary ones alone; None: of both."""
+    instance_type: str = ""
+    """The type that it is of; empty: all."""
+
+    def concerns(self, region: str, zone: str, instance_type: str, *, spot: bool) -> bool:
+        """Whether such a machine is refused."""
+        is_here = self.place in ("", region, zone)
+        return is_here and self.spot in (None, spot) and self.instance_type in ("", instance_type)
+
+    def error(self, text: str) -> ProviderError:
+        """Refuse; a quota says what it counts, where that is not everything."""
+        if self.failure is not QuotaExceeded:
+            return self.failure(text)
+        types = (self.instance_type,) if self.instance_type else ()
+        scope = QuotaScope(region=self.place, instance_types=types, spot=self.spot)
+        return QuotaExceeded(text, scope=None if scope.is_everything else scope)
 
 
 class Habits(Struct, frozen=True):
@@ -104,7 +128,9 @@ def with_spot(rolls: Stream, pool: PoolSpec) -> PoolSpec:
     return replace(pool, sources=sources, spot_percent=rolls.pick((0.0, 30.0, 60.0, 100.0)))
 
 
-def draw_troubles(rolls: Stream, lasts: timedelta, *, steady: bool) -> tuple[Trouble, ...]:
+def draw_troubles(
+    rolls: Stream, lasts: timedelta, types: tuple[str, ...], *, steady: bool
+) -> tuple[Trouble, ...]:
     """Draw when a cloud will not sell."""
     troubles = [
         Trouble(
@@ -128,4 +154,17 @@ def draw_troubles(rolls: Stream, lasts: timedelta, *, steady: bool) -> tuple[Tro
     if stays and not steady:
         lasting: tuple[type[ProviderError], ...] = (NoCapacity, QuotaExceeded, Unauthorized)
         troubles.append(Trouble(rolls.pick(lasting), rolls.between(ZERO, lasts)))
-    return tuple(troubles)
+    quotas = (_quota(rolls, lasts, types) for _ in range(rolls.pick((0, 0, 1, 2))))
+    return (*troubles, *quotas)
+
+
+def _quota(rolls: Stream, lasts: timedelta, types: tuple[str, ...]) -> Trouble:
+    """Draw a time in which a quota of some region, type or kind is used up."""
+    return Trouble(
+        QuotaExceeded,
+        rolls.between(ZERO, lasts),
+        rolls.between(30 * SECOND, 8 * MINUTE),
+        rolls.pick(("", *REGIONS)),
+        rolls.pick((None, True, False)),
+        rolls.pick(("", *types)),
+    )

@@ -28,6 +28,7 @@ INDEXES = (
     "distrusted",
     "untold",
     "emptying",
+    "serving",
 )
 
 
@@ -41,6 +42,13 @@ def indexes_agree(fleet: Fleet) -> None:
     members = {pool: list(ids) for pool, ids in fleet.members.items() if ids}
     if members != {pool: list(ids) for pool, ids in anew.members.items() if ids}:
         raise Broken("lost", f"the members {members} are not those of the records")
+    for name in ("current", "bought_from"):
+        here, there = (
+            {key: set(ids) for key, ids in getattr(each, name).items() if ids}
+            for each in (fleet, anew)
+        )
+        if here != there:
+            raise Broken("lost", f"index {name}: {here}, the records: {there}")
 
 
 def remembers_little(machine: Machine, now: datetime, settings: Settings) -> None:

@@ -13,6 +13,7 @@ from typing import Final
 
 from navarch.core.model.finding import Remedy
 from navarch.core.model.report import GRAVITY, Health
+from navarch.simulator import charts
 from navarch.simulator.policy_backtest_report import (
     HEADERS,
     Backtest,
@@ -52,14 +53,15 @@ svg text { fill: currentColor } svg line { stroke: #8885 }
 .mark { font-weight: bold; text-anchor: middle } .differs { font-weight: bold }
 """
 
-PAGE_STYLE: Final = """
-:root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif }
-body { max-width: 80rem; margin: 2rem auto; padding: 0 1rem }
-table { border-collapse: collapse; width: 100%; margin: 1rem 0 }
-th, td { padding: .3rem .6rem; text-align: left; border-bottom: 1px solid #8885 }
-td.number, th.number { text-align: right }
+PAGE_STYLE: Final = (
+    charts.BASE_STYLE
+    + """
+body { max-width: 80rem }
+table { margin: 1rem 0 }
+th, td { text-align: left }
 svg { width: 100%; height: auto; display: block; background: #8881 }
 """
+)
 
 LEGEND: Final = (
     "One row a node: above what was, below what would have been. Yellow: degraded. Red: unhealthy. "
@@ -71,23 +73,19 @@ def page(result: Backtest, title: str) -> str:
     """Write the result as one HTML page: what was tried, the picture, the nodes, the totals."""
     told = "".join(f"<p>{escape(line)}</p>\n" for line in summary(result))
     numbers = [("", "candidate", "in use then"), *totals(result)]
-    return (
-        f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">'
-        f"<title>{escape(title)}</title><style>{PAGE_STYLE}</style></head>\n<body>\n"
+    return charts.document(
+        title,
         f"<h1>{escape(title)}</h1>\n{told}"
         f"<h2>Totals</h2>\n{_table(numbers[0], numbers[1:])}"
         f"<h2>Nodes that differ</h2>\n{_table(HEADERS, rows(result))}"
-        f"<h2>All nodes with findings</h2>\n<p>{escape(LEGEND)}</p>\n{drawing(result)}\n"
-        "</body>\n</html>\n"
+        f"<h2>All nodes with findings</h2>\n<p>{escape(LEGEND)}</p>\n{drawing(result)}\n",
+        PAGE_STYLE,
+        drawn_styles=(STYLE,),
     )
 
 
 def _table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    first = "".join(f"<th>{escape(head.capitalize())}</th>" for head in heads)
-    rest = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in line) + "</tr>\n" for line in lines
-    )
-    return f"<table>\n<tr>{first}</tr>\n{rest}</table>\n"
+    return charts.table([head.capitalize() for head in heads], lines)
 
 
 def drawing(result: Backtest) -> str:
@@ -127,9 +125,7 @@ def _days(scale: _Scale, height: int) -> Iterator[str]:
     every = max(1, -(-((scale.end - first).days + 1) // DAYS_MAX))
     day = first
     while day < scale.end:
-        x = scale.x(day)
-        yield f'<line x1="{x:.1f}" y1="0" x2="{x:.1f}" y2="{height}"/>'
-        yield f'<text x="{x + 3:.1f}" y="14">{day:%d %b}</text>'
+        yield charts.day(scale.x(day), height, f"{day:%d %b}", 14)
         day += timedelta(days=every)
 
 

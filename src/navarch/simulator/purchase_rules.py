@@ -7,15 +7,17 @@ for the code under test is not to be believed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
 
 from msgspec import Struct
 
 from navarch.core.model import events as ev
+from navarch.core.model import messages as msg
+from navarch.core.model.offer import Refusals
 from navarch.core.model.pool import PoolSpec, Source
 from navarch.core.settings import Settings
-from navarch.simulator.books import Books, Refusal, place_key, place_of
+from navarch.simulator.books import Books, Refusal, is_counted, place_key, place_of, quota_key
 from navarch.simulator.broken import Broken
 
 SPREAD_MAX = 1.2
@@ -126,7 +128,15 @@ def _called_back_first(books: Books, fact: ev.LaunchRequested) -> None:
 
 
 def _newest_refusal(books: Books, place: Place) -> Refusal | None:
-    known = (books.refusals.get(key) for key in (place.provider, place.key))
+    """The newest of its own, of its seller, and of the quotas that count it."""
+    known = [books.refusals.get(key) for key in (place.provider, place.key)]
+    known += [
+        each
+        for each in books.refusals.values()
+        if each.scope is not None
+        and each.provider == place.provider
+        and is_counted(each.scope, place.region, place.zone, place.instance_type, spot=place.spot)
+    ]
     return max((each for each in known if each), key=lambda each: each.at, default=None)
 
 
@@ -134,7 +144,7 @@ def _patience(refusal: Refusal, settings: Settings) -> timedelta:
     """For how long it must not be asked again, at the very least."""
     if refusal.failure in ("QuotaExceeded", "Unauthorized", "InvalidRequest"):
         return settings.provider_block
-    if refusal.failure == "NoCapacity":
+    if refusal.failure in ("NoCapacity", "Vanished"):
         return min(settings.stock_out_base, settings.stock_out_max)
     asked = min(refusal.retry_after, RETRY_AFTER_MAX)
     return max(min(settings.retry_base, settings.retry_max), asked)
@@ -145,8 +155,33 @@ def _longest(settings: Settings) -> timedelta:
     return SPREAD_MAX * max(*waits, RETRY_AFTER_MAX)
 
 
-def memory_agrees(books: Books, remembered: dict[str, tuple[str, datetime]]) -> None:
-    """Check that what is remembered of refusals, by key, is what the facts have said."""
+def refusals_are_heard(
+    books: Books, messages: Sequence[msg.Message], facts: Sequence[ev.Event]
+) -> None:
+    """A refusal ends its launch, and is written down as it was said, whatever lists have shown.
+
+    Only an agent that has spoken knows better: its machine exists.
+    """
+    for message in messages:
+        if not isinstance(message, msg.LaunchRefused):
+            continue
+        one = books.instances.get(message.instance_id)
+        if one is None or one.ended or one.registered or (one.ending and one.ref):
+            continue
+        about = [each for each in facts if getattr(each, "instance_id", "") == one.id]
+        if any(isinstance(each, ev.NodeRegistered | ev.InstanceVanished) for each in about):
+            continue
+        told = {(each.failure, each.scope) for each in about if isinstance(each, ev.LaunchFailed)}
+        if told != {(message.failure, message.scope)}:
+            raise Broken("lost", f"{one.id} was refused by {message}, and what is known is {told}")
+
+
+def memory_agrees(books: Books, refusals: Mapping[str, Refusals]) -> None:
+    """Check that what is remembered of refusals is what the facts have said."""
+    remembered = {
+        key if each.scope is None else quota_key(each.provider, each.scope): (each.failure, each.at)
+        for key, each in refusals.items()
+    }
     expected = {key: (each.failure, each.at) for key, each in books.refusals.items()}
     if remembered != expected:
         raise Broken("lost", f"refusals remembered: {remembered}, and told: {expected}")

@@ -141,6 +141,8 @@ class RepairBooks:
                 for record in self.records.values():
                     record.unsure = record.verdict in (Health.DEGRADED, Health.UNHEALTHY)
             case ev.RecordsForgotten():
+                for id_ in set(fact.instances).difference(fact.nodes):
+                    self.records.pop(id_, None)
                 for node_id in fact.nodes:  # one that comes back begins anew
                     self.records[node_id] = Record(node_id, told=self.of(node_id).told)
             case ev.InstanceCondemned():

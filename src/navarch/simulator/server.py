@@ -9,7 +9,7 @@ hear of them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Protocol, assert_never
@@ -30,9 +30,10 @@ from navarch.core.model.actions import (
     Terminate,
 )
 from navarch.core.model.pool import PoolSpec
+from navarch.core.selection import BUILT_IN
+from navarch.core.selection.base import Ranker
 from navarch.core.strategies import Strategies
 from navarch.errors import JournalError
-from navarch.simulator.autoscaling import Scaler
 from navarch.simulator.clouds import Cloud
 from navarch.simulator.crashes import Boundary, Crash, Crashes
 from navarch.simulator.dice import Dice
@@ -50,12 +51,16 @@ Reply = Callable[[msg.Answer | None], None]
 
 TAG = "sim0"
 VERSION = "simulated"
-BATCH_MAX = 64
 PAUSE_MAX = timedelta(seconds=10)
 """A longer gap between two ticks is our own silence, and not that of the nodes."""
 
-EFFECTS_AT_ONCE = 4
-"""How many effects of one kind may be under way at one provider."""
+
+class Asked(Protocol):
+    """Who asks the autoscaler of one pool."""
+
+    def word(self, fleet: fleets.Fleet) -> msg.Recommended | None:
+        """Ask for a proposal; None while there is none, or the pool is not configured."""
+        ...
 
 
 class Observer(Protocol):
@@ -84,8 +89,12 @@ class Server:
         self.machine: Machine | None = None
         self.clouds: dict[str, Cloud] = {}
         """By name; to be filled before the start."""
-        self.scalers: dict[str, Scaler] = {}
+        self.scalers: Mapping[str, Asked] = {}
         """By pool; to be filled before the start."""
+        self.rankers: Mapping[str, Ranker] = BUILT_IN
+        """What pools' strategies may name."""
+        self.launches_at_once: Mapping[str, int] = {}
+        """By cloud, where launches are limited more tightly than other calls."""
         self.pools = plan.pools
         """What the configuration says."""
         self.policy: HealthPolicy = TABLES.get(plan.sickness.policy, Unjudged())
@@ -128,7 +137,7 @@ class Server:
             fold.apply(fleet, recorded.event)  # type: ignore[arg-type]  # only facts are journaled
         self._seq = loaded.last_seq
         self._checks.recovered(fleet, self.store)
-        self.machine = Machine(fleet, Strategies(self._plan.settings, self.policy))
+        self.machine = Machine(fleet, Strategies(self._plan.settings, self.policy, self.rankers))
         try:
             self._crashes.reach(Boundary.LOADED)
             self._step([(msg.Found(TAG), _nobody), (msg.Resume(VERSION), _nobody)])
@@ -236,7 +245,10 @@ class Server:
         if life != self._life or self._stands_still(self._turn, life):
             return
         self._turn_waits = False
-        batch, self._inbox = self._inbox[:BATCH_MAX], self._inbox[BATCH_MAX:]
+        batch, self._inbox = (
+            self._inbox[: self._plan.batch_max],
+            self._inbox[self._plan.batch_max :],
+        )
         if self._inbox:
             self._turn_waits = True
             self._time.after(self._plan.gather, self._turn, life)
@@ -273,7 +285,10 @@ class Server:
     def _perform(self, machine: Machine) -> None:
         for action in machine.owed(self._time.now):
             lane = (_where(action), type(action))
-            is_full = list(self._under_way.values()).count(lane) >= EFFECTS_AT_ONCE
+            limit = self._plan.effects_at_once
+            if isinstance(action, Launch):
+                limit = self.launches_at_once.get(action.provider, limit)
+            is_full = list(self._under_way.values()).count(lane) >= limit
             if action.key in self._under_way or is_full:
                 continue
             self._under_way[action.key] = lane

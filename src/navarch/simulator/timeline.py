@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import ParamSpec
 
 P = ParamSpec("P")
@@ -32,10 +33,7 @@ class Timeline:
     ) -> None:
         """Let `act` happen after a delay that is not negative."""
         self._order += 1
-
-        def happen() -> None:
-            act(*args, **kwargs)
-
+        happen: Callable[[], None] = partial(act, *args, **kwargs)
         heapq.heappush(self._heap, (self.now + delay, self._order, happen))
 
     def run(self) -> None:
@@ -44,6 +42,15 @@ class Timeline:
         while heap and not self.stopped:
             self.now, _, happen = heapq.heappop(heap)
             happen()
+
+    def run_until(self, moment: datetime) -> None:
+        """Let everything up to a moment happen, that moment included, and let it be that moment."""
+        heap = self._heap
+        while heap and not self.stopped and heap[0][0] <= moment:
+            self.now, _, happen = heapq.heappop(heap)
+            happen()
+        if not self.stopped:
+            self.now = max(self.now, moment)
 
     def stop(self) -> None:
         """Let nothing more happen."""

@@ -127,9 +127,10 @@ class World:
             self.server.clouds[cloud.name] = self.checks.clouds[cloud.name] = cloud
             self._settle_strangers(cloud)
             cloud.limit()
-        for scaled in self.plan.scaled:
-            self.server.scalers[scaled.pool] = Scaler(scaled, lambda: self.time.now)
-        self.checks.scalers = self.server.scalers
+        self.scalers = {
+            scaled.pool: Scaler(scaled, lambda: self.time.now) for scaled in self.plan.scaled
+        }
+        self.server.scalers = self.checks.scalers = self.scalers
         self.checks.operators = self.operators
         self.checks.repairs.is_empty = self._is_empty
         self.checks.repairs.hardware_of = self._hardware_of
@@ -372,7 +373,7 @@ class World:
         self.server.manager.heal()
         for agent in self.agents.values():
             agent.heal()
-        for scaler in self.server.scalers.values():
+        for scaler in self.scalers.values():
             scaler.heal()
         self._revive()
         if self.plan.dropped_at is not None or self.plan.later_pools:
@@ -419,7 +420,7 @@ class World:
         if waited > PATIENCE:
             self.operators.let_repair_try(fleet)
         if waited > 2 * PATIENCE:
-            for scaler in self.server.scalers.values():
+            for scaler in self.scalers.values():
                 if scaler.swings:
                     scaler.hush()
             helpless = self.checks.repairs.needs_help

@@ -51,6 +51,10 @@ REFUSALS: Final[dict[type[ProviderError], str]] = {
 """The kinds of refusal that promise that nothing was done, each with its test."""
 
 
+PAGES: Final = 6
+"""How much longer than for one answer a list of many pages may take."""
+
+
 class ProviderTroubles(ProviderHarness):
     """Tests of what a provider says and leaves behind when its cloud fails it."""
 
@@ -157,7 +161,7 @@ class ProviderTroubles(ProviderHarness):
     async def test_a_list_shows_thousands(self, trial: Trial) -> None:
         """All pages, each machine once."""
         made = await done(self.make_many(self.many))
-        async with asyncio.timeout(self.patience.total_seconds()):
+        async with asyncio.timeout(PAGES * self.patience.total_seconds()):
             while True:
                 listed = [each.id for each in await trial.provider.list()]
                 if len(listed) >= len(made):
@@ -198,7 +202,14 @@ class ProviderTroubles(ProviderHarness):
     @on_trial
     async def test_a_used_up_quota_is_quota_exceeded(self, trial: Trial) -> None:
         """Waiting does not help; somebody must raise a limit."""
-        await self._expect_refusal(trial, QuotaExceeded)
+        error = await self._expect_refusal(trial, QuotaExceeded)
+
+        assert isinstance(error, QuotaExceeded)
+        asked = trial.request()
+        covered = error.scope is None or error.scope.covers(
+            asked.region, asked.zone, asked.instance_type, spot=asked.spot
+        )
+        assert covered, f"what was refused is not of the quota that was named: {error.scope}"
 
     @needing("fail_next")
     @on_trial
@@ -246,8 +257,8 @@ class ProviderTroubles(ProviderHarness):
             await trial.recover()
         return caught.value
 
-    async def _expect_refusal(self, trial: Trial, kind: type[ProviderError]) -> None:
-        """See that a refusal is of exactly this kind, and that nothing was made."""
+    async def _expect_refusal(self, trial: Trial, kind: type[ProviderError]) -> ProviderError:
+        """See that a refusal is of exactly this kind, and that nothing was made; return it."""
         request = trial.request()
         await done(self.fail_next(kind))
 
@@ -261,6 +272,7 @@ class ProviderTroubles(ProviderHarness):
         assert await trial.named(request.name) == []
         again = await trial.launch()
         await trial.wait_for_count(again.name, 1)
+        return caught.value
 
     @needing("secrets")
     @on_trial

@@ -151,6 +151,15 @@ def instance_info(instance: Instance) -> pb.InstanceInfo:
     )
 
 
+def bootstrap_log(
+    text: str, source: str, read_at: datetime | None, problem: str
+) -> pb.GetBootstrapLogResponse:
+    """What a start-up script told, who says so, and why it could not be read now."""
+    return pb.GetBootstrapLogResponse(
+        text=text, source=source, read_at=_stamp(read_at), problem=problem
+    )
+
+
 def pool_info(pool: Pool, members: Iterable[tuple[Instance, Node | None]]) -> pb.PoolInfo:
     """A pool with its counts, from its live instances and the node of each, None while it boots.
 

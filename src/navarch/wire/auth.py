@@ -120,6 +120,7 @@ ACCESS: Final[Mapping[str, Access]] = MappingProxyType(
         "GetNode": _READ,
         "ListInstances": _READ,
         "GetInstance": _READ,
+        "GetBootstrapLog": _READ,
         "ListPools": _READ,
         "GetPool": _READ,
         "ListEvents": _READ,

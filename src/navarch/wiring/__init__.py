@@ -12,7 +12,6 @@ and raises a `NavarchError` of one clear line when it cannot begin.
     first_scripts    what machines run first: an agent
     provider_types   what providers sell, with the catalogue's prices
     provider_checks  whether one could buy from them
-    aws_rights       whether EC2 would allow a launch
     autoscalers      autoscalers made from the configuration
     metrics          metrics sources made from the configuration
     plugins          classes of others, found by name and checked

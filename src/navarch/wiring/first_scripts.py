@@ -7,16 +7,20 @@ on this one are started as an agent of our own version.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from msgspec import structs
+
 if TYPE_CHECKING:
     from navarch.bootstrap import BootstrapSettings
     from navarch.config import providers as written
     from navarch.config.bootstrap import Bootstrap
+    from navarch.controlplane.bootstrap_logs import LogAccess
     from navarch.controlplane.effects import BootScript
     from navarch.core.model.actions import Launch
     from navarch.providers.base import ProvisionRequest
@@ -69,6 +73,28 @@ def _certificates(path: Path | None) -> str:
     from navarch.config import document
 
     return document.read_text(path)
+
+
+LOGINS: Final = frozenset({"aws", "custom", "gcp", "lambda"})
+"""Kinds of providers to whose machines a pool's key opens the door: at port 22 of an address of
+their own. What speaks against the others is in `navarch.config.doubts`."""
+
+
+def log_access(
+    providers: Mapping[str, written.Provider], config: Bootstrap | None, data: Path, secret: bytes
+) -> LogAccess:
+    """Say where start-up logs are and are kept, and on whose machines somebody logs in."""
+    from navarch.config.providers import kind_of
+    from navarch.controlplane.bootstrap_logs import LogAccess
+    from navarch.wire.auth import mint_node_token
+
+    logins = {name for name, each in providers.items() if kind_of(each) in LOGINS}
+    access = LogAccess(
+        folder=data / "bootstrap-logs",
+        token_of=functools.partial(mint_node_token, secret),
+        over_ssh=frozenset(logins if config is not None else ()),
+    )
+    return access if config is None else structs.replace(access, path=config.log)
 
 
 def boot_script(kind: str, settings: BootstrapSettings | None, secret: bytes) -> BootScript | None:

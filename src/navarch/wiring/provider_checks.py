@@ -1,15 +1,16 @@
 """Whether each configured provider could be bought from, found out without buying anything.
 
 A check is ``ok``, ``failed`` or ``unknown``; the last is what a cloud does not tell before a
-launch. A provider may know more about its own account than can be asked from here: its method
-``examine``, if it has one, is asked too (`SelfExamining`).
+launch, or not to us. A provider may know more about its own account than can be asked from here:
+rights, quotas, room. It is told what pools may come to want of it (`AccountExaminer`), or just
+asked (`SelfExamining`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final, Literal, Protocol, runtime_checkable
@@ -22,7 +23,15 @@ from navarch.core.model.pool import Pool
 from navarch.errors import NavarchError, Unauthorized
 from navarch.peers.endpoint import Endpoint
 from navarch.peers.unanswered import Unanswered
-from navarch.providers.base import InstanceType, InstanceTypeLister, facts_of
+from navarch.providers import catalog
+from navarch.providers.base import (
+    AccountExaminer,
+    Finding,
+    InstanceType,
+    InstanceTypeLister,
+    Wanted,
+    facts_of,
+)
 from navarch.wiring import providers
 from navarch.wiring.provider_types import ASK_TIME_MAX
 
@@ -30,7 +39,6 @@ if TYPE_CHECKING:
     from navarch.config.schema import Config
     from navarch.controlplane.clock import Clock
     from navarch.core.model.pool import PoolSpec
-    from navarch.providers.aws import AwsSettings
     from navarch.providers.base import Provider
 
 SKEW_MAX: Final = timedelta(minutes=5)
@@ -59,7 +67,7 @@ class Check(Struct, frozen=True, kw_only=True):
 class SelfExamining(Protocol):
     """A provider that can look at its account without changing anything: rights, quotas."""
 
-    async def examine(self) -> Sequence[tuple[str, bool | None, str]]:
+    async def examine(self) -> Sequence[Finding]:
         """Say for each thing what it is, whether it is well (None: unknown), and in which words.
 
         :raises ProviderError: there is no answer
@@ -84,65 +92,85 @@ async def _examined(
 ) -> list[Check]:
     settings = config.providers[name]
     around = providers.Surroundings(clock=clock, data=config.server.data)
-    checks = [] if (url := date_url(settings)) is None else [await _time(name, url, clock)]
+    url = date_url(settings)
+    asking = None if url is None else asyncio.create_task(_time(name, url, clock))
+    checks = []
     try:
         provider = providers.make_provider(name, settings, around)
         facts_of(provider)
     except NavarchError as error:
         text = getattr(error, "message", "") or str(error)
-        return [*checks, Check(provider=name, what="settings", outcome="failed", text=text)]
-    checks.append(Check(provider=name, what="settings", outcome="ok", text="it can be made"))
-    try:
-        checks.extend(await _asked(name, provider, pools))
-        if isinstance(settings, written.AwsProvider) and checks[-1].outcome != "failed":
-            checks.pop()  # EC2 does tell
-            allowed = providers.settings_of(name, settings, around)
-            checks.extend(await _rights_at_aws(name, allowed, pools))
-    finally:
-        await providers.close_all([provider])
-    return checks
+        checks = [Check(provider=name, what="settings", outcome="failed", text=text)]
+    else:
+        checks = [Check(provider=name, what="settings", outcome="ok", text="it can be made")]
+        try:
+            checks += await _asked(name, written.kind_of(settings), provider, pools)
+        finally:
+            await providers.close_all([provider])
+    return checks if asking is None else [await asking, *checks]
 
 
-async def _asked(name: str, provider: Provider, pools: Sequence[PoolSpec]) -> list[Check]:
+async def _asked(
+    name: str, kind: str, provider: Provider, pools: Sequence[PoolSpec]
+) -> list[Check]:
     """Ask what a provider answers without doing anything."""
     checks = [await _machines(name, provider)]
     if checks[0].outcome == "failed":
         return checks
-    bought = [
-        (pool.name, kind) for pool in pools for kind, _, _ in _first_places(pool, name) if kind
-    ]
+    sold: dict[str, InstanceType] = {}
     if isinstance(provider, InstanceTypeLister):
-        checks.extend(await _price_list(name, provider, bought))
-    if isinstance(provider, SelfExamining):
-        checks.extend(await _account(name, provider))
+        priced, sold = await _price_list(name, provider)
+        checks.append(priced)
+        if priced.outcome == "ok":
+            checks += [
+                _type(name, pool.name, kind_bought, sold.get(kind_bought))
+                for pool in pools
+                for kind_bought in _types_bought(pool, name)
+                if kind_bought
+            ]
+    if isinstance(provider, AccountExaminer):
+        wants = list(wanted(pools, name, kind, sold))
+        checks += await _account(name, provider.examine_for(wants))
+    elif isinstance(provider, SelfExamining):
+        checks += await _account(name, provider.examine())
     else:
         text = "the provider does not tell: only a launch shows what the account may buy"
         checks.append(Check(provider=name, what="launches", outcome="unknown", text=text))
     return checks
 
 
-async def _rights_at_aws(
-    name: str, settings: AwsSettings, pools: Sequence[PoolSpec]
-) -> list[Check]:
-    """Have EC2 say whether each type that a pool buys could be launched."""
-    from navarch.wiring import aws_rights
+def wanted(
+    pools: Iterable[PoolSpec], provider: str, kind: str, sold: Mapping[str, InstanceType]
+) -> Iterator[Wanted]:
+    """Say what pools may come to want of a provider of a kind: each offer once, in order.
 
-    checks = []
+    Sizes are those of the price list, else of the catalogue.
+    """
     for pool in pools:
-        for kind, region, zone in _first_places(pool, name):
-            well, text = await aws_rights.may_launch(settings, kind, region, zone)
-            what = f"launch for {pool.name}"
-            checks.append(Check(provider=name, what=what, outcome=WORDS[well], text=text))
-    return checks
+        for offer in offers(Pool(spec=pool, target=0, target_because="")):
+            if offer.provider != provider:
+                continue
+            listed = sold.get(offer.instance_type)
+            entry = catalog.entry_of(kind, offer.instance_type)
+            vcpus = entry.vcpus if entry is not None else None
+            gpus = entry.gpu_count if entry is not None else None
+            yield Wanted(
+                pool=pool.name,
+                instance_type=offer.instance_type,
+                nodes=pool.max_nodes,
+                region=offer.region,
+                zone=offer.zone,
+                spot=offer.spot,
+                vcpus=(listed.vcpus or vcpus) if listed is not None else vcpus,
+                gpu_count=listed.gpu_count if listed is not None else gpus,
+                price_per_hour=(listed.price_per_hour or None) if listed is not None else None,
+            )
 
 
-def _first_places(pool: PoolSpec, provider: str) -> Iterator[tuple[str, str, str]]:
-    """Say what a pool buys of a provider: type, region and zone, each type where it is first."""
-    seen: set[str] = set()
-    for offer in offers(Pool(spec=pool, target=0, target_because="")):
-        if offer.provider == provider and offer.instance_type not in seen:
-            seen.add(offer.instance_type)
-            yield offer.instance_type, offer.region, offer.zone
+def _types_bought(pool: PoolSpec, provider: str) -> list[str]:
+    """Name the types that a pool buys of a provider, each once."""
+    every = offers(Pool(spec=pool, target=0, target_because=""))
+    return list(dict.fromkeys(each.instance_type for each in every if each.provider == provider))
 
 
 async def _machines(name: str, provider: Provider) -> Check:
@@ -158,16 +186,14 @@ async def _machines(name: str, provider: Provider) -> Check:
 
 
 async def _price_list(
-    name: str, lister: InstanceTypeLister, bought: Sequence[tuple[str, str]]
-) -> list[Check]:
+    name: str, lister: InstanceTypeLister
+) -> tuple[Check, dict[str, InstanceType]]:
     try:
         async with asyncio.timeout(ASK_TIME_MAX.total_seconds()):
             sold = {one.name: one for one in await lister.list_instance_types()}
     except (NavarchError, TimeoutError) as error:
-        return [Check(provider=name, what="price list", outcome="failed", text=_said(error))]
-    text = f"{len(sold)} types"
-    checks = [Check(provider=name, what="price list", outcome="ok", text=text)]
-    return [*checks, *(_type(name, pool, kind, sold.get(kind)) for pool, kind in bought)]
+        return Check(provider=name, what="price list", outcome="failed", text=_said(error)), {}
+    return Check(provider=name, what="price list", outcome="ok", text=f"{len(sold)} types"), sold
 
 
 def _type(name: str, pool: str, kind: str, sold: InstanceType | None) -> Check:
@@ -180,10 +206,10 @@ def _type(name: str, pool: str, kind: str, sold: InstanceType | None) -> Check:
     return Check(provider=name, what=what, outcome="ok", text=text)
 
 
-async def _account(name: str, provider: SelfExamining) -> list[Check]:
+async def _account(name: str, asked: Awaitable[Sequence[Finding]]) -> list[Check]:
     try:
         async with asyncio.timeout(ASK_TIME_MAX.total_seconds()):
-            found = await provider.examine()
+            found = await asked
     except (NavarchError, TimeoutError) as error:
         return [Check(provider=name, what="account", outcome="failed", text=_said(error))]
     return [

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from msgspec import Struct
 
+from navarch.controlplane.effects import ListPrice
 from navarch.errors import NavarchError
 from navarch.providers import catalog
 from navarch.providers.base import InstanceType, InstanceTypeLister
 
 if TYPE_CHECKING:
+    from navarch.controlplane.effects import ListPrices
     from navarch.providers.base import Provider
 
 ASK_TIME_MAX: Final = timedelta(seconds=60)
@@ -40,7 +42,7 @@ class Sold(Struct, frozen=True, kw_only=True):
     price_usd_per_hour: float | None
     """For the whole machine, on demand."""
     price_from: str
-    """Who says so: ``provider``, or ``catalogue`` with the place and the day."""
+    """Who says so: ``provider``, or ``list price of`` the catalogue's place and day."""
     spot_price_usd_per_hour: float | None
     available: bool | None
     """Whether there is one to sell now."""
@@ -140,7 +142,29 @@ def in_catalogue() -> list[Sold]:
 def _from_catalogue(one: catalog.Entry) -> str:
     if one.price_usd_per_hour is None:
         return ""
-    return f"catalogue, {one.price_where}, {one.price_read}"
+    return f"list price of {_place_and_day(one)}"
+
+
+def _place_and_day(one: catalog.Entry) -> str:
+    where = "all regions" if one.price_where == "all" else one.price_where
+    return f"{where}, {one.price_read}"
+
+
+def list_prices(kind: str) -> ListPrices | None:
+    """Return the catalogue's prices of a kind of provider; None where it has no table.
+
+    They are told to the control plane where the provider's own answer has none.
+    """
+    if kind not in catalog.CLOUDS:
+        return None
+
+    def listed(name: str) -> ListPrice | None:
+        known = catalog.entry_of(kind, name)
+        if known is None or known.price_usd_per_hour is None:
+            return None
+        return ListPrice(known.price_usd_per_hour, _place_and_day(known))
+
+    return listed
 
 
 Order = Literal["price", "count", "name"]

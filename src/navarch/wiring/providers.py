@@ -201,15 +201,18 @@ def demand_library(name: str, kind: str) -> None:
     if kind not in LIBRARIES:
         return
     module, called = LIBRARIES[kind]
-    try:
-        found = importlib.util.find_spec(module)
-    except ModuleNotFoundError:  # the package around it is not there either
-        found = None
-    if found is None:
+    if not _is_there(module):
         message = (
             f"type {kind} needs {called}, which is not installed: pip install 'navarch[{kind}]'"
         )
         raise ConfigError(message, key=f"providers.{name}")
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # the package around it is not there either
+        return False
 
 
 def _placed(error: ConfigError, name: str) -> ConfigError:
@@ -311,6 +314,9 @@ def _faults(config: Config) -> Iterator[ConfigError]:
         key = "server.bootstrap" + (f".{error.key}" if error.key else "")
         yield ConfigError(error.message, key=key)
     for pool in config.pools.values():
+        if pool.ssh_private_key_path and not _is_there("asyncssh"):
+            message = "needs asyncssh, which is not installed: pip install 'navarch[ssh]'"
+            yield ConfigError(message, key=f"pools.{pool.name}.ssh_private_key_path")
         try:
             pools_of(structs.replace(config, pools={pool.name: pool}))
         except ConfigError as error:

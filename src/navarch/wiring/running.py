@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from navarch.errors import NavarchError
-from navarch.wiring import first_scripts, health, logs, parts, plans, providers
+from navarch.wiring import first_scripts, health, logs, parts, plans, provider_types, providers
 from navarch.wiring.plans import Plan
 
 if TYPE_CHECKING:
@@ -174,6 +174,12 @@ def _control_plane(plan: Plan, clock: Clock, url: str) -> ControlPlane:
         authenticator=authenticator,
         policy=health.policy_of(plan.config),
         notifier=health.notifier_of(plan.config, clock),
+        bootstrap_logs=first_scripts.log_access(
+            plan.providers,
+            None if plan.config is None else plan.config.server.bootstrap,
+            plan.data,
+            secret,
+        ),
     )
     _register_providers(control_plane, plan, clock, secret, url)
     for ranker in parts.foreign_rankers(plan.pools):
@@ -202,7 +208,8 @@ def _register_providers(
     for name, written in plan.providers.items():
         provider = providers.make_provider(name, written, around)
         boot = first_scripts.boot_script(kind_of(written), bootstrap, secret)
-        control_plane.register_provider(provider, name, boot=boot)
+        listed = provider_types.list_prices(kind_of(written))
+        control_plane.register_provider(provider, name, boot=boot, list_prices=listed)
 
 
 def _local_machines(control_plane: ControlPlane) -> list[ProcessProvider]:

@@ -31,6 +31,7 @@ from navarch.core.model import events as ev
 from navarch.core.model.finding import Remedy
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.ladder import Lemon
+from navarch.core.model.last_heard import LastHeard
 from navarch.core.model.pool import Disruption
 from navarch.core.model.report import Health
 from navarch.core.model.sightings import Sightings
@@ -139,7 +140,7 @@ def test_a_new_machine_with_the_old_gpu_is_replaced_in_one_decision() -> None:
         with_gpu(3),
         fleet=fleet,
     )
-    seen = Sightings(heard={name(3): LATER})
+    seen = Sightings(heard=LastHeard({name(3): LATER}))
     facts = decide(fleet, seen, LATER, Strategies())
     assert [ev.kind(fact) for fact in facts] == ["instance_condemned", "launch_requested"]
 

@@ -38,6 +38,7 @@ from navarch.core.model import messages as msg
 from navarch.core.model.command import CommandState, CommandType
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.ladder import Lemon, Told
+from navarch.core.model.last_heard import LastHeard
 from navarch.core.model.node import Contact, Intent, Phase
 from navarch.core.model.report import Health
 from navarch.core.model.sightings import Sightings
@@ -127,7 +128,7 @@ def test_a_silent_node_that_speaks_again_is_kept_and_its_replacement_goes() -> N
     fleet = a_fleet(2, lost(1, SILENT), condemned(1, at(minutes=3)), requested(3, LATER))
     fold_all(ev.NodeReturned(LATER, name(1), "it speaks"), fleet=fleet)
     seen = sighted(fleet, a_list(LATER, *map(a_machine, (1, 2, 3))))
-    seen.heard = dict.fromkeys(fleet.nodes, LATER)
+    seen.heard = LastHeard(dict.fromkeys(fleet.nodes, LATER))
     facts = decide(fleet, seen, LATER, Strategies())
     assert [(type(fact), ev.subjects(fact)) for fact in facts] == [
         (ev.TerminationRequested, (name(3),))
@@ -319,7 +320,7 @@ def test_a_machine_whose_room_was_bought_away_waits_like_any_other_that_is_sick(
     fold_all(full, fleet=fleet)
     because = "there is no room to replace it: the pool is at max_nodes 2"
     assert reprieved(fleet) == [ev.InstanceReprieved(LATER, name(1), because)]
-    seen = Sightings(heard=dict.fromkeys(fleet.nodes, LATER))
+    seen = Sightings(heard=LastHeard(dict.fromkeys(fleet.nodes, LATER)))
     facts = decide(fleet, seen, LATER, Strategies())
     assert [ev.kind(fact) for fact in facts] == ["instance_reprieved"]
     fold_all(facts, fleet=fleet)
@@ -328,7 +329,7 @@ def test_a_machine_whose_room_was_bought_away_waits_like_any_other_that_is_sick(
 
 def test_what_was_bought_for_a_reprieved_machine_goes_in_the_same_decision() -> None:
     fleet = a_sick_fleet(requested(3, LATER), well(1, LATER))
-    seen = Sightings(heard=dict.fromkeys(fleet.nodes, LATER))
+    seen = Sightings(heard=LastHeard(dict.fromkeys(fleet.nodes, LATER)))
     facts = decide(fleet, seen, LATER, Strategies())
     assert [ev.kind(fact) for fact in facts] == ["instance_reprieved", "termination_requested"]
     fold_all(facts, fleet=fleet)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from msgspec.structs import replace
@@ -10,19 +10,23 @@ from msgspec.structs import replace
 from factories import (
     PROVIDER,
     SETTINGS,
+    START,
     a_fleet,
     an_offer,
     at,
+    ending,
     fold_all,
     launched,
     name,
     refused,
+    registered,
     requested,
 )
 from navarch.core.model import events as ev
 from navarch.core.model.fleet import Fleet
-from navarch.core.model.offer import Offer, Refusals
+from navarch.core.model.offer import VANISHED, Offer, Refusals
 from navarch.core.selection import memory
+from navarch.errors import QuotaScope
 
 HERE = an_offer(region="us-west-2")
 """What `requested` asks for."""
@@ -168,6 +172,114 @@ def test_memory_survives_a_restart() -> None:
     fleet = a_fleet(0, requested(1), refused(1))
     fold_all(ev.Resumed(at(seconds=5), "0.1.0"), fleet=fleet)
     assert blocked(Fleet(fleet.records()), seconds=6)
+
+
+# --- machines that never spoke ------------------------------------------------------------------
+
+
+def on_trial(n: int, when: datetime) -> ev.InstanceLaunched:
+    return replace(launched(n, when), on_trial=True, zone="a")
+
+
+def gone(n: int, when: datetime) -> ev.InstanceVanished:
+    return ev.InstanceVanished(when, name(n), "two lists do not show it", VANISHED)
+
+
+def test_a_machine_that_vanished_before_it_registered_is_held_against_its_offer() -> None:
+    fleet = a_fleet(0, requested(1), on_trial(1, at()), gone(1, at()))
+    until_because = memory.blocked_until(fleet, HERE, at(seconds=9), SETTINGS)
+    assert until_because is not None
+    assert until_because[1] == "fake/us-west-2: its machine vanished before it registered, 9 s ago"
+    assert blocked(fleet, seconds=29)
+    assert not blocked(fleet, replace(HERE, spot=True))
+
+
+def test_an_offer_whose_machines_vanish_again_and_again_is_left_alone_for_longer() -> None:
+    """Each launch worked; only an agent that speaks would begin the count anew."""
+    fleet, counted = a_fleet(0), []
+    for n, minutes in ((1, 0), (2, 3), (3, 8)):
+        when = at(minutes=minutes)
+        fold_all(requested(n, when), on_trial(n, when), gone(n, when), fleet=fleet)
+        counted.append(count(fleet))
+    assert counted == [1, 2, 3]
+
+
+def test_an_offer_is_forgiven_when_an_agent_speaks() -> None:
+    fleet = a_fleet(0, requested(1), on_trial(1, at()), gone(1, at()))
+    fold_all(requested(2, at(minutes=1)), on_trial(2, at(minutes=1)), fleet=fleet)
+    assert set(fleet.refusals) == {HERE.key}
+    fold_all(registered(2, at(minutes=2)), fleet=fleet)
+    assert fleet.refusals == {}
+
+
+def test_a_machine_that_spoke_or_that_we_ended_is_not_held_against_its_offer() -> None:
+    known = [fact for n in (1, 2) for fact in (requested(n), on_trial(n, at()))]
+    fleet = a_fleet(0, known, registered(1))
+    fold_all(ev.NodeLost(at(minutes=1), name(1), "silent"), fleet=fleet)
+    fold_all(ev.InstanceVanished(at(minutes=2), name(1), "silent and not listed"), fleet=fleet)
+    fold_all(ending(2, at(minutes=1)), fleet=fleet)
+    fold_all(ev.InstanceTerminated(at(minutes=2), name(2), "gone"), fleet=fleet)
+    assert fleet.refusals == {}
+
+
+# --- quotas of a part ---------------------------------------------------------------------------
+
+
+EAST_P = QuotaScope("us-east-1", ("p[0-9]*",), spot=False)
+
+
+def over_quota(n: int, scope: QuotaScope, when: datetime = START) -> list[ev.Fact]:
+    asked = replace(requested(n, when), region="us-east-1", instance_type="p5.48xlarge")
+    return [asked, replace(refused(n, "QuotaExceeded", when=when), scope=scope)]
+
+
+@pytest.mark.parametrize(
+    "change,expected",
+    [
+        ({}, True),
+        ({"zone": "us-east-1b"}, True),
+        ({"region": "", "zone": "us-east-1b"}, True),
+        ({"region": "", "zone": "us-west-2b"}, False),
+        ({"region": ""}, True),
+        ({"instance_type": "p4d.24xlarge"}, True),
+        ({"instance_type": "g6.xlarge"}, False),
+        ({"region": "us-west-2"}, False),
+        ({"spot": True}, False),
+        ({"provider": "lambda"}, False),
+    ],
+)
+def test_a_quota_keeps_from_what_it_counts_and_from_nothing_else(
+    change: dict[str, str], *, expected: bool
+) -> None:
+    fleet = a_fleet(0, over_quota(1, EAST_P))
+    offer = an_offer(region="us-east-1", instance_type="p5.48xlarge")
+    assert blocked(fleet, replace(offer, **change)) == expected
+
+
+def test_a_quota_is_named_with_what_it_counts_and_forgiven_by_a_launch_that_it_counts() -> None:
+    fleet = a_fleet(0, over_quota(1, EAST_P))
+    offer = an_offer(region="us-east-1", instance_type="p5.48xlarge")
+    until_because = memory.blocked_until(fleet, offer, at(seconds=9), SETTINGS)
+    assert until_because is not None
+    told = "fake/us-east-1: QuotaExceeded for p[0-9]* on demand in us-east-1, 9 s ago"
+    assert until_because[1] == told
+    [key] = memory.conditions(fleet)
+    assert key == "fake for p[0-9]* on demand in us-east-1"
+    assert memory.provider_of(fleet, key) == PROVIDER
+    elsewhere = replace(requested(2, at(hours=1)), region="us-west-2")
+    fold_all(elsewhere, replace(launched(2, at(hours=1)), on_trial=True), fleet=fleet)
+    assert list(fleet.refusals) == [key]
+    [asked, _] = over_quota(3, EAST_P, at(hours=1))
+    fold_all(asked, replace(launched(3, at(hours=1)), on_trial=True), fleet=fleet)
+    assert fleet.refusals == {}
+
+
+def test_quotas_of_which_nothing_was_heard_for_an_hour_are_forgotten_when_others_come() -> None:
+    fleet = a_fleet(0)
+    for n in range(1, 200):
+        scope = QuotaScope(instance_types=(f"p5.{n}", "p5.48xlarge"))
+        fold_all(over_quota(n, scope, at(minutes=n)), fleet=fleet)
+    assert len(fleet.refusals) == 60
 
 
 # --- what waits for a person -----------------------------------------------------------------

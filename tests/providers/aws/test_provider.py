@@ -20,6 +20,7 @@ from navarch.errors import (
     OutcomeUnknown,
     ProviderError,
     QuotaExceeded,
+    QuotaScope,
     Throttled,
     Unauthorized,
     Unavailable,
@@ -78,6 +79,15 @@ def test_a_refused_launch_says_why_and_is_not_repeated(
 
     assert len(ec2.calls("RunInstances")) == 1
     assert ec2.alive() == []
+
+
+def test_a_used_up_quota_says_what_it_counts(bench: Bench, ec2: Ec2Double) -> None:
+    ec2.fail_next("VcpuLimitExceeded", "the reason")
+
+    with pytest.raises(QuotaExceeded) as caught:
+        run(bench.provider().provision(request(instance_type="p5.48xlarge")))
+
+    assert caught.value.scope == QuotaScope("us-east-1", ("p[0-9]*",), spot=False)
 
 
 def test_an_unknown_type_is_an_invalid_request(bench: Bench) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from doubles.compute_engine import Fail, Fault, HangUp, Refuse
+from doubles.compute_engine_faults import Fail, Fault, HangUp, Refuse
 from doubles.compute_engine_identity import key_pair
 from doubles.gcp_bench import ZONE, Bench
 from navarch.errors import (

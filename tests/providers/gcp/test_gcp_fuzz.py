@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from doubles.compute_engine import Raw
+from doubles.compute_engine_faults import Raw
 from doubles.gcp_bench import ZONE, Bench, asking
 from navarch.errors import ProviderError
 from navarch.providers.gcp import GcpProvider

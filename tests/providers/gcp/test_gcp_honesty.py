@@ -16,7 +16,7 @@ import pytest
 from google.protobuf.json_format import ParseError
 from msgspec.structs import replace
 
-from doubles.compute_engine import Fail, Refuse
+from doubles.compute_engine_faults import Fail, Refuse
 from doubles.compute_engine_rules import PROJECT
 from doubles.gcp_bench import ZONE, Bench, asking
 from navarch.providers.gcp import launching

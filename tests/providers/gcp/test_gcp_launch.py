@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from doubles.compute_engine import Fail, Fault, HangUp, Refuse
+from doubles.compute_engine_faults import Fail, Fault, HangUp, Refuse
 from doubles.gcp_bench import STOCK_OUT, ZONE, Bench, asking
 from navarch.errors import (
     InvalidRequest,
@@ -17,6 +17,7 @@ from navarch.errors import (
     OutcomeUnknown,
     ProviderError,
     QuotaExceeded,
+    QuotaScope,
     Throttled,
     Unauthorized,
     Unavailable,
@@ -233,6 +234,17 @@ def test_a_stock_out_arrives_late_and_is_seen(bench: Bench, looks: int, code: st
         bench.launch()
 
     assert bench.double.instances == {}
+
+
+def test_a_used_up_quota_says_what_it_counts(bench: Bench) -> None:
+    said = "Quota 'NVIDIA_H100_GPUS' exceeded.  Limit: 8.0 in region us-central1."
+    bench.double.script("insert", Fail("QUOTA_EXCEEDED", 403, said))
+
+    with pytest.raises(QuotaExceeded) as caught:
+        bench.launch()
+
+    types = ("a3-highgpu-*", "a3-edgegpu-*")
+    assert caught.value.scope == QuotaScope("us-central1", types, spot=False)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from doubles.compute_engine import Fail, Fault, HangUp, Raw, Refuse
+from doubles.compute_engine_faults import Fail, Fault, HangUp, Raw, Refuse
 from doubles.gcp_bench import ZONE, Bench, asking
 from navarch.errors import (
     InvalidRequest,

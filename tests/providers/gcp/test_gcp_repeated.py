@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from doubles.compute_engine import Fail, Fault, HangUp, Refuse, Silence
+from doubles.compute_engine_faults import Fail, Fault, HangUp, Refuse, Silence
 from doubles.gcp_bench import REGION, STOCK_OUT, ZONE, Bench, asking
 from navarch.errors import (
     InvalidRequest,

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from doubles.compute_engine import Refuse
+from doubles.compute_engine_faults import Refuse
 from doubles.compute_engine_identity import ACCOUNT, key_pair
 from doubles.gcp_bench import Bench
 from navarch.errors import ProviderError, Unauthorized, Unavailable

@@ -36,6 +36,15 @@ if [ -e "$1.loses" ]; then
     ;;
   esac
 fi
+if [ -e "$1.holds" ]; then
+  case $SSH_ORIGINAL_COMMAND in
+  *"$(cat "$1.holds")"*)
+    sh -c "$SSH_ORIGINAL_COMMAND" >/dev/null 2>&1
+    while [ -e "$1.holds" ]; do sleep 0.02; done
+    exit 1
+    ;;
+  esac
+fi
 exec sh -c "$SSH_ORIGINAL_COMMAND"
 """
 
@@ -110,12 +119,16 @@ class Rack:
         """Let the next command with this word be carried out, and its connection end first."""
         Path(f"{self.home(number)}.loses").write_text(word)
 
+    def hold(self, number: int, word: str = "setsid sh -c") -> None:
+        """Let commands with this word be carried out, and answered nothing until all is heard."""
+        Path(f"{self.home(number)}.holds").write_text(word)
+
     def hear(self) -> None:
         """Let everything go well again."""
         self.signal(signal.SIGCONT)
         (self.root / "authorized").write_text((self.root / "client.pub").read_text())
         for number in range(self.count):
-            for trouble in ("mute", "loses"):
+            for trouble in ("mute", "loses", "holds"):
                 Path(f"{self.home(number)}.{trouble}").unlink(missing_ok=True)
 
     def lock_out(self) -> None:

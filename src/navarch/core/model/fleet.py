@@ -100,6 +100,11 @@ class Fleet:
         self.closed = records.closed
         self.members: dict[str, Ids] = {}
         """Instances of each pool that have not ended."""
+        self.current: dict[str, Ids] = {}
+        """Those of them that the pool counts on: neither ending nor condemned, released or taken
+        away; booting ones are among them."""
+        self.bought_from: dict[str, Ids] = {}
+        """Instances at each provider that have not ended."""
         self.booting: Ids = {}
         """Instances that have not registered yet."""
         self.ending: Ids = {}
@@ -122,6 +127,8 @@ class Fleet:
         """Nodes whose newest report has no verdict yet."""
         self.ailing: Ids = {}
         """Nodes that are degraded or unhealthy."""
+        self.serving: Ids = {}
+        """Nodes that do what they are there for."""
         self.repairing: Ids = {}
         """Nodes that are repaired where they are."""
         self.distrusted: Ids = {}
@@ -168,7 +175,9 @@ class Fleet:
         twin = Fleet.__new__(Fleet)
         for name, value in vars(self).items():
             setattr(twin, name, value.copy() if isinstance(value, dict) else value)
-        twin.members = {pool: ids.copy() for pool, ids in self.members.items()}
+        for name in ("members", "current", "bought_from"):
+            nested: dict[str, Ids] = getattr(self, name)
+            setattr(twin, name, {key: ids.copy() for key, ids in nested.items()})
         return twin
 
     # --- looking -------------------------------------------------------------------------
@@ -176,6 +185,11 @@ class Fleet:
     def instances_of(self, pool: str) -> Iterator[Instance]:
         """The pool's instances that have not ended, oldest first. Cost: O(those)."""
         return (self.instances[id_] for id_ in self.members.get(pool, ()))
+
+    def current_of(self, pool: str) -> Iterator[Instance]:
+        """Those of them that the pool counts on, oldest first. Cost: O(its instances)."""
+        current = self.current.get(pool, {})
+        return (self.instances[id_] for id_ in self.members.get(pool, ()) if id_ in current)
 
     def node_of(self, instance: Instance) -> Node | None:
         """The node that runs on an instance; None before it has registered."""
@@ -213,16 +227,19 @@ class Fleet:
         """Every index that holds ids of instances."""
         yield from (self.booting, self.ending, self.ended, self.uncertain)
         yield from (self.condemned, self.interrupted, self.releasing)
-        yield from self.members.values()
+        for nested in (self.members, self.current, self.bought_from):
+            yield from nested.values()
 
     def _of_nodes(self) -> Iterator[Ids]:
         """Every index that holds ids of nodes."""
         yield from (self.lost, self.gone, self.unjudged, self.ailing, self.repairing)
-        yield from (self.distrusted, self.untold, self.emptying)
+        yield from (self.distrusted, self.untold, self.emptying, self.serving)
 
     def _index_instance(self, instance: Instance) -> None:
         id_, state = instance.id, instance.state
         _mark(self.members.setdefault(instance.pool, {}), id_, here=not instance.ended)
+        _mark(self.current.setdefault(instance.pool, {}), id_, here=instance.current)
+        _mark(self.bought_from.setdefault(instance.provider, {}), id_, here=not instance.ended)
         _mark(self.booting, id_, here=state in BOOTING)
         _mark(self.ending, id_, here=state is InstanceState.TERMINATING)
         _mark(self.ended, id_, here=instance.ended)
@@ -237,6 +254,7 @@ class Fleet:
         _mark(self.unjudged, node.id, here=not node.report_judged)
         ailing = GRAVITY[node.health] >= GRAVITY[Health.DEGRADED] and not node.over
         _mark(self.ailing, node.id, here=ailing)
+        _mark(self.serving, node.id, here=node.serving)
         _mark(self.repairing, node.id, here=node.repair is not None and not node.over)
         _mark(self.distrusted, node.id, here=bool(node.lemon) and not node.over)
         _mark(self.untold, node.id, here=node.untold)

@@ -9,6 +9,9 @@
       FAILED   TERMINATING ◀───────────┴───────────────────────────────┘
                     └──gone from the provider's list──▶ TERMINATED ◀── vanished by itself
 
+A refusal may come late, when a list has shown the half-made machine already, or its end is
+requested: as long as no agent has spoken the launch has failed all the same.
+
 Every waiting state has a deadline (`navarch.core.lifecycle`). A machine whose launch has an
 unknown outcome stays PROVISIONING with `uncertain_since` set, and is looked up before anything
 is repeated.
@@ -58,6 +61,9 @@ class Instance(Struct, frozen=True, omit_defaults=True):
     zone: str = ""
     labels: dict[str, str] = field(default_factory=dict)
     spot: bool = False
+    offer: str = ""
+    """The key of the offer that it was asked of: its own place may be known better since. Empty
+    in snapshots of older versions."""
     ref: str = ""
     """The provider's own id; empty until learned."""
     public_ip: str = ""
@@ -65,6 +71,8 @@ class Instance(Struct, frozen=True, omit_defaults=True):
     uncertain_since: datetime | None = None
     """When we lost sight of a launch or of a machine without a ref; None when all is known."""
     launched_at: datetime | None = None
+    on_trial: bool = False
+    """Whether its offer is forgiven only when its agent registers, which it has not yet."""
     registered_at: datetime | None = None
     terminating_since: datetime | None = None
     terminate_accepted_at: datetime | None = None
@@ -93,6 +101,11 @@ class Instance(Struct, frozen=True, omit_defaults=True):
     def ended(self) -> bool:
         """Whether nothing more will happen to it."""
         return self.state in ENDED
+
+    @property
+    def current(self) -> bool:
+        """Whether its pool counts on it: it is wanted, and nothing takes it out of service."""
+        return self.live and not (self.condemned or self.releasing or self.interrupted)
 
     @property
     def releasing(self) -> bool:

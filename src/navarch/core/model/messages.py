@@ -17,6 +17,7 @@ from navarch.core.model.ladder import Told
 from navarch.core.model.node import Metadata
 from navarch.core.model.pool import PoolSpec
 from navarch.core.model.report import CheckResult, HealthEvent
+from navarch.errors import QuotaScope
 
 # --- from agents -----------------------------------------------------------------------------
 
@@ -40,6 +41,14 @@ class Heartbeat(Struct, frozen=True):
     sample: NodeSample | None = None
     sent_at: datetime | None = None
     """The sender's time: data."""
+
+
+class HeartbeatBatch(Struct, frozen=True):
+    """Many nodes say at once that they are there, through somebody who collects their words."""
+
+    node_ids: frozenset[str]
+    samples: dict[str, NodeSample] = field(default_factory=dict)
+    """The newest sample of each node that sent one."""
 
 
 class ReportHealth(Struct, frozen=True):
@@ -185,6 +194,8 @@ class LaunchRefused(Struct, frozen=True):
     text: str
     retry_after: timedelta = timedelta()
     """How long the provider wants to be left alone; zero when it does not say."""
+    scope: QuotaScope | None = None
+    """What the quota counts that is used up; None: the account, or not known, or no quota."""
 
 
 class LaunchLost(Struct, frozen=True):
@@ -221,14 +232,16 @@ class Sold(Struct, frozen=True):
     """One line of a provider's price list."""
 
     name: str
-    price_usd_per_hour: float = 0.0
-    """0 when the provider does not say."""
-    spot_price_usd_per_hour: float = 0.0
-    """0 when the provider does not say."""
+    price_usd_per_hour: float | None = None
+    """On demand; None when nobody says."""
+    spot_price_usd_per_hour: float | None = None
+    """None when nobody says."""
     regions: tuple[str, ...] = ()
     """Where it is sold; empty: anywhere."""
     available: bool = True
     """Whether there is one to sell now."""
+    listed: str = ""
+    """Where the price on demand is a list price and not the provider's word: of where and when."""
 
 
 class TypesListed(Struct, frozen=True):
@@ -268,6 +281,7 @@ class InventoryFailed(Struct, frozen=True):
 Message = (
     RegisterNode
     | Heartbeat
+    | HeartbeatBatch
     | ReportHealth
     | PollCommands
     | AckCommand
@@ -324,6 +338,15 @@ class HeartbeatAccepted(Struct, frozen=True):
     """Whether a poll would bring something."""
 
 
+class HeartbeatBatchAccepted(Struct, frozen=True):
+    """The heartbeats of a batch count, but for those of nodes that are not known."""
+
+    commands_pending: tuple[str, ...] = ()
+    """The nodes to which a poll would bring something, in the order of their ids."""
+    unknown: tuple[str, ...] = ()
+    """The nodes that have to register first, or have ended, in the order of their ids."""
+
+
 class CommandsHanded(Struct, frozen=True):
     """What the node has to do, oldest first."""
 
@@ -337,4 +360,11 @@ class CommandAccepted(Struct, frozen=True):
     issued_at: datetime
 
 
-Answer = Refused | Accepted | HeartbeatAccepted | CommandsHanded | CommandAccepted
+Answer = (
+    Refused
+    | Accepted
+    | HeartbeatAccepted
+    | HeartbeatBatchAccepted
+    | CommandsHanded
+    | CommandAccepted
+)

@@ -1,8 +1,9 @@
 """Offers: one kind of machine from one seller in one place, and what buying it taught.
 
 A pool's sources multiply into offers: provider × region × zone × type. Each failed launch is
-remembered for the offer it concerns, or for its provider when the provider is what refused. A
-success clears its own memory and nobody else's.
+remembered for the offer it concerns, for its provider when the provider is what refused, or for
+the part of its provider that a used-up quota counts. A success clears its own memory and nobody
+else's.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 
 from navarch.core.model.pool import Pool, Source
+from navarch.errors import QuotaScope
 
 
 class Offer(Struct, frozen=True, omit_defaults=True):
@@ -46,11 +48,21 @@ class Refusals(Struct, frozen=True, omit_defaults=True):
     at: datetime
     """When the last one was."""
     failure: str
-    """Its kind, as a class name of the provider's errors."""
+    """Its kind, as a class name of the provider's errors, or `VANISHED`."""
     because: str
     retry_after: timedelta = timedelta()
     """How long the provider wanted to be left alone then; zero when it did not say."""
+    provider: str = ""
+    """Whose quota it is, where there is a `scope`."""
+    scope: QuotaScope | None = None
+    """What it concerns, where that is more than an offer and less than a provider."""
 
+
+VANISHED = "Vanished"
+"""The machine was sold, and was gone before its agent ever spoke: no better than a stock-out."""
+
+PATTERNS_MAX = 32
+"""Patterns of types that a quota may have; one with more is read as one of all types."""
 
 PROVIDER_WIDE = frozenset({"QuotaExceeded", "Unauthorized", "Throttled", "Unavailable"})
 """Failures that say something about the seller, not about what is sold."""
@@ -59,6 +71,11 @@ PROVIDER_WIDE = frozenset({"QuotaExceeded", "Unauthorized", "Throttled", "Unavai
 def offer_key(provider: str, region: str, zone: str, instance_type: str, *, spot: bool) -> str:
     """Name an offer; a provider as a whole is remembered under its bare name."""
     return f"{provider}/{region}/{zone}/{instance_type}{'/spot' if spot else ''}"
+
+
+def scope_key(provider: str, scope: QuotaScope) -> str:
+    """Name the part of a provider that a quota counts, for memory and for people."""
+    return f"{provider} for {scope}"
 
 
 def offers(pool: Pool) -> Iterator[Offer]:

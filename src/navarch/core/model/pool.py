@@ -78,6 +78,10 @@ class PoolSpec(Struct, frozen=True, omit_defaults=True):
     max_nodes: int = 1
     labels: dict[str, str] = field(default_factory=dict)
     ssh_key_names: tuple[str, ...] = ()
+    ssh_user: str = ""
+    """Who logs in on its machines to read their start-up logs; empty: nobody does."""
+    ssh_private_key_path: str = ""
+    """The file of the key to log in with; empty: nobody does."""
     user_data: str = ""
     spot_percent: float | None = None
     """Which share of the nodes may be machines that providers take away again, from 0 to 100; None:

@@ -12,6 +12,7 @@ from typing import Final
 from msgspec import Struct, field
 
 from navarch.core.model.gpu import NodeSample
+from navarch.core.model.last_heard import LastHeard
 from navarch.core.model.messages import Machine, Sold
 from navarch.core.model.report import CheckResult, HealthEvent, moments
 
@@ -50,7 +51,7 @@ class Catalog(Struct, frozen=True):
 class Sightings(Struct):
     """What was seen last, of nodes and of providers."""
 
-    heard: dict[str, datetime] = field(default_factory=dict)
+    heard: LastHeard = field(default_factory=LastHeard)
     """When each node was heard last, by our clock."""
     samples: dict[str, NodeSample] = field(default_factory=dict)
     """The newest sample of each node."""
@@ -103,7 +104,7 @@ class Sightings(Struct):
 
     def forget(self, node_id: str) -> None:
         """Drop what was seen of a node that is no longer kept."""
-        self.heard.pop(node_id, None)
+        self.heard.pop(node_id)
         self.samples.pop(node_id, None)
         self.missing.pop(node_id, None)
         self.held.pop(node_id, None)

@@ -120,7 +120,7 @@ def _spare_room(fleet: Fleet, pool: Pool) -> int:
     """How many replacements a pool has room to buy beside what it misses already."""
     counted = capacity.count(fleet, pool)
     room = pool.spec.max_nodes - counted.existing
-    return room - (pool.target - len(counted.current))
+    return room - (pool.target - counted.current)
 
 
 def _take(

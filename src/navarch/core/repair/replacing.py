@@ -9,7 +9,7 @@ from navarch.core import capacity, drain
 from navarch.core.model import events as ev
 from navarch.core.model.command import CommandType
 from navarch.core.model.fleet import Fleet
-from navarch.core.model.instance import Instance, InstanceState
+from navarch.core.model.instance import Instance
 from navarch.core.model.node import Intent, Node
 from navarch.core.model.pool import Pool
 from navarch.core.model.report import Health
@@ -116,7 +116,7 @@ def _gives_nothing(fleet: Fleet, instance: Instance) -> bool:
 
 def _in_the_way(pool: Pool, counted: capacity.Count) -> int:
     """How many machines must end before what is missing can be bought; ending ones have begun."""
-    missing = pool.target - len(counted.current)
+    missing = pool.target - counted.current
     room = pool.spec.max_nodes - counted.existing + counted.ending
     return max(missing - room, 0)
 
@@ -126,15 +126,11 @@ def _replaced_because(fleet: Fleet, pool: Pool, counted: capacity.Count) -> str:
 
     Nodes that are lost or sick themselves do not hold the end up: it frees the budget for them.
     """
-    serving = sum(_serves(fleet, instance) for instance in counted.current)
-    booting = sum(instance.state is not InstanceState.RUNNING for instance in counted.current)
+    current = fleet.current.get(pool.name, {}).keys()
+    booting = len(current & fleet.booting.keys())
+    serving = len((current & fleet.serving.keys()) - fleet.booting.keys())
     if serving >= pool.target:
         return f"replaced: {serving} nodes serve, {pool.target} wanted"
-    if len(counted.current) >= pool.target and not booting:
-        return f"replaced: {len(counted.current)} of {pool.target} nodes, none of them boots"
+    if counted.current >= pool.target and not booting:
+        return f"replaced: {counted.current} of {pool.target} nodes, none of them boots"
     return ""
-
-
-def _serves(fleet: Fleet, instance: Instance) -> bool:
-    node = fleet.node_of(instance)
-    return instance.state is InstanceState.RUNNING and node is not None and node.serving

@@ -22,3 +22,6 @@ BUILT_IN: Mapping[str, Ranker] = MappingProxyType(
     }
 )
 """The rankers that a pool's strategy may name without any plugin."""
+
+PRICELESS = frozenset({"priority", "round-robin"})
+"""Strategies that never look at a price list; any other, a plugin's too, may."""

@@ -35,8 +35,16 @@ class Market(Struct, frozen=True):
         line = self.sold(offer)
         if line is None:
             return None
-        price = line.spot_price_usd_per_hour if offer.spot else line.price_usd_per_hour
-        return price or None
+        return line.spot_price_usd_per_hour if offer.spot else line.price_usd_per_hour
+
+    def price_because(self, offer: Offer) -> str:
+        """Say for people what it costs, and who says so: the provider now, or a list once."""
+        price, line = self.price(offer), self.sold(offer)
+        if price is None or line is None:
+            return "price not known"
+        if line.listed and not offer.spot:
+            return f"${price:.2f} an hour, list price of {line.listed}"
+        return f"${price:.2f} an hour, {self.age(offer)}"
 
     def available(self, offer: Offer) -> bool | None:
         """Whether the provider says that it has one; None when it does not say."""

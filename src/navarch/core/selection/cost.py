@@ -26,8 +26,5 @@ class CostRanker(Struct, frozen=True):
         return sorted(offers, key=cost)
 
     def because(self, offer: Offer, market: Market) -> str:
-        """Name the price and its age."""
-        price = market.price(offer)
-        if price is None:
-            return "price not known"
-        return f"${price:.2f} an hour, {market.age(offer)}"
+        """Name the price, and its age or its list."""
+        return market.price_because(offer)

@@ -38,10 +38,18 @@ OPERATIONS: Final = {
     "DescribeInstanceTypeOfferings": "describe_instance_type_offerings",
     "DescribeInstanceTypes": "describe_instance_types",
     "DescribeSpotPriceHistory": "describe_spot_price_history",
+    "GetConsoleOutput": "get_console_output",
     "RunInstances": "run_instances",
     "TerminateInstances": "terminate_instances",
 }
 """Everything that is ever asked of EC2, and the SDK's name for it."""
+
+OF_QUOTAS: Final = {
+    "GetServiceQuota": "get_service_quota",
+    "GetAWSDefaultServiceQuota": "get_aws_default_service_quota",
+}
+"""What is asked of Service Quotas, whose address is the SDK's own: `AwsSettings.endpoint_url` is
+one of EC2's."""
 
 READ: Final = {
     "Instance": (
@@ -72,7 +80,8 @@ class Clients:
         self._lock = threading.Lock()
         self._session: Any = None
         self._keys: tuple[str, ...] = ()
-        self._clients: dict[str, Any] = {}
+        self._clients: dict[tuple[str, str], Any] = {}
+        """By service and region."""
         self._errands = threading.local()
 
     @contextmanager
@@ -86,13 +95,14 @@ class Clients:
 
     def ask(self, region: str, operation: str, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         """Call an operation, and return its answer or raise what the SDK raises."""
-        session, client = self._client(region)
+        service = "service-quotas" if operation in OF_QUOTAS else "ec2"
+        session, client = self._client(service, region)
         try:
             return _called(client, operation, parameters)
         except Exception as error:
             if code_of(error) not in STALE or not self._renew(session):
                 raise
-        _, client = self._client(region)
+        _, client = self._client(service, region)
         return _called(client, operation, parameters)
 
     def close(self) -> None:
@@ -100,15 +110,15 @@ class Clients:
         with self._lock:
             self._forget()
 
-    def _client(self, region: str) -> tuple[Any, Any]:
+    def _client(self, service: str, region: str) -> tuple[Any, Any]:
         keys = self._own_keys()
         with self._lock:
             if self._session is None or keys != self._keys:
                 self._forget()
                 self._session, self._keys = self._new_session(keys), keys
-            if region not in self._clients:
-                self._clients[region] = self._new_client(region)
-            return self._session, self._clients[region]
+            if (service, region) not in self._clients:
+                self._clients[service, region] = self._new_client(service, region)
+            return self._session, self._clients[service, region]
 
     def _renew(self, refused: Any) -> bool:  # noqa: ANN401 - a session of the SDK
         """Look for credentials anew; tell whether there are others than those refused."""
@@ -144,7 +154,7 @@ class Clients:
         session.register_component("data_loader", loader)
         return session
 
-    def _new_client(self, region: str) -> Any:  # noqa: ANN401 - the SDK has no types
+    def _new_client(self, service: str, region: str) -> Any:  # noqa: ANN401 - the SDK has no types
         config = importlib.import_module("botocore.config").Config(
             connect_timeout=CONNECT_SECONDS,
             read_timeout=self._settings.timeout.total_seconds(),
@@ -152,13 +162,11 @@ class Clients:
             retries={"total_max_attempts": 1, "mode": "standard"},
             user_agent_extra=f"navarch/{VERSION}",
         )
+        own = self._settings.endpoint_url.replace("{region}", region) if service == "ec2" else ""
         client = self._session.create_client(
-            "ec2",
-            region_name=region,
-            endpoint_url=self._settings.endpoint_url.replace("{region}", region) or None,
-            config=config,
+            service, region_name=region, endpoint_url=own or None, config=config
         )
-        client.meta.events.register_first("before-send.ec2", self._before_send)
+        client.meta.events.register_first(f"before-send.{service}", self._before_send)
         return client
 
     def _before_send(self, **_: object) -> None:
@@ -234,7 +242,8 @@ def _called(
     operation: str,
     parameters: Mapping[str, Any],
 ) -> Mapping[str, Any]:
-    answer: Mapping[str, Any] = getattr(client, OPERATIONS[operation])(**parameters)
+    method = {**OPERATIONS, **OF_QUOTAS}[operation]
+    answer: Mapping[str, Any] = getattr(client, method)(**parameters)
     return answer
 
 

@@ -15,7 +15,8 @@ Rules that hold:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias, TypeVar
 
@@ -25,23 +26,28 @@ from navarch.errors import (
     NotFound,
     OutcomeUnknown,
     ProviderError,
+    QuotaExceeded,
     Unauthorized,
     Unavailable,
 )
 from navarch.peers.unanswered import Unanswered
-from navarch.providers.aws import answers, lists
+from navarch.providers.aws import answers, examining, lists
 from navarch.providers.aws.clients import Ask, Clients
 from navarch.providers.aws.lanes import Closed, Errand, Lanes, TooLate
 from navarch.providers.aws.launch import Planned, planned
+from navarch.providers.aws.quotas import quota_scope
 from navarch.providers.aws.refusals import Garbled, code_of, translated
 from navarch.providers.aws.settings import REGION, AwsSettings
 from navarch.providers.base import (
     FLEET_LABEL,
     INSTANCE_LABEL,
+    Finding,
     Instance,
     Instances,
     InstanceType,
     ProvisionRequest,
+    Wanted,
+    log_tail,
 )
 
 T = TypeVar("T")
@@ -52,11 +58,15 @@ THREADS_MAX: Final = 20
 LATE: Final = timedelta(seconds=30)
 """How much later than it should a request may reach EC2, whose name and connection take time."""
 
+NO_LATEST_CONSOLE: Final = frozenset({"InvalidParameterCombination", "UnsupportedOperation"})
+"""How EC2 says that a machine has no console that can be read at any time ("Instance console
+output", EC2 User Guide, read November 2026)."""
+
 Types: TypeAlias = list[InstanceType]
 
 
 class AwsProvider:
-    """The `Provider` and `InstanceTypeLister` of an account at EC2."""
+    """The `Provider`, `InstanceTypeLister` and `BootstrapLogReader` of an account at EC2."""
 
     honours_tokens: Final = True
 
@@ -111,6 +121,11 @@ class AwsProvider:
             if _code_behind(error) != "IdempotentParameterMismatch":
                 raise
             instance = await self._made_before(request.name, plan.region, error)
+        except QuotaExceeded as error:
+            error.scope = quota_scope(
+                _code_behind(error), plan.region, request.instance_type, spot=request.spot
+            )
+            raise
         except InvalidRequest as error:
             if plan.zone_chosen and _code_behind(error) == "Unsupported":
                 raise NoCapacity(f"{error}; another zone may have it: name one") from error
@@ -146,6 +161,20 @@ class AwsProvider:
                 return
         raise unsure or NotFound(f"{self.name}: there is no machine {instance_id}")
 
+    async def bootstrap_log(self, instance_id: str) -> str:
+        """Show the end of a machine's console; see `BootstrapLogReader`.
+
+        What is there now on machines of the Nitro system, which all newer types are; on others what
+        EC2 kept some minutes after the boot. EC2 shows it for about an hour after a machine's end.
+        """
+        region, slash, ec2_id = instance_id.rpartition("/")
+        if slash and not REGION.fullmatch(region):
+            raise NotFound(f"{self.name}: there is no machine {instance_id}")
+        for each in (region,) if slash else self._settings.regions:
+            with suppress(NotFound):
+                return log_tail(await self._console(each, ec2_id, instance_id))
+        raise NotFound(f"{self.name}: there is no machine {instance_id}")
+
     async def list(self) -> Instances:
         """Show the machines that carry a fleet's tag, in all regions; see `Provider.list`.
 
@@ -165,6 +194,48 @@ class AwsProvider:
         sold = lists.merged(found)
         self._gpus = {each.name: answers.Gpus(each.gpu_count, each.gpu_type) for each in sold}
         return sold
+
+    async def examine_for(self, wanted: Sequence[Wanted]) -> Sequence[Finding]:
+        """Say whether what pools want may be launched, by rights and by quotas; nothing is changed.
+
+        One dry run for each pool and type, and one or two requests for each quota of a region, all
+        side by side.
+        """
+        first = {(each.pool, each.instance_type): each for each in reversed(wanted)}
+        needs, untold = examining.needed(wanted, self._settings)
+        rights = [self._right(want) for want in reversed(first.values())]
+        quotas = [self._quota(need) for need in needs]
+        return [*await _together([*rights, *quotas]), *untold]
+
+    async def _right(self, want: Wanted) -> Finding:
+        what = f"launch for {want.pool}"
+        try:
+            plan = examining.launch_of(want, self._settings)
+        except InvalidRequest as error:
+            return what, False, str(error)
+        about = f"a launch of {want.instance_type} in {plan.region}"
+        try:
+            told = await self._do(
+                lambda ask: examining.may_launch(ask, plan, want.instance_type), about
+            )
+        except (Unauthorized, InvalidRequest, QuotaExceeded) as error:
+            return what, False, str(error)
+        except ProviderError as error:
+            return what, None, str(error)
+        return what, *told
+
+    async def _quota(self, need: examining.Needed) -> Finding:
+        what = f"quota of {need.region}"
+        about = f"quota {need.quota.code} in {need.region}"
+        try:
+            value = await self._do(
+                lambda ask: examining.allowed(ask, need.region, need.quota), about
+            )
+        except ProviderError as error:
+            right = "; it takes the right servicequotas:GetServiceQuota"
+            is_forbidden = _code_behind(error) in examining.MAY_NOT_READ
+            return what, None, f"{error}{right if is_forbidden else ''}"
+        return what, *examining.judged(need, value)
 
     # One request, or one list.
 
@@ -209,6 +280,20 @@ class AwsProvider:
             raise Unavailable(f"{error}; EC2 may not know it yet: ask again") from error
         if state == "terminated":
             raise NotFound(f"{self.name}: {instance_id} has been terminated")
+
+    async def _console(self, region: str, ec2_id: str, instance_id: str) -> str:
+        def console(ask: Ask) -> str:
+            try:
+                answer = ask(region, "GetConsoleOutput", {"InstanceId": ec2_id, "Latest": True})
+            except Exception as error:
+                if code_of(error) not in NO_LATEST_CONSOLE:
+                    raise
+                answer = ask(region, "GetConsoleOutput", {"InstanceId": ec2_id})
+            if answer.get("InstanceId") != ec2_id:
+                raise Garbled(f"an answer without {ec2_id}")
+            return str(answer.get("Output") or "")  # the SDK has decoded the base64
+
+        return await self._do(console, f"console of {instance_id}")
 
     async def _list(self, region: str) -> Instances:
         filters = [

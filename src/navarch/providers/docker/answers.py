@@ -171,6 +171,28 @@ class _Refusal(Struct):
     message: str = ""
 
 
+FRAME_HEAD: Final = 8
+
+
+def unframed(content: bytes) -> bytes:
+    """Join what a container printed, of its output and its errors, in the order of printing.
+
+    An engine sends frames: a byte for the stream, three zeros, a length of four bytes, the content
+    ("Engine API", ContainerAttach, "Stream format", read 2026-11-22). A container with a terminal
+    has no frames: what does not begin with one is returned as it is. A frame cut short is kept.
+    """
+    joined, at = bytearray(), 0
+    while at < len(content):
+        head = content[at : at + FRAME_HEAD]
+        if head[0] > 2 or head[1:4] != bytes(3)[: len(head[1:4])]:
+            return bytes(joined + content[at:])
+        length = int.from_bytes(head[4:], "big")
+        at += FRAME_HEAD
+        joined += content[at : at + length]
+        at += length
+    return bytes(joined)
+
+
 def message_of(reply: Reply) -> str:
     """Put what an engine says into one short line."""
     try:

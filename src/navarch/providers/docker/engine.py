@@ -1,4 +1,4 @@
-"""The Engine API, as far as it is needed: six questions, each with a deadline.
+"""The Engine API, as far as it is needed: ten questions, each with a deadline.
 
 Rules that hold:
 
@@ -33,6 +33,7 @@ from navarch.peers.unanswered import Unanswered
 from navarch.peers.unix_http import Reply, SocketClient, Unsent
 from navarch.providers.docker import answers
 from navarch.providers.docker.answers import Container, Inspected, Made
+from navarch.providers.docker.examining import Host
 
 T = TypeVar("T")
 
@@ -43,6 +44,9 @@ NEWEST: Final = (1, 49)
 """The newest version whose reference was read; newer engines speak it too."""
 
 VERSION: Final = re.compile(r"([0-9]{1,3})\.([0-9]{1,3})")
+
+LOG_LINES_MAX: Final = 2_000
+"""How many lines of a container's log are asked for: an engine counts lines, not bytes."""
 
 FULL_ID: Final = re.compile(r"[0-9a-f]{64}")
 """What is surely an id: engines take names and the beginnings of ids in its place."""
@@ -79,6 +83,33 @@ class Engine:
         ours = {each.Id: each for each in listed if each.is_ours}
         return list(ours.values())
 
+    async def described(self) -> Host:
+        """Ask what engine it is, and what its host has.
+
+        :raises ProviderError: there is no answer
+        """
+        reply = await self._ask("GET", "/info")
+        if reply.status != HTTPStatus.OK:
+            raise self._failure(reply, "info", absent=Unavailable, unclear=Unavailable)
+        return self._parsed(reply, Host, otherwise=Unavailable)
+
+    async def version(self) -> str:
+        """Say which version is agreed upon.
+
+        :raises ProviderError: there is no answer
+        """
+        return (await self._prefix()).removeprefix("/v")
+
+    async def has_image(self, image: str) -> bool:
+        """Say whether containers can be made from an image.
+
+        :raises ProviderError: there is no answer
+        """
+        reply = await self._ask("GET", f"/images/{quote(image, safe='/:@')}/json")
+        if reply.status not in (HTTPStatus.OK, HTTPStatus.NOT_FOUND):
+            raise self._failure(reply, f"image {image}", absent=Unavailable, unclear=Unavailable)
+        return reply.status == HTTPStatus.OK
+
     async def inspect(self, known_as: str) -> Container | None:
         """Look at the container of this id or name; None when there is none.
 
@@ -91,6 +122,19 @@ class Engine:
             called = f"inspect {known_as}"
             raise self._failure(reply, called, absent=Unavailable, unclear=Unavailable)
         return self._parsed(reply, Inspected, otherwise=Unavailable).container
+
+    async def printed(self, container_id: str) -> bytes:
+        """Return the end of what a container has printed, one that has ended included.
+
+        :raises NotFound: there is no such container
+        :raises ProviderError: there is no answer
+        """
+        wanted = {"stdout": "true", "stderr": "true", "tail": str(LOG_LINES_MAX)}
+        reply = await self._ask("GET", f"/containers/{container_id}/logs", wanted)
+        if reply.status != HTTPStatus.OK:
+            called = f"logs of {container_id[:12]}"
+            raise self._failure(reply, called, absent=NotFound, unclear=Unavailable)
+        return answers.unframed(reply.body)
 
     async def create(self, name: str, body: Mapping[str, object]) -> str:
         """Make a container and return its id; it does not run yet.

@@ -36,12 +36,16 @@ from navarch.peers.unix_http import SocketClient
 from navarch.providers.base import (
     FLEET_LABEL,
     INSTANCE_LABEL,
+    Finding,
     Instance,
     Instances,
     InstanceStatus,
     InstanceType,
     ProvisionRequest,
+    Wanted,
+    log_tail,
 )
+from navarch.providers.docker import examining
 from navarch.providers.docker.answers import (
     GPU_TYPE_LABEL,
     GPUS_LABEL,
@@ -70,7 +74,7 @@ USER_DATA_BYTES_MAX: Final = 1_000_000
 
 
 class DockerProvider:
-    """The `Provider` and `InstanceTypeLister` of one engine."""
+    """The `Provider`, `InstanceTypeLister` and `BootstrapLogReader` of one engine."""
 
     list_lag: Final = timedelta(minutes=2)
     """A list shows what is there; but an engine that is busy makes late what was asked long ago."""
@@ -135,6 +139,18 @@ class DockerProvider:
             return  # it has removed itself as soon as it had stopped
         await self._engine.remove(instance_id)
 
+    async def bootstrap_log(self, instance_id: str) -> str:
+        """Show the end of what a container has printed; see `BootstrapLogReader`.
+
+        One that has ended is still there only with `DockerSettings.keep_ended`.
+        """
+        container = None
+        if FULL_ID.fullmatch(instance_id):
+            container = await self._engine.inspect(instance_id)
+        if container is None or not container.is_ours or container.Id != instance_id:
+            raise NotFound(f"{self.name}: there is no container {instance_id[:64]} of ours")
+        return log_tail(await self._engine.printed(instance_id))
+
     async def list_instance_types(self) -> list[InstanceType]:
         """Show the types of the settings. The engine is not asked: nothing here has a price."""
         regions = (self._settings.region,) if self._settings.region else ()
@@ -154,6 +170,28 @@ class DockerProvider:
         """Show the containers of all fleets; see `Provider.list`."""
         region = self._settings.region
         return [each.instance(self.name, region) for each in await self._engine.containers()]
+
+    async def examine_for(self, wanted: Sequence[Wanted]) -> Sequence[Finding]:
+        """Say whether the engine has images, GPUs and room for what pools want.
+
+        Two questions, and one for each image.
+        """
+        try:
+            host = await self._engine.described()
+            version = await self._engine.version()
+            listed = await self._engine.containers()
+        except ProviderError as error:
+            return [("engine", None, str(error))]
+        found = [examining.engine_told(host, version)]
+        for image in examining.images(self._settings):
+            try:
+                is_there = await self._engine.has_image(image)
+            except ProviderError as error:
+                found.append((f"image {image}", None, str(error)))
+            else:
+                found.append(examining.image_told(image, is_there=is_there))
+        found += examining.gpus_told(self._settings, host)
+        return [*found, *examining.room(self._settings, host, listed, wanted)]
 
     async def close(self) -> None:
         """Do nothing: no connection outlives its question."""

@@ -344,7 +344,8 @@ class FakeCloud:
         for quota in self.quotas:
             if self._is_used_up(quota, request, now):
                 return QuotaExceeded(
-                    f"{self.name}: the account may have {quota.limit} {quota.counts}"
+                    f"{self.name}: the account may have {quota.limit} {quota.counts}",
+                    scope=quota.scope,
                 )
         stock = self.stock.get(request.instance_type)
         if stock is not None:

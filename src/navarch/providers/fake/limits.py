@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from navarch.errors import ConfigError
+from navarch.errors import ConfigError, QuotaScope
 from navarch.providers.base import ProvisionRequest
 from navarch.providers.fake.machines import ZERO, Machine
 
@@ -50,6 +50,12 @@ class Quota(Struct, frozen=True, kw_only=True):
     region: str = ""
     is_spot: bool | None = None
     """True: it counts spot machines alone; False: ordinary ones alone; None: both."""
+
+    @property
+    def scope(self) -> QuotaScope:
+        """What it counts, in the words of a refusal."""
+        types = (self.instance_type,) if self.instance_type else ()
+        return QuotaScope(region=self.region, instance_types=types, spot=self.is_spot)
 
     def size(self, instance_type: str, region: str, gpus: int, *, is_spot: bool) -> int:
         """Tell how much of the quota such a machine takes; 0 when it is not counted."""

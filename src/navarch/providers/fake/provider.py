@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
 
@@ -11,11 +11,13 @@ from msgspec.structs import replace
 
 from navarch.errors import ConfigError, OutcomeUnknown, ProviderError
 from navarch.providers.base import (
+    Finding,
     Instance,
     Instances,
     InstanceType,
     ProviderFacts,
     ProvisionRequest,
+    Wanted,
 )
 from navarch.providers.fake.cloud import FakeCloud
 from navarch.providers.fake.machines import ZERO, Answer, Lost
@@ -119,6 +121,19 @@ class FakeProvider:
     async def list_instance_types(self) -> list[InstanceType]:
         """Show what the cloud sells, for how much, and whether there is one left to sell."""
         return self.cloud.price_list(self._now())
+
+    async def examine_for(self, wanted: Sequence[Wanted]) -> Sequence[Finding]:
+        """Say whether the cloud can have as many machines of each type as pools want."""
+        most: dict[str, dict[str, int]] = {}
+        for each in wanted:
+            most.setdefault(each.instance_type, {})[each.pool] = each.nodes
+        return [self._stock_of(kind, sum(pools.values())) for kind, pools in most.items()]
+
+    def _stock_of(self, kind: str, nodes: int) -> Finding:
+        has = self.cloud.stock.get(kind)
+        if has is None:
+            return "stock", True, f"{kind}: as many as anybody wants"
+        return "stock", has >= nodes, f"{kind}: {has} machines, {nodes} could be wanted"
 
     async def close(self) -> None:
         """Note that it was called; may be repeated."""

@@ -33,6 +33,7 @@ from navarch.errors import (
 )
 from navarch.peers.endpoint import Answer, Endpoint
 from navarch.peers.unanswered import Unanswered
+from navarch.providers.gcp.examining import Granted, Quotas
 from navarch.providers.gcp.refusals import ComputeError, Refusal, meaning, refusal_of
 from navarch.providers.gcp.resources import (
     FIELDS,
@@ -41,10 +42,11 @@ from navarch.providers.gcp.resources import (
     Operation,
     Operations,
     Page,
+    SerialOutput,
     last,
 )
 from navarch.providers.gcp.settings import GcpSettings
-from navarch.providers.gcp.tokens import Tokens
+from navarch.providers.gcp.tokens import SCOPES_OF_PROJECTS, Tokens
 from navarch.providers.pace import Now, Pace, Sleep, throttled
 from navarch.providers.rest import WORD, retry_after
 
@@ -92,10 +94,13 @@ class ComputeApi:
         """Speak for the provider called `name`."""
         self.name = name
         self._now = now
-        self._root = f"/compute/v1/projects/{quote(settings.project, safe=':')}"
+        self._project = quote(settings.project, safe=":")
+        self._root = f"/compute/v1/projects/{self._project}"
         self._tokens = Tokens(name, settings, now=now)
+        self._tokens_of_projects = Tokens(name, settings, now=now, scopes=SCOPES_OF_PROJECTS)
         self._latest_token = ""
         self._endpoint = Endpoint(settings.url)
+        self._resource_manager = Endpoint(settings.resource_manager_url)
         every = timedelta(seconds=1) / REQUESTS_PER_SECOND
         patience = timedelta(seconds=10)
         self._pace = Pace(
@@ -105,6 +110,7 @@ class ComputeApi:
     async def close(self) -> None:
         """Give up the connections. Another request afterwards fails."""
         await self._endpoint.close()
+        await self._resource_manager.close()
 
     async def insert(
         self,
@@ -144,6 +150,15 @@ class ComputeApi:
         path = f"/zones/{_part(zone)}/instances/{_part(name)}"
         return await self._read(path, {"fields": FIELDS}, Machine)
 
+    async def serial_output(self, zone: str, name: str, bytes_max: int) -> str:
+        """Read the end of what a machine wrote to its first serial port, its console.
+
+        :raises NotFound: there is no such machine
+        """
+        path = f"/zones/{_part(zone)}/instances/{_part(name)}/serialPort"
+        query = {"port": "1", "start": str(-bytes_max)}
+        return (await self._read(path, query, SerialOutput)).contents
+
     async def operation(self, zone: str, name: str) -> Operation:
         """Look at how far a change has come."""
         return await self._read(f"/zones/{_part(zone)}/operations/{_part(name)}", {}, Operation)
@@ -182,6 +197,24 @@ class ComputeApi:
                 return False
             query["pageToken"] = page.next_page_token
         raise Unavailable(f"{self.name}: the operations of {zone} have no end")
+
+    async def quotas(self, region: str) -> Quotas:
+        """Read the quotas of a region, or of the project as a whole where it is empty."""
+        path = f"/regions/{_part(region)}" if region else ""
+        return await self._read(path, {"fields": "quotas"}, Quotas)
+
+    async def granted(self, permissions: Collection[str]) -> Granted:
+        """Say which of these permissions we have in the project, as far as it grants them."""
+        address = f"/v1/projects/{self._project}:testIamPermissions"
+        await self._pace.turn(self.name)
+        token = await self._tokens_of_projects.bearer()
+        body = msgspec.json.encode({"permissions": list(permissions)})
+        answer = await self._sent(
+            "POST", address, body, token, Unavailable, endpoint=self._resource_manager
+        )
+        if answer.status != HTTPStatus.OK:
+            raise self._refused("the question for our permissions", answer, Unavailable)
+        return self._parsed(address, answer, Granted, Unavailable)
 
     async def _pages(self, path: str, chosen: str, fields: str) -> list[Page]:
         query = {
@@ -258,13 +291,15 @@ class ComputeApi:
         body: bytes,
         token: str,
         unanswered: type[ProviderError],
+        *,
+        endpoint: Endpoint | None = None,
     ) -> Answer:
         self._latest_token = token
         headers = {"authorization": f"Bearer {token}"}
         if body:
             headers["content-type"] = "application/json"
         try:
-            return await self._endpoint.send(
+            return await (endpoint or self._endpoint).send(
                 method, address, body=body, headers=headers, deadline=REQUEST_TIME_MAX
             )
         except Unanswered as failure:

@@ -14,6 +14,7 @@ Rules that hold:
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import itertools
 import re
@@ -28,19 +29,25 @@ from navarch.errors import (
     NotFound,
     OutcomeUnknown,
     ProviderError,
+    QuotaExceeded,
     Unavailable,
 )
 from navarch.providers.base import (
+    BOOTSTRAP_LOG_BYTES_MAX,
     FLEET_LABEL,
     INSTANCE_LABEL,
+    Finding,
     Instance,
     Instances,
     InstanceType,
     ProvisionRequest,
+    Wanted,
+    log_tail,
 )
-from navarch.providers.gcp import launching
+from navarch.providers.gcp import examining, launching
 from navarch.providers.gcp.api import ComputeApi, Taken
 from navarch.providers.gcp.labels import FLEET_LABEL_THERE, MANAGED_BY
+from navarch.providers.gcp.quotas import quota_scope
 from navarch.providers.gcp.refusals import is_taken
 from navarch.providers.gcp.resources import (
     ENDING,
@@ -71,7 +78,7 @@ GPU_FAMILIES: Final = 'name eq "[ag][0-9]+[a-z]*-.*"'
 
 
 class GcpProvider:
-    """The `Provider` and `InstanceTypeLister` of one Google Cloud project."""
+    """The `Provider`, `InstanceTypeLister` and `BootstrapLogReader` of one project."""
 
     list_lag: Final = timedelta(minutes=2)
     """A list shows a machine as soon as it is being made; the rest is `ASKING_TIME_MAX`."""
@@ -159,6 +166,15 @@ class GcpProvider:
                 regions.setdefault(each.name, set()).add(region_of(zone))
         return [_sold(each, regions[name]) for name, each in sorted(found.items())]
 
+    async def bootstrap_log(self, instance_id: str) -> str:
+        """Show the end of a machine's first serial port; see `BootstrapLogReader`."""
+        parts = REF.fullmatch(instance_id)
+        if parts is None:
+            raise NotFound(f"{self.name}: there is no machine {instance_id}")
+        # A byte more, so that a line that is cut is left out.
+        wanted = BOOTSTRAP_LOG_BYTES_MAX + 1
+        return log_tail(await self._api.serial_output(parts["zone"], parts["name"], wanted))
+
     async def list(self) -> Instances:
         """Show the machines of all zones that carry a fleet's label; see `Provider.list`.
 
@@ -168,6 +184,41 @@ class GcpProvider:
         return [
             instance_of(each, self.name) for each in machines if FLEET_LABEL_THERE in each.labels
         ]
+
+    async def examine_for(self, wanted: Sequence[Wanted]) -> Sequence[Finding]:
+        """Say whether what pools want may be launched, by permissions and by quotas.
+
+        One request for the permissions, one for each region, and one for the project.
+        """
+        needs, untold = examining.needed(wanted, self._settings)
+        places = list(dict.fromkeys(need.region for need in needs))
+        rights, told = await asyncio.gather(
+            self._rights(), asyncio.gather(*map(self._quotas_of, places))
+        )
+        quotas = dict(zip(places, told, strict=True))
+        found: list[Finding] = [rights]
+        for need in needs:
+            one = quotas[need.region]
+            place = f"quota of {need.region or 'all regions'}"
+            found.append(
+                (place, None, one) if isinstance(one, str) else examining.judged(need, one)
+            )
+        return [*found, *untold]
+
+    async def _rights(self) -> Finding:
+        asked = examining.permissions(self._settings)
+        try:
+            granted = await self._api.granted(asked)
+        except ProviderError as error:
+            return "rights", None, str(error)
+        return examining.judged_rights(asked, granted, self._settings.project)
+
+    async def _quotas_of(self, region: str) -> examining.Quotas | str:
+        """Read what a region tells, or say why that cannot be read."""
+        try:
+            return await self._api.quotas(region)
+        except ProviderError as error:
+            return str(error)
 
     async def close(self) -> None:
         """Give up the connections."""
@@ -226,6 +277,9 @@ class GcpProvider:
             return await self._followed(request, zone, operation)
         except Taken as error:
             return await self._taken(request, zone, error)
+        except QuotaExceeded as error:
+            error.scope = quota_scope(str(error), request.instance_type, spot=request.spot)
+            raise
 
     async def _insert(self, request: ProvisionRequest, zone: str) -> Operation:
         """Ask, and ask once more where the answer got lost: the request id makes it one request."""

@@ -121,6 +121,12 @@ class Machine(Struct, rename="camel"):
     guest_accelerators: list[GuestAccelerators] = field(default_factory=list)
 
 
+class SerialOutput(Struct):
+    """What a machine wrote to a serial port."""
+
+    contents: str = ""
+
+
 FIELDS: Final = (
     "name,zone,status,machineType,labels,networkInterfaces(networkIP,accessConfigs/natIP),"
     "guestAccelerators"

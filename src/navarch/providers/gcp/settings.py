@@ -101,6 +101,8 @@ class GcpSettings(Struct, frozen=True, kw_only=True):
 
     url: str = "https://compute.googleapis.com"
     metadata_url: str = "http://metadata.google.internal"
+    resource_manager_url: str = "https://cloudresourcemanager.googleapis.com"
+    """Who is asked which permissions we have; never needed to buy."""
 
     def __post_init__(self) -> None:
         """Refuse what can never work.
@@ -132,9 +134,10 @@ class GcpSettings(Struct, frozen=True, kw_only=True):
             if not re.fullmatch(r"[a-z_][a-z0-9_-]*:[a-z0-9@.-]+ [^\r\n]+", key):
                 expected = "USER:ssh-ed25519 AAAA…"
                 raise ConfigError(f"gcp: ssh_keys: {name} is no key, expected {expected}")
-        parts = urlsplit(self.url)
-        if parts.scheme != "https" and parts.hostname not in LOOPBACK:
-            raise ConfigError(f"gcp: {self.url} would send tokens unencrypted, expected https://…")
+        for url in (self.url, self.resource_manager_url):
+            parts = urlsplit(url)
+            if parts.scheme != "https" and parts.hostname not in LOOPBACK:
+                raise ConfigError(f"gcp: {url} would send tokens unencrypted, expected https://…")
 
 
 def region_of(zone: str) -> str:

@@ -23,7 +23,7 @@ import importlib
 import os
 import re
 import threading
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -43,6 +43,10 @@ from navarch.providers.pace import Now
 
 SCOPES: Final = ("https://www.googleapis.com/auth/compute",)
 """What tokens may do: Compute Engine, and nothing else."""
+
+SCOPES_OF_PROJECTS: Final = ("https://www.googleapis.com/auth/cloudplatformprojects.readonly",)
+"""What a token may do that asks for our own permissions: read of projects, and nothing else. The
+metadata server gives tokens of the scopes that the VM was made with, whatever is asked."""
 
 TOKEN_TIME_MAX: Final = timedelta(seconds=15)
 """How long a token may take, whoever gives it."""
@@ -105,8 +109,11 @@ class _Kind(Struct):
 class Tokens:
     """The tokens of one identity. Made outside of any event loop, used in one."""
 
-    def __init__(self, name: str, settings: GcpSettings, *, now: Now) -> None:
+    def __init__(
+        self, name: str, settings: GcpSettings, *, now: Now, scopes: Sequence[str] = SCOPES
+    ) -> None:
         """Take them from where `settings` say, for the provider called `name`."""
+        self._scopes = tuple(scopes)
         self._name = name
         self._settings = settings
         self._now = now
@@ -225,7 +232,7 @@ class Tokens:
         module, reading = KINDS[kind]
         made: Any = getattr(importlib.import_module(module), "Credentials")  # noqa: B009
         try:
-            return getattr(made, reading)(described, scopes=SCOPES)
+            return getattr(made, reading)(described, scopes=self._scopes)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             text = f"{self._name}: {path} is no whole {kind}: {type(error).__name__}"
             raise Unauthorized(text) from None  # its words may quote the key

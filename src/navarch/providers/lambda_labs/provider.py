@@ -18,6 +18,7 @@ Rules that hold:
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Final
@@ -34,6 +35,7 @@ from navarch.errors import (
 )
 from navarch.peers.endpoint import Answer
 from navarch.providers.base import (
+    Finding,
     Instance,
     Instances,
     InstanceStatus,
@@ -191,6 +193,14 @@ class LambdaProvider:
         machines = self._rest.parsed(answer, answers.Machines, otherwise=Unavailable).data
         ours = {each.id: each for each in machines if each.is_ours}
         return [each.instance(self.name) for each in ours.values()]
+
+    async def examine(self) -> Sequence[Finding]:
+        """Say what Lambda does not tell: its API, version 1.10.0, has no word of quotas or money.
+
+        What a key may do it does not tell either; a key is good for everything or for nothing.
+        """
+        why = "Lambda's API tells of no quotas: only a launch shows what the account may buy"
+        return [("quota", None, why)]
 
     async def close(self) -> None:
         """Give up the connections. Another call afterwards fails."""

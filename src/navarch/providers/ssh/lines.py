@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -24,6 +23,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from msgspec import Struct
 
 from navarch.errors import Unauthorized
+from navarch.peers.ssh import import_library, private_key, reason
+from navarch.peers.unanswered import Unanswered
 from navarch.providers.ssh.settings import SshMachine, SshSettings
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class Lines:
                             return await _answer(line, command, payload, bytes_max)
                         except NotReached:
                             begun = False
-                            line.connection.abort()
+                            await _end(line)
                             if is_fresh:
                                 raise
         except TimeoutError as error:
@@ -164,7 +165,7 @@ class Lines:
             await line.connection.wait_closed()
 
     async def _connect(self, machine: SshMachine) -> asyncssh.SSHClientConnection:
-        await asyncio.to_thread(_import_library)
+        await asyncio.to_thread(import_library)
         import asyncssh  # noqa: PLC0415 - an SDK is imported where it is used
 
         settings = self._settings
@@ -202,7 +203,14 @@ class Lines:
                 raise NotReached(text, refused=True) from error
             except Exception as error:
                 # What a peer says, or is called, makes the library raise errors of many kinds.
-                raise NotReached(_reason(error)) from error
+                raise NotReached(reason(error)) from error
+
+
+async def _end(line: _Line) -> None:
+    """Give a line up, and wait for it: until it is closed it would be taken again, and again."""
+    assert line.keeper is not None
+    line.keeper.cancel()
+    await asyncio.gather(line.keeper, return_exceptions=True)
 
 
 async def _answer(line: _Line, command: str, payload: bytes, bytes_max: int) -> Answer:
@@ -211,9 +219,9 @@ async def _answer(line: _Line, command: str, payload: bytes, bytes_max: int) -> 
     try:
         process = await line.connection.create_process(command, encoding=None)
     except asyncssh.ChannelOpenError as error:
-        raise NotReached(_reason(error)) from error
+        raise NotReached(reason(error)) from error
     except Exception as error:
-        raise AnswerLost(_reason(error)) from error
+        raise AnswerLost(reason(error)) from error
     try:
         # A command that has ended early takes no input; its status says why.
         with suppress(BrokenPipeError):
@@ -224,7 +232,7 @@ async def _answer(line: _Line, command: str, payload: bytes, bytes_max: int) -> 
         )
         await process.wait_closed()
     except Exception as error:
-        raise AnswerLost(_reason(error)) from error
+        raise AnswerLost(reason(error)) from error
     finally:
         process.close()
     status = process.exit_status
@@ -245,13 +253,6 @@ async def _read(reader: asyncssh.SSHReader[bytes], bytes_max: int) -> bytes:
     return bytes(content)
 
 
-def _import_library() -> None:
-    import asyncssh  # noqa: PLC0415 - an SDK is imported where it is used
-
-    # It tells every connection and every command at the level of information.
-    asyncssh.set_log_level("WARNING")
-
-
 def _known_hosts(machine: SshMachine, settings: SshSettings) -> object:
     """Read whom we trust; nobody but the fingerprint where there is one."""
     import asyncssh  # noqa: PLC0415 - an SDK is imported where it is used
@@ -262,7 +263,7 @@ def _known_hosts(machine: SshMachine, settings: SshSettings) -> object:
     try:
         return asyncssh.read_known_hosts(str(settings.known_hosts_file))
     except (OSError, ValueError) as error:
-        text = f"the known hosts {settings.known_hosts_file} cannot be read: {_reason(error)}"
+        text = f"the known hosts {settings.known_hosts_file} cannot be read: {reason(error)}"
         raise Unauthorized(text) from error
 
 
@@ -290,20 +291,7 @@ async def _keys(settings: SshSettings) -> AsyncIterator[Sequence[object]]:
 
 
 def _key(path: Path) -> asyncssh.SSHKey:
-    import asyncssh  # noqa: PLC0415 - an SDK is imported where it is used
-
     try:
-        mode = stat.S_IMODE(path.stat().st_mode)
-        if mode & 0o077:
-            raise Unauthorized(f"the key {path} may be read by others: chmod 600 it")
-        return asyncssh.read_private_key(str(path))
-    except (OSError, asyncssh.KeyImportError) as error:
-        # The library's own words may quote the file.
-        reason = error.strerror if isinstance(error, OSError) else "no private key, or locked"
-        raise Unauthorized(f"the key {path} cannot be used: {reason}") from None
-
-
-def _reason(error: Exception) -> str:
-    """Say what is wrong, on one line of bounded length."""
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join((text or type(error).__name__).split())[:300]
+        return private_key(path)
+    except Unanswered as error:
+        raise Unauthorized(str(error)) from None

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Final, TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from navarch.errors import Unauthorized, Unavailable
 from navarch.providers.ssh import remote
@@ -43,6 +43,8 @@ class View(Struct, frozen=True, kw_only=True):
     """What those told that answered."""
     silent: dict[str, Silence]
     """Why the others did not."""
+    told: dict[str, remote.Told] = {}
+    """What an examination told of those that answered; empty after a look."""
 
     def held(self, name: str) -> Iterator[tuple[SshMachine, State, Lease]]:
         """Say which machines answered that a lease of this name has them, or is about to."""
@@ -84,7 +86,7 @@ class Looking:
         """
         await self._memory.load()
         since = self._memory.mark()
-        view = await self.once(name)
+        view = await self._once(name)
         self._tell(view)
         silent = view.silent
         if silent and not view.sights:
@@ -94,13 +96,18 @@ class Looking:
         await self._memory.learn(view.sights, view.machines, since)
         return view
 
-    async def once(self, name: str = "") -> View:
-        """Look at every machine, and neither conclude nor remember anything.
+    async def examined(self) -> View:
+        """Look at every machine and ask what leases take, concluding and remembering nothing.
 
         :raises Unavailable: the inventory cannot be had
         """
+        told: dict[str, remote.Told] = {}
+        view = await self._once("", told)
+        return structs.replace(view, told=told)
+
+    async def _once(self, name: str, told: dict[str, remote.Told] | None = None) -> View:
         machines = await self.machines()
-        answers = await self._answers(machines, name)
+        answers = await self._answers(machines, name, told)
         sights = {key: each for key, each in answers.items() if isinstance(each, Sight)}
         silent = {key: each for key, each in answers.items() if not isinstance(each, Sight)}
         return View(machines=machines, sights=sights, silent=silent)
@@ -112,10 +119,12 @@ class Looking:
         return {name: why for name, why in view.silent.items() if self._memory.seen(name) is None}
 
     async def _answers(
-        self, machines: dict[str, SshMachine], name: str
+        self, machines: dict[str, SshMachine], name: str, told: dict[str, remote.Told] | None
     ) -> dict[str, Sight | Silence]:
         room = asyncio.Semaphore(LOOKS_AT_ONCE)
-        asked = [asyncio.create_task(self._answer(each, name, room)) for each in machines.values()]
+        asked = [
+            asyncio.create_task(self._answer(each, name, room, told)) for each in machines.values()
+        ]
         try:
             return dict(zip(machines, await asyncio.gather(*asked), strict=True))
         finally:
@@ -124,11 +133,18 @@ class Looking:
             await asyncio.gather(*asked, return_exceptions=True)
 
     async def _answer(
-        self, machine: SshMachine, name: str, room: asyncio.Semaphore
+        self,
+        machine: SshMachine,
+        name: str,
+        room: asyncio.Semaphore,
+        told: dict[str, remote.Told] | None,
     ) -> Sight | Silence:
         try:
             async with asyncio.timeout(LOOK_SECONDS_MAX), room:
-                return await self.at(machine, name)
+                if told is None:
+                    return await self.at(machine, name)
+                sight, told[machine.id] = await self._examined_at(machine)
+                return sight
         except TimeoutError:
             return NotReached("not asked in time: others take too long")
         except (NotReached, AnswerLost, Unreadable) as error:
@@ -140,12 +156,19 @@ class Looking:
         :raises Unreadable: what it says is no sight of a lease
         :raises NotReached: it does not answer; `AnswerLost` says the same of a look
         """
+        return read_sight(await self._printed(machine, remote.LOOK, name))
+
+    async def _examined_at(self, machine: SshMachine) -> tuple[Sight, remote.Told]:
+        sight, told = remote.told_apart(await self._printed(machine, remote.EXAMINE, ""))
+        return read_sight(sight), told
+
+    async def _printed(self, machine: SshMachine, body: str, name: str) -> bytes:
         settings = self._settings
-        command = remote.command(remote.LOOK, settings.folder, name, sudo=settings.sudo)
+        command = remote.command(body, settings.folder, name, sudo=settings.sudo)
         answer = await self._lines.ask(machine, command, bytes_max=remote.OUTPUT_BYTES_MAX)
         if answer.status != remote.DONE:
             raise Unreadable(f"the look ended with {answer.status}: {answer.complained}")
-        return read_sight(answer.printed)
+        return answer.printed
 
     def _tell(self, view: View) -> None:
         """Log who has fallen silent and who answers again, once each."""

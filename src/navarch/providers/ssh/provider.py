@@ -34,13 +34,17 @@ from navarch.errors import (
     Unavailable,
 )
 from navarch.providers.base import (
+    Finding,
     Instance,
     Instances,
     InstanceStatus,
     InstanceType,
     ProvisionRequest,
+    Wanted,
+    log_tail,
 )
 from navarch.providers.ssh import remote
+from navarch.providers.ssh.examining import examined
 from navarch.providers.ssh.lease import LEASE_BYTES_MAX, NAME, Lease, State, written
 from navarch.providers.ssh.lines import Answer, AnswerLost, Lines, NotReached
 from navarch.providers.ssh.looking import Looking, View, first, named
@@ -65,7 +69,7 @@ class _Course:
 
 
 class SshProvider:
-    """The `Provider` and `InstanceTypeLister` of an inventory of machines."""
+    """The `Provider`, `InstanceTypeLister` and `BootstrapLogReader` of an inventory of machines."""
 
     list_lag: Final = timedelta(minutes=2)
     """A launch gives up after 100 seconds; its last word may be carried out a little later."""
@@ -195,8 +199,8 @@ class SshProvider:
     async def bootstrap_log(self, instance_id: str) -> str:
         """Fetch what the start-up script told, and then what the machine's return told.
 
-        The last 64 KiB of each. It works for the newest hundred leases that a machine has seen
-        ended, too. May hold whatever the pool's commands print.
+        The last 64 KiB of both. It works for the newest hundred leases that a machine has seen
+        ended, too; see `BootstrapLogReader`.
 
         :raises NotFound: the machine knows of no such lease
         :raises Unavailable: it does not answer
@@ -209,22 +213,15 @@ class SshProvider:
         if answer.status == remote.GONE:
             raise NotFound(f"{self.name}: {machine.id} knows of no lease {name}")
         self._expect_done(machine, answer)
-        return answer.printed.decode(errors="replace")
+        return log_tail(answer.printed)
 
-    async def examine(self) -> Sequence[tuple[str, bool | None, str]]:
-        """Say of each machine whether it can be lent, and who has it; nothing is changed.
+    async def examine_for(self, wanted: Sequence[Wanted]) -> Sequence[Finding]:
+        """Say of each machine whether it can be lent and who has it, and whether they suffice.
 
         :raises Unavailable: the inventory cannot be had
         :raises Unauthorized: our own key or the known hosts cannot be read
         """
-        view = await self._looking.once()
-        found: dict[str, tuple[bool, str]] = {}
-        for key, sight in view.sights.items():
-            holder = f" {sight.lease.name}" if sight.lease is not None else ""
-            found[key] = (True, f"{sight.state}{holder}")
-        for key, why in view.silent.items():
-            found[key] = (False, str(why))
-        return [(f"machine {key}", *found[key]) for key in sorted(found)]
+        return examined(await self._looking.examined(), wanted)
 
     # Lending.
 

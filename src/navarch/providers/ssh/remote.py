@@ -31,12 +31,13 @@ Rules that hold:
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
-from navarch.providers.ssh.lease import LEASE_BYTES_MAX
+from navarch.providers.ssh.lease import LEASE_BYTES_MAX, Unreadable
 
 DONE: Final = 0
 TAKEN: Final = 71
@@ -128,6 +129,20 @@ ended=-
 echo "navarch-lease $state $ended"
 [ "$state" = free ] || cat "$folder/lease"
 """
+
+EXAMINE: Final = (
+    LOOK
+    + r"""
+# After the sight: what leases take that a look does not. Nothing is changed.
+probe=$folder
+while [ ! -e "$probe" ] && [ "$probe" != / ]; do probe=${probe%/*}; probe=${probe:-/}; done
+echo
+echo "navarch-user $(id -u)"
+[ -d "$probe" ] && [ -w "$probe" ] && echo "navarch-folder yes" || echo "navarch-folder no"
+version=$(python3 -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null)
+echo "navarch-python ${version:--}"
+"""
+)
 
 CLAIM: Final = r"""
 take "$1"
@@ -228,6 +243,36 @@ ls -1t "$folder/ended" | tail -n +KEPT | while read -r old; do
   rm -rf "$folder/ended/$old"
 done
 """.replace("KEPT", str(ENDED_KEPT + 1))
+
+
+class Told(NamedTuple):
+    """What an examination told beyond the sight of a lease."""
+
+    uid: int
+    """As whom commands run there."""
+    is_writable: bool
+    """Whether leases can be written there."""
+    python: tuple[int, ...]
+    """The version of ``python3``; empty where there is none."""
+
+
+TOLD: Final = re.compile(
+    rb"navarch-user ([0-9]{1,10})\nnavarch-folder (yes|no)\n"
+    rb"navarch-python (?:-|([0-9]{1,4}(?:\.[0-9]{1,4}){1,3}))\n"
+)
+
+
+def told_apart(printed: bytes) -> tuple[bytes, Told]:
+    """Tell the sight of a lease from what an examination adds.
+
+    :raises Unreadable: it is nothing that an examination prints
+    """
+    sight, mark, rest = printed.rpartition(b"\nnavarch-user ")
+    found = TOLD.fullmatch(mark[1:] + rest)
+    if found is None:
+        raise Unreadable(f"expected the words of an examination, found {printed[-60:]!r}")
+    version = tuple(map(int, (found[3] or b"").split(b"."))) if found[3] else ()
+    return sight, Told(int(found[1]), found[2] == b"yes", version)
 
 
 def command(body: str, folder: str, name: str, *words: str, sudo: bool = False) -> str:

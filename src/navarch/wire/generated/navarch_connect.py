@@ -21,7 +21,7 @@ from connectrpc.protocol import ProtocolType
 from connectrpc.server import ConnectASGIApplication, ConnectWSGIApplication, DEFAULT_READ_MAX_BYTES, Endpoint, EndpointSync
 from pyqwest import Client, SyncClient
 
-from .navarch_pb2 import AckCommandRequest, AckCommandResponse, ApplyConfigRequest, ApplyConfigResponse, ClearHealthRequest, ClearHealthResponse, ExplainRequest, ExplainResponse, GetInstanceRequest, GetInstanceResponse, GetNodeCommandsRequest, GetNodeCommandsResponse, GetNodeRequest, GetNodeResponse, GetPoolRequest, GetPoolResponse, HeartbeatBatchRequest, HeartbeatBatchResponse, HeartbeatRequest, HeartbeatResponse, IssueCommandRequest, IssueCommandResponse, ListEventsRequest, ListEventsResponse, ListInstancesRequest, ListInstancesResponse, ListNodesRequest, ListNodesResponse, ListPoolsRequest, ListPoolsResponse, PausePoolRequest, PausePoolResponse, RegisterNodeRequest, RegisterNodeResponse, ReportHealthRequest, ReportHealthResponse, ScalePoolRequest, ScalePoolResponse, WatchEventsRequest, WatchEventsResponse
+from .navarch_pb2 import AckCommandRequest, AckCommandResponse, ApplyConfigRequest, ApplyConfigResponse, ClearHealthRequest, ClearHealthResponse, ExplainRequest, ExplainResponse, GetBootstrapLogRequest, GetBootstrapLogResponse, GetInstanceRequest, GetInstanceResponse, GetNodeCommandsRequest, GetNodeCommandsResponse, GetNodeRequest, GetNodeResponse, GetPoolRequest, GetPoolResponse, HeartbeatBatchRequest, HeartbeatBatchResponse, HeartbeatRequest, HeartbeatResponse, IssueCommandRequest, IssueCommandResponse, ListEventsRequest, ListEventsResponse, ListInstancesRequest, ListInstancesResponse, ListNodesRequest, ListNodesResponse, ListPoolsRequest, ListPoolsResponse, PausePoolRequest, PausePoolResponse, RegisterNodeRequest, RegisterNodeResponse, ReportHealthRequest, ReportHealthResponse, ScalePoolRequest, ScalePoolResponse, WatchEventsRequest, WatchEventsResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
@@ -118,6 +118,13 @@ class ControlPlaneService(Protocol):
     async def get_instance(self, request: GetInstanceRequest, ctx: RequestContext[GetInstanceRequest, GetInstanceResponse], /) -> GetInstanceResponse:
         """
         One instance.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def get_bootstrap_log(self, request: GetBootstrapLogRequest, ctx: RequestContext[GetBootstrapLogRequest, GetBootstrapLogResponse], /) -> GetBootstrapLogResponse:
+        """
+        What the start-up script of an instance told, asked of its machine or its provider, or as it was kept. Takes up to
+        25 seconds. A log that cannot be had is no error: the answer says why.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -332,6 +339,17 @@ class ControlPlaneServiceASGIApplication(ConnectASGIApplication[ControlPlaneServ
                         stream_type=StreamType.UNARY,
                     ),
                     function=svc.get_instance,
+                ),
+                "/navarch.ControlPlaneService/GetBootstrapLog": Endpoint.unary(
+                    method=MethodInfo(
+                        name="GetBootstrapLog",
+                        service_name="navarch.ControlPlaneService",
+                        input=GetBootstrapLogRequest,
+                        output=GetBootstrapLogResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.get_bootstrap_log,
                 ),
                 "/navarch.ControlPlaneService/ListPools": Endpoint.unary(
                     method=MethodInfo(
@@ -774,6 +792,30 @@ class ControlPlaneServiceClient(ConnectClient):
             headers=headers,
             timeout_ms=timeout_ms,
         )
+    async def get_bootstrap_log(
+        self,
+        request: GetBootstrapLogRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> GetBootstrapLogResponse:
+        """
+        What the start-up script of an instance told, asked of its machine or its provider, or as it was kept. Takes up to
+        25 seconds. A log that cannot be had is no error: the answer says why.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="GetBootstrapLog",
+                service_name="navarch.ControlPlaneService",
+                input=GetBootstrapLogRequest,
+                output=GetBootstrapLogResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
     async def list_pools(
         self,
         request: ListPoolsRequest,
@@ -1067,6 +1109,13 @@ class ControlPlaneServiceSync(Protocol):
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
+    def get_bootstrap_log(self, request: GetBootstrapLogRequest, ctx: RequestContext[GetBootstrapLogRequest, GetBootstrapLogResponse], /) -> GetBootstrapLogResponse:
+        """
+        What the start-up script of an instance told, asked of its machine or its provider, or as it was kept. Takes up to
+        25 seconds. A log that cannot be had is no error: the answer says why.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
     def list_pools(self, request: ListPoolsRequest, ctx: RequestContext[ListPoolsRequest, ListPoolsResponse], /) -> ListPoolsResponse:
         """
         Every pool, in the order of the names.
@@ -1276,6 +1325,17 @@ class ControlPlaneServiceWSGIApplication(ConnectWSGIApplication):
                         stream_type=StreamType.UNARY,
                     ),
                     function=service.get_instance,
+                ),
+                "/navarch.ControlPlaneService/GetBootstrapLog": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="GetBootstrapLog",
+                        service_name="navarch.ControlPlaneService",
+                        input=GetBootstrapLogRequest,
+                        output=GetBootstrapLogResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.get_bootstrap_log,
                 ),
                 "/navarch.ControlPlaneService/ListPools": EndpointSync.unary(
                     method=MethodInfo(
@@ -1712,6 +1772,30 @@ class ControlPlaneServiceClientSync(ConnectClientSync):
                 service_name="navarch.ControlPlaneService",
                 input=GetInstanceRequest,
                 output=GetInstanceResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def get_bootstrap_log(
+        self,
+        request: GetBootstrapLogRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> GetBootstrapLogResponse:
+        """
+        What the start-up script of an instance told, asked of its machine or its provider, or as it was kept. Takes up to
+        25 seconds. A log that cannot be had is no error: the answer says why.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="GetBootstrapLog",
+                service_name="navarch.ControlPlaneService",
+                input=GetBootstrapLogRequest,
+                output=GetBootstrapLogResponse,
                 idempotency_level=IdempotencyLevel.UNKNOWN,
                 stream_type=StreamType.UNARY,
             ),

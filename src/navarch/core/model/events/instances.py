@@ -7,6 +7,7 @@ from datetime import timedelta
 from msgspec import field
 
 from navarch.core.model.events.base import Event
+from navarch.errors import QuotaScope
 
 
 class LaunchRequested(Event, frozen=True, tag="launch_requested"):
@@ -33,6 +34,11 @@ class InstanceLaunched(Event, frozen=True, tag="instance_launched"):
     private_ip: str = ""
     region: str = ""
     zone: str = ""
+    on_trial: bool = False
+    """Whether what was held against its offer is forgiven when its agent registers, not before.
+
+    False in journals of older versions, where the launch itself forgave.
+    """
 
 
 class LaunchFailed(Event, frozen=True, tag="launch_failed"):
@@ -44,6 +50,8 @@ class LaunchFailed(Event, frozen=True, tag="launch_failed"):
     because: str
     retry_after: timedelta = timedelta()
     """How long the provider wants to be left alone; zero when it does not say."""
+    scope: QuotaScope | None = None
+    """What the quota counts that is used up; None: all that the provider sells, or no quota."""
 
 
 class LaunchUncertain(Event, frozen=True, tag="launch_uncertain"):
@@ -88,6 +96,8 @@ class InstanceVanished(Event, frozen=True, tag="instance_vanished"):
 
     instance_id: str
     because: str
+    failure: str = ""
+    """``Vanished`` when its offer is to blame, because its agent never spoke; empty otherwise."""
 
 
 class InstanceCondemned(Event, frozen=True, tag="instance_condemned"):

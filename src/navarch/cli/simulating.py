@@ -1,0 +1,292 @@
+"""``simulate``: fleets in virtual time, without any server: scenarios, and a user's own config."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from navarch.cli import clock, output, policies, simulating_whatif
+from navarch.cli.session import Json, output_format, output_option
+from navarch.errors import NavarchError
+
+if TYPE_CHECKING:
+    from navarch.simulator.scenarios.running import Check, Outcome, Run
+    from navarch.simulator.scenarios.schema import Scenario
+
+FILE = click.Path(path_type=Path)
+
+CHECKS = ("CHECK", "OUTCOME", "AT", "LINE")
+SLICES = 200
+"""Into how many parts a run is divided for the sake of its progress."""
+FRAME = timedelta(milliseconds=200)
+"""How often a paced run catches up with the clock on the wall."""
+LINES = 4
+"""How many lines tell of the progress where there is no terminal."""
+SPEED_MAX = 1_000_000.0
+
+
+class Speed(click.ParamType[float]):
+    """How much faster than the clock on the wall: ``realtime`` or a number above 0."""
+
+    name = "realtime|number"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Read it, or end the program with a usage error."""
+        if value == "realtime":
+            return 1.0
+        try:
+            speed = float(str(value))
+        except ValueError:
+            speed = 0.0
+        if not 0 < speed <= SPEED_MAX:
+            message = f"{value!r} is no speed, expected realtime or a number up to {SPEED_MAX:,.0f}"
+            self.fail(message, param, ctx)
+        return speed
+
+
+@click.group("simulate", invoke_without_command=True)
+@simulating_whatif.options
+@click.pass_context
+def simulate(context: click.Context, /, **options: Any) -> None:  # noqa: ANN401 - as what-if
+    """Try fleets, policies and autoscalers in virtual time.
+
+    With --config: what a configuration would come to, and variants of it.
+    """
+    simulating_whatif.directly(context, options)
+
+
+simulate.add_command(simulating_whatif.what_if)
+simulate.add_command(simulating_whatif.profiles)
+
+
+@simulate.command("validate")
+@click.argument("files", type=FILE, nargs=-1, required=True, metavar="FILE...")
+@output_option
+@click.pass_context
+def validate(context: click.Context, files: tuple[Path, ...]) -> None:
+    """Name every mistake in scenarios, and in the policies, loads and classes that they name."""
+    from navarch.simulator.scenarios.building import examine
+
+    examined = [(file, examine(file)) for file in files]
+    form = output_format(context)
+    if output.for_programs(form):
+        content = [
+            {"file": str(file), "errors": [policies.mistake(fault) for fault in each.faults]}
+            for file, each in examined
+        ]
+        output.document(content, form)
+    else:
+        for file, each in examined:
+            for fault in each.faults:
+                output.mistake(fault)
+            if each.scenario is not None:
+                output.line(f"{file}: no mistakes; {_described(each.scenario)}")
+    context.exit(1 if any(each.faults for _, each in examined) else 0)
+
+
+@simulate.command("run")
+@click.argument("file", type=FILE)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**53),
+    help="Where chance begins.  [default: as the scenario says, else 0]",
+)
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="A folder for what happened: the journal, and what was checked.",
+)
+@click.option(
+    "--speed",
+    type=Speed(),
+    help="Pace the run by the clock on the wall: realtime, or how many times faster.",
+)
+@output_option
+@click.pass_context
+def run(
+    context: click.Context,
+    file: Path,
+    seed: int | None,
+    report: Path | None,
+    speed: float | None,
+) -> None:
+    """Live through a scenario, and check what it demands.
+
+    Ends with 1 if anything does not hold. The same file and seed give the same journal, byte for
+    byte.
+    """
+    from navarch.simulator.scenarios.running import Run
+
+    scenario = _scenario(context, file)
+    one = Run(scenario, seed)
+    form = output_format(context)
+    every = max(scenario.lasts / SLICES, timedelta(seconds=1))
+    pace = _paced(speed, clock.now())
+    if speed is not None:
+        every = FRAME * speed
+    with _progress(file.name, shown=not output.for_programs(form)) as tell:
+
+        def passed(since: timedelta, lasts: timedelta) -> None:
+            tell(since, lasts)
+            pace(since)
+
+        outcome = one.live(passed, every)
+    if report is not None:
+        _write(report, one, outcome)
+    if output.for_programs(form):
+        output.document(_document(outcome), form)
+    else:
+        _show(outcome)
+    context.exit(0 if outcome.passed else 1)
+
+
+def _scenario(context: click.Context, file: Path) -> Scenario:
+    """Read a scenario; end the command where it has mistakes."""
+    from navarch.simulator.scenarios.reading import examine
+
+    examined = examine(file)
+    for fault in examined.faults:
+        output.mistake(fault)
+    if examined.scenario is None:
+        context.exit(1)
+    return examined.scenario
+
+
+def _described(scenario: Scenario) -> str:
+    written, stress = scenario.written, scenario.stress
+    nodes = len(written.fleet)
+    if stress is not None and stress.fleet_gen is not None:
+        nodes = stress.fleet_gen.total_nodes
+    parts = [
+        f"{nodes:,} nodes" if nodes else "",
+        f"{len(written.pools)} pools" if written.pools else "",
+        f"{len(written.events)} events",
+        f"{len(written.assertions)} assertions",
+        f"{scenario.lasts} of virtual time",
+    ]
+    return f"{scenario.name}, {', '.join(part for part in parts if part)}"
+
+
+# --- progress --------------------------------------------------------------------------------
+
+
+@contextmanager
+def _progress(name: str, *, shown: bool) -> Iterator[Callable[[timedelta, timedelta], None]]:
+    """Tell people how far a run is: as a bar on a terminal, as a few lines elsewhere."""
+    error = sys.stderr
+    if not shown:
+        yield lambda _since, _lasts: None
+    elif error.isatty():
+        with click.progressbar(length=SLICES, label=name, file=error) as bar:
+
+            def advance(since: timedelta, lasts: timedelta) -> None:
+                done = min(int(SLICES * (since / lasts)), SLICES) if lasts else SLICES
+                bar.update(max(done - bar.pos, 0))
+
+            yield advance
+    else:
+        told = 0
+
+        def tell(since: timedelta, lasts: timedelta) -> None:
+            nonlocal told
+            part = int(LINES * (since / lasts)) if lasts else LINES
+            if part > told:
+                told = part
+                output.note(f"{name}: {since} of {lasts}")
+
+        yield tell
+
+
+def _paced(speed: float | None, began: datetime) -> Callable[[timedelta], None]:
+    """Wait so that no more virtual time passes than the wall's, times the speed; None: as fast."""
+
+    def pace(since: timedelta) -> None:
+        ahead = since / speed - (clock.now() - began) if speed is not None else timedelta()
+        if ahead > timedelta():
+            clock.wait(ahead)
+
+    return pace
+
+
+# --- what is shown ---------------------------------------------------------------------------
+
+
+def _show(outcome: Outcome) -> None:
+    output.table(CHECKS, [_row(check) for check in outcome.checks])
+    output.line("")
+    for check in outcome.failures:
+        for line in check.message.split("\n"):
+            output.line(line)
+        output.line("")
+    held = len(outcome.checks) - len(outcome.failures)
+    output.block(
+        (
+            ("scenario", f"{outcome.name}, seed {outcome.seed}"),
+            ("virtual time", str(outcome.lasted)),
+            ("nodes at the end", f"{outcome.nodes:,}"),
+            ("faults by chaos", f"{outcome.faults:,}" if outcome.faults else ""),
+            ("facts", f"{outcome.facts:,}"),
+            ("cost", f"{outcome.cost:,.2f} US dollars" if outcome.cost else ""),
+            ("journal", f"sha256 {outcome.digest}"),
+            ("checks", f"{held} of {len(outcome.checks)} hold"),
+        )
+    )
+
+
+def _row(check: Check) -> tuple[str, ...]:
+    outcome = "passed" if check.passed else "FAILED"
+    return check.what, outcome, f"+{check.at}", str(check.line) if check.line else ""
+
+
+def _document(outcome: Outcome) -> Json:
+    return {
+        "name": outcome.name,
+        "seed": outcome.seed,
+        "passed": outcome.passed,
+        "virtualSeconds": outcome.lasted.total_seconds(),
+        "nodes": outcome.nodes,
+        "faults": outcome.faults,
+        "facts": outcome.facts,
+        "costUsd": round(outcome.cost, 2),
+        "journalSha256": outcome.digest,
+        "checks": [
+            {
+                "what": check.what,
+                "passed": check.passed,
+                "atSeconds": check.at.total_seconds(),
+                "line": check.line or None,
+                "message": check.message,
+            }
+            for check in outcome.checks
+        ],
+        "log": [
+            {
+                "atSeconds": each.at.total_seconds(),
+                "line": each.line or None,
+                "what": each.what,
+                "failure": each.failure,
+            }
+            for each in outcome.log
+        ],
+    }
+
+
+def _write(folder: Path, one: Run, outcome: Outcome) -> None:
+    """Write the report of a run: the only place that knows what belongs to it."""
+    import json
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "journal.jsonl").write_bytes(one.twin.journal)
+        text = json.dumps(_document(outcome), indent=2, ensure_ascii=False)
+        (folder / "outcome.json").write_text(f"{text}\n", encoding="utf-8")
+    except OSError as error:
+        raise NavarchError(f"{folder}: cannot be written: {error.strerror or error}") from error
