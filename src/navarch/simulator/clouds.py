@@ -319,6 +319,7 @@ class Cloud:
         if isinstance(answer.result, ProviderError) or len(self.truth.machines) == before:
             self._time.after(answer.after, tell, refused(request.name, error))
             return
+        self._happened[Incident.HALF_MADE] += 1
         ref = next(reversed(self.truth.machines))
         gives_up_after = self._half_rolls.between(HALF_MADE_MIN, HALF_MADE_MAX)
         self._time.after(gives_up_after, self._give_up, ref)

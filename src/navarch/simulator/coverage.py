@@ -64,9 +64,11 @@ POSSIBLE: dict[str, tuple[str, ...]] = {
             (State.PENDING_REGISTRATION, State.RUNNING),
             (State.PENDING_REGISTRATION, State.TERMINATING),
             (State.PENDING_REGISTRATION, State.TERMINATED),
+            (State.PENDING_REGISTRATION, State.FAILED),
             (State.RUNNING, State.TERMINATING),
             (State.RUNNING, State.TERMINATED),
             (State.TERMINATING, State.TERMINATED),
+            (State.TERMINATING, State.FAILED),
         ),
         *_moves(
             "phase",

@@ -47,6 +47,10 @@ def _seconds(count: float) -> timedelta:
     return timedelta(seconds=count)
 
 
+INSTANT = timedelta(milliseconds=1)
+"""What a cloud declares at least: of a launch and a list at one moment, nobody can say which
+was first."""
+
 CLOUDS = ("alpha", "beta", "gamma", "delta")
 
 
@@ -111,7 +115,7 @@ class CloudPlan(Struct, frozen=True):
     @property
     def list_lag(self) -> timedelta:
         """What the cloud declares."""
-        return max(self.staleness + self.lateness_max, self.declared_lag)
+        return max(self.staleness + self.lateness_max, self.declared_lag, INSTANT)
 
 
 class AgentPlan(Struct, frozen=True):

@@ -66,6 +66,7 @@ class Incident(StrEnum):
     LATE_LAUNCH = "cloud: a launch takes effect late"
     STOCK_OUT = "cloud: it sells nothing somewhere"
     NEVER_SELLS = "cloud: it sells nothing any more, for good"
+    HALF_MADE = "cloud: it lists a machine and refuses the launch later"
     QUOTA = "cloud: the account has as many machines as it may have"
     RATE = "cloud: it is asked too often"
     BAD_KEY = "cloud: it refuses our key"
