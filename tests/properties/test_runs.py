@@ -111,6 +111,14 @@ def test_no_action_is_owed_twice_at_one_time(run: Run) -> None:
         assert len(keys) == len(set(keys))
 
 
+@given(runs)
+def test_no_alarm_is_missed_by_looking_only_at_who_is_in_trouble(run: Run) -> None:
+    for machine, _, _ in played(run):
+        survey = breaker._Survey(machine.fleet)  # noqa: SLF001 - the long way round
+        if any(survey.alarm(pool) for pool in machine.fleet.pools.values()):
+            assert breaker._may_be_many(machine.fleet)  # noqa: SLF001
+
+
 # --- journal and snapshot --------------------------------------------------------------------
 
 

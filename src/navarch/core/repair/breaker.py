@@ -14,8 +14,9 @@ node at a time is.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
+from itertools import islice
 from typing import Final
 
 from msgspec import Struct
@@ -72,8 +73,8 @@ def turns(fleet: Fleet, now: datetime, settings: Settings) -> Iterator[Turn]:
     """Open, half-open and close the breakers of pools."""
     halted = any(pool.brake_because for pool in fleet.pools.values())
     troubled = len(fleet.lost) + sum(_is_ill(fleet.nodes[id_]) for id_ in fleet.ailing)
-    if troubled <= 1 and not halted:
-        return  # one is an event of its own
+    if not fleet.pools or not (halted or (troubled > 1 and _may_be_many(fleet))):
+        return  # nobody is repaired, or each is an event of its own
     survey = _Survey(fleet)
     for pool in fleet.pools.values():
         because = survey.alarm(pool)
@@ -167,6 +168,50 @@ def _one_went_well(fleet: Fleet, pool: Pool, since: datetime) -> bool:
 # --- surveying -------------------------------------------------------------------------------
 
 
+def _may_be_many(fleet: Fleet) -> bool:
+    """Whether in some place so many are in trouble that all of its nodes have to be counted.
+
+    Cost: O(nodes in trouble), as long as they are few among many.
+    """
+    places: Counter[Place] = Counter()
+    for id_ in dict.fromkeys((*fleet.lost, *fleet.ailing)):
+        node = fleet.nodes[id_]
+        if _in_trouble(node) and _is_surveyed(fleet, node):
+            places.update(((), (node.pool,), (node.region, node.zone)))
+    return any(
+        count > 1 and not _has_nodes(fleet, place, _few_among(count))
+        for place, count in places.items()
+    )
+
+
+Place = tuple[()] | tuple[str] | tuple[str, str]
+"""The fleet, a pool, or a region and a zone."""
+
+
+def _few_among(troubled: int) -> int:
+    """Among how many nodes so many are not many, by the rule of `Trouble.many`."""
+    return 2 * troubled if troubled < MASS_NODES else int(troubled / MASS_SHARE) + 1
+
+
+def _has_nodes(fleet: Fleet, place: Place, number: int) -> bool:
+    """Whether a place has at least so many nodes. Cost: O(nodes looked at until so many are found)."""
+    nodes: Iterable[Node] = fleet.nodes.values()
+    if len(place) == 1:
+        ids = fleet.members.get(place[0], {})
+        nodes = (fleet.nodes[id_] for id_ in ids if id_ in fleet.nodes)
+    found = (
+        node
+        for node in nodes
+        if _is_surveyed(fleet, node) and (len(place) != 2 or (node.region, node.zone) == place)
+    )
+    return next(islice(found, number - 1, None), None) is not None
+
+
+def _is_surveyed(fleet: Fleet, node: Node) -> bool:
+    instance = fleet.instances.get(node.instance_id)
+    return node.phase is Phase.ACTIVE and instance is not None and not instance.condemned
+
+
 class _Survey:
     """How many active nodes are in trouble, by pool, by zone and in all.
 
@@ -180,8 +225,7 @@ class _Survey:
         self._zones: dict[tuple[str, str], Trouble] = {}
         self._zones_of: dict[str, Counter[tuple[str, str]]] = {}
         for node in fleet.nodes.values():
-            instance = fleet.instances.get(node.instance_id)
-            if node.phase is not Phase.ACTIVE or instance is None or instance.condemned:
+            if not _is_surveyed(fleet, node):
                 continue
             zone = (node.region, node.zone)
             pool = self._pools.setdefault(node.pool, Trouble())
