@@ -26,7 +26,7 @@ from navarch.core.model.pool import HOUR, Pool
 from navarch.core.model.report import CheckResult, Health
 from navarch.core.repair import breaker, budget, ladder
 from navarch.core.selection import memory
-from strategies import NODE_IDS, messages
+from strategies import messages
 from worlds import Run, finished, played, runs
 
 LEGAL = {
@@ -111,14 +111,6 @@ def test_no_action_is_owed_twice_at_one_time(run: Run) -> None:
         assert len(keys) == len(set(keys))
 
 
-@given(runs)
-def test_no_alarm_is_missed_by_looking_only_at_who_is_in_trouble(run: Run) -> None:
-    for machine, _, _ in played(run):
-        survey = breaker._Survey(machine.fleet)  # noqa: SLF001 - the long way round
-        if any(survey.alarm(pool) for pool in machine.fleet.pools.values()):
-            assert breaker._may_be_many(machine.fleet)  # noqa: SLF001
-
-
 # --- journal and snapshot --------------------------------------------------------------------
 
 
@@ -173,31 +165,6 @@ def test_indexes_are_those_that_follow_from_the_records(run: Run) -> None:
 def test_the_same_run_gives_the_same_bytes(run: Run) -> None:
     once, again = ([ev.encode(fact) for fact in finished(run)[1]] for _ in range(2))
     assert once == again
-
-
-@given(runs, st.frozensets(st.sampled_from(NODE_IDS), max_size=8))
-def test_a_batch_teaches_what_its_heartbeats_teach(run: Run, speaking: frozenset[str]) -> None:
-    machine, journal, now = finished(run)
-    other = Machine(strategies=machine.strategies)
-    for fact in journal:
-        fold.apply(other.fleet, fact)
-    other.sightings = copy.deepcopy(machine.sightings)
-    (batched,) = machine.step([msg.HeartbeatBatch(speaking)], now).answers
-    alone = other.step([msg.Heartbeat(node_id) for node_id in sorted(speaking)], now).answers
-    assert (machine.fleet, machine.sightings) == (other.fleet, other.sightings)
-    if isinstance(batched, msg.Refused):
-        assert all(isinstance(answer, msg.Refused) for answer in alone)
-        return
-    assert isinstance(batched, msg.HeartbeatBatchAccepted)
-    answered = dict(zip(sorted(speaking), alone, strict=True))
-    assert batched.unknown == tuple(
-        node_id for node_id, answer in answered.items() if isinstance(answer, msg.Refused)
-    )
-    assert batched.commands_pending == tuple(
-        node_id
-        for node_id, answer in answered.items()
-        if answer == msg.HeartbeatAccepted(commands_pending=True)
-    )
 
 
 @given(runs, st.data())

@@ -194,7 +194,7 @@ def _few_among(troubled: int) -> int:
 
 
 def _has_nodes(fleet: Fleet, place: Place, number: int) -> bool:
-    """Whether a place has at least so many nodes. Cost: O(nodes looked at until so many are found)."""
+    """Whether a place has at least so many nodes. Cost: O(nodes looked at until they are found)."""
     nodes: Iterable[Node] = fleet.nodes.values()
     if len(place) == 1:
         ids = fleet.members.get(place[0], {})
