@@ -30,8 +30,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from navarch.bootstrap import COMPLETE_MARK, LINE_MARK, is_vouched_for
-from navarch.controlplane.clock import Clock
-from navarch.controlplane.effects import Effects
+from navarch.controlplane.answering import Consoles, Now
 from navarch.controlplane.kept_logs import BootstrapLog, KeptLogs
 from navarch.core.model.actions import Terminate
 from navarch.core.model.fleet import Fleet
@@ -100,7 +99,7 @@ class BootstrapLogs:
     """The logs of one fleet's machines."""
 
     def __init__(
-        self, access: LogAccess, effects: Effects, fleet: Callable[[], Fleet], clock: Clock
+        self, access: LogAccess, effects: Consoles, fleet: Callable[[], Fleet], clock: Now
     ) -> None:
         """Ask the providers that `effects` knows, and the machines of `fleet`."""
         self._access = access

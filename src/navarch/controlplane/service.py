@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import TypeVar
 
+from navarch.controlplane.answering import Answering
 from navarch.controlplane.bootstrap_logs import BootstrapLogs, LogAccess
-from navarch.controlplane.runtime import Runtime
 from navarch.core import explain
 from navarch.core.model import messages as msg
 from navarch.core.model.fleet import Fleet
@@ -45,11 +45,11 @@ class Service:
 
     def __init__(
         self,
-        runtime: Runtime,
+        runtime: Answering,
         configure: Configure | None = None,
         logs: BootstrapLogs | None = None,
     ) -> None:
-        """Answer for this runtime; `configure` is None where there is no file to replace.
+        """Answer for this control plane; `configure` is None where there is no file to replace.
 
         `logs` None: start-up logs are asked of providers alone, and not kept.
         """
