@@ -17,7 +17,7 @@ from navarch.simulator.dice import Stream
 from navarch.simulator.scenarios import ailments
 from navarch.simulator.scenarios.stress_schema import Cascading, Chaos, Recovery
 from navarch.simulator.twin.clouds import waiting_time
-from navarch.simulator.twin.faults import FaultKind
+from navarch.simulator.twin.faults import Fault, FaultKind
 from navarch.simulator.twin.node import Node
 from navarch.simulator.twin.twin import Twin
 
@@ -71,6 +71,8 @@ class Monkey:
         `cured` hears of each node whose fault has ended by itself.
         """
         self.had = Had()
+        self.on_strike: Callable[[str, Fault], None] = lambda _node_id, _fault: None
+        """Hears of each fault, and of the node that has it."""
         self._chaos = chaos
         self._twin = twin
         self._places = max(places, 1)
@@ -114,6 +116,7 @@ class Monkey:
         lasts = self._lasts()
         fault = ailments.fault_of(kind, xid=xid, lasts=lasts)
         self._twin.afflict(node.node_id, fault)
+        self.on_strike(node.node_id, fault)
         if lasts is not None and fault.kind is not FaultKind.VANISH:
             self._twin.time.after(lasts, self._over, node)
         cascading = self._chaos.cascading

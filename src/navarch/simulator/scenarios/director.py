@@ -87,6 +87,17 @@ class Director(Watcher):
         """Take note that something has changed."""
         self._changed = self._changed or bool(step.facts)
 
+    def perform(self, event: Event) -> tuple[Happened, ...]:
+        """Let an event happen now, beside the scenario's own; say what it did, or could not do.
+
+        What it asks of the control plane is answered later; a wait is no such event.
+        """
+        before, line = len(self.happened), self._line
+        self._line = 0
+        self._perform(event)
+        self._line = line
+        return tuple(self.happened[before:])
+
     # --- one after the other -------------------------------------------------------------------
 
     def _advance(self) -> None:

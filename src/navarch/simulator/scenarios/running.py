@@ -126,7 +126,7 @@ class Run:
         try:
             self._play(progress, every)
             lasted, cost = self.twin.since, self.twin.cost()
-            self._judge()
+            self.judge()
             self._settle(progress)
             self.invariants.finished()
         except TwinFailed as failed:
@@ -139,25 +139,45 @@ class Run:
 
     # --- its parts -----------------------------------------------------------------------------
 
-    def _play(self, progress: Progress | None, every: timedelta) -> None:
-        twin, lasts = self.twin, self.scenario.lasts
-        twin.begin()
+    def begin(self) -> None:
+        """Let the control plane start, and everything come when its time does."""
+        self.twin.begin()
         self.director.begin()
         if self.monkey is not None:
             self.monkey.begin()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its time has passed, and its events have happened."""
+        twin, lasts = self.twin, self.scenario.lasts
+        is_done = self.director.is_done or twin.since >= lasts + OVERTIME_MAX
+        return twin.since >= lasts and is_done
+
+    def end(self) -> None:
+        """Let no more faults come by themselves."""
+        if self.monkey is not None:
+            self.monkey.stop()
+
+    def so_far(self) -> Outcome:
+        """What has come of it until now."""
+        return self._outcome(self.twin.since, self.twin.cost())
+
+    def _play(self, progress: Progress | None, every: timedelta) -> None:
+        twin, lasts = self.twin, self.scenario.lasts
+        self.begin()
         while twin.since < lasts:
             twin.run_until(min(twin.since + every, lasts) if progress is not None else lasts)
             if progress is not None:
                 progress(twin.since, lasts)
         twin.run_until(lasts)
-        while not self.director.is_done and twin.since < lasts + OVERTIME_MAX:
+        while not self.is_over:
             twin.run_until(twin.since + STEP)
             if progress is not None:
                 progress(twin.since, twin.since)
-        if self.monkey is not None:
-            self.monkey.stop()
+        self.end()
 
-    def _judge(self) -> None:
+    def judge(self) -> None:
+        """Hold the fleet as it is now against what the scenario demands of its end."""
         written, lines = self.scenario.written, self.scenario.assertion_lines
         for happened in self.director.happened:
             if not happened.failure and happened.what.startswith(("assert ", "wait for ")):
