@@ -77,13 +77,19 @@ class JournalReader:
         """
         if self.first <= 1:
             return None
+        for _seq, state in self.snapshots():
+            with contextlib.suppress(DecodeError):
+                return fleets.decode(state)
+        return None
+
+    def snapshots(self) -> list[tuple[int, bytes]]:
+        """Return the snapshots that are intact, each with the fact it was taken after.
+
+        Raises `JournalError` when the file cannot be read.
+        """
         with (
             faults.translated(self.path),
             contextlib.closing(ledger.connect(self.path, mode="ro", busy=BUSY)) as db,
         ):
             rows = db.execute("SELECT seq, crc, state FROM snapshot ORDER BY seq").fetchall()
-        for seq, crc, state in rows:
-            if schema.is_intact(crc, state, seq):
-                with contextlib.suppress(DecodeError):
-                    return fleets.decode(state)
-        return None
+        return [(seq, state) for seq, crc, state in rows if schema.is_intact(crc, state, seq)]
