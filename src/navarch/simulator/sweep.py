@@ -19,6 +19,9 @@ needed to run it again; the last line has the numbers, and the exit code is 1 if
 The second, the *soak*, tries much: each seed runs once, with as many crashes as it draws. With
 ``--coverage`` it says what was seen in all those runs, how often, and what never was
 (`navarch.simulator.coverage`).
+
+``--shrink SEED`` looks for the first failure of one seed, and prints the quietest world that is
+found to fail in the same way.
 """
 
 from __future__ import annotations
@@ -29,12 +32,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from datetime import datetime
+from typing import TextIO
 
 from msgspec import Struct, field
 
 from navarch.controlplane.clock import RealClock
 from navarch.simulator.coverage import Coverage, cover_seed
 from navarch.simulator.dice import Dice
+from navarch.simulator.shrinking import worlds
+from navarch.simulator.shrinking.reducing import Limits
 from navarch.simulator.world import Failed, World
 
 POINTS_MAX = 60
@@ -147,6 +153,8 @@ def soak(first_seed: int, seeds: int, jobs: int) -> Iterator[Coverage]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Sweep as the command line says; the exit code is 1 if any run failed."""
     asked = _parser().parse_args(arguments)
+    if asked.shrink is not None:
+        return shrink_seed(asked.shrink, asked.runs)
     return _soak(asked) if asked.seeds else _sweep(asked)
 
 
@@ -191,6 +199,38 @@ def _sweep(asked: argparse.Namespace) -> int:
     return 1 if whole.failures else 0
 
 
+def shrink_seed(seed: int, runs: int) -> int:
+    """Shrink the first failure of a seed, and print it; return 1 when there is one."""
+    crashes = first_failure(seed)
+    if crashes is None:
+        sys.stdout.write(f"seed {seed}: no failure without a crash and in {POINTS_MAX} with some\n")
+        return 0
+    shrunk = worlds.shrink_world(
+        seed, None, crashes, limits=Limits(runs), tell=lambda line: _say(sys.stderr, line)
+    )
+    sys.stdout.write(shrunk.text)
+    return 1
+
+
+def first_failure(seed: int, points: int = POINTS_MAX) -> tuple[int, ...] | None:
+    """Find the crashes with which a seed fails first; None where it does not."""
+    try:
+        boundaries = len(World(seed).run().boundaries)
+    except Failed:
+        return ()
+    for crashes in crash_plans(seed, boundaries, points):
+        try:
+            World(seed, crashes=crashes).run()
+        except Failed:
+            return crashes
+    return None
+
+
+def _say(stream: TextIO, line: str) -> None:
+    stream.write(f"{line}\n")
+    stream.flush()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m navarch.simulator.sweep",
@@ -205,6 +245,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", type=int, default=0, help="the first seed")
     parser.add_argument("--jobs", type=int, default=2, help="how many processes")
+    parser.add_argument("--shrink", type=int, metavar="SEED", help="shrink the failure of one seed")
+    parser.add_argument(
+        "--runs", type=int, default=1000, help="how many runs shrinking may take, at most"
+    )
     return parser
 
 
