@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from navarch.cli import clock, output, policies, simulating_whatif
+from navarch.cli import (
+    clock,
+    output,
+    policies,
+    simulating_live,
+    simulating_replay,
+    simulating_shrink,
+    simulating_whatif,
+)
+from navarch.cli.scenario_files import read_scenario
 from navarch.cli.session import Json, output_format, output_option
 from navarch.errors import NavarchError
 
@@ -32,9 +42,9 @@ SPEED_MAX = 1_000_000.0
 
 
 class Speed(click.ParamType[float]):
-    """How much faster than the clock on the wall: ``realtime`` or a number above 0."""
+    """How much faster than the clock on the wall: ``realtime``, ``max`` or a number above 0."""
 
-    name = "realtime|number"
+    name = "realtime|max|number"
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
@@ -42,12 +52,16 @@ class Speed(click.ParamType[float]):
         """Read it, or end the program with a usage error."""
         if value == "realtime":
             return 1.0
+        if value == "max":
+            return math.inf
         try:
             speed = float(str(value))
         except ValueError:
             speed = 0.0
-        if not 0 < speed <= SPEED_MAX:
-            message = f"{value!r} is no speed, expected realtime or a number up to {SPEED_MAX:,.0f}"
+        if not (0 < speed <= SPEED_MAX or value == math.inf):
+            message = (
+                f"{value!r} is no speed, expected realtime, max or a number up to {SPEED_MAX:,.0f}"
+            )
             self.fail(message, param, ctx)
         return speed
 
@@ -107,16 +121,30 @@ def validate(context: click.Context, files: tuple[Path, ...]) -> None:
 @click.option(
     "--speed",
     type=Speed(),
-    help="Pace the run by the clock on the wall: realtime, or how many times faster.",
+    help="Pace the run by the clock on the wall: realtime, or how many times faster.  [default: "
+    "max; with --serve realtime]",
+)
+@click.option(
+    "--serve",
+    is_flag=True,
+    help="Answer the calls of `navarch -s URL` meanwhile, and go on until Ctrl-C.",
+)
+@click.option(
+    "--listen",
+    metavar="HOST:PORT",
+    help="Where --serve does, on this machine; port 0 is any free one.  [default: 127.0.0.1:0]",
 )
 @output_option
 @click.pass_context
 def run(
     context: click.Context,
+    *,
     file: Path,
     seed: int | None,
     report: Path | None,
     speed: float | None,
+    serve: bool,
+    listen: str | None,
 ) -> None:
     """Live through a scenario, and check what it demands.
 
@@ -125,12 +153,19 @@ def run(
     """
     from navarch.simulator.scenarios.running import Run
 
-    scenario = _scenario(context, file)
+    if listen is not None and not serve:
+        raise click.UsageError("--listen goes with --serve")
+    scenario = read_scenario(context, file)
     one = Run(scenario, seed)
+    if serve:
+        outcome = simulating_live.serve_run(one, listen, speed)
+        if report is not None:
+            _write(report, one, outcome)
+        context.exit(0 if outcome.passed else 1)
     form = output_format(context)
     every = max(scenario.lasts / SLICES, timedelta(seconds=1))
     pace = _paced(speed, clock.now())
-    if speed is not None:
+    if speed is not None and math.isfinite(speed):
         every = FRAME * speed
     with _progress(file.name, shown=not output.for_programs(form)) as tell:
 
@@ -146,18 +181,6 @@ def run(
     else:
         _show(outcome)
     context.exit(0 if outcome.passed else 1)
-
-
-def _scenario(context: click.Context, file: Path) -> Scenario:
-    """Read a scenario; end the command where it has mistakes."""
-    from navarch.simulator.scenarios.reading import examine
-
-    examined = examine(file)
-    for fault in examined.faults:
-        output.mistake(fault)
-    if examined.scenario is None:
-        context.exit(1)
-    return examined.scenario
 
 
 def _described(scenario: Scenario) -> str:
@@ -290,3 +313,8 @@ def _write(folder: Path, one: Run, outcome: Outcome) -> None:
         (folder / "outcome.json").write_text(f"{text}\n", encoding="utf-8")
     except OSError as error:
         raise NavarchError(f"{folder}: cannot be written: {error.strerror or error}") from error
+
+
+simulate.add_command(simulating_live.interactive)
+simulate.add_command(simulating_replay.replay)
+simulate.add_command(simulating_shrink.shrink)
