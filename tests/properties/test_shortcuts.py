@@ -11,8 +11,8 @@ from navarch.core import fold
 from navarch.core.machine import Machine
 from navarch.core.model import messages as msg
 from navarch.core.repair import breaker
-from properties.test_runs import Run, finished, played, runs
 from strategies import NODE_IDS
+from worlds import Run, finished, played, runs
 
 
 @given(runs, st.frozensets(st.sampled_from(NODE_IDS), max_size=8))
