@@ -7,6 +7,7 @@ of a small world are in `worlds`.
 
 from __future__ import annotations
 
+import dataclasses
 import types
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -190,6 +191,11 @@ def _any(hint: object) -> st.SearchStrategy[object]:
         return pool_specs()
     if isinstance(hint, type) and issubclass(hint, Struct):
         return structs(hint)
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        hints = get_type_hints(hint)
+        return st.builds(
+            hint, **{each.name: _any(hints[each.name]) for each in dataclasses.fields(hint)}
+        )
     raise NotImplementedError(hint)
 
 

@@ -30,11 +30,10 @@ nonsense. Expected outcomes inside the core are values, never exceptions.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import Protocol
-
-from msgspec import Struct
 
 
 class NavarchError(Exception):
@@ -70,7 +69,8 @@ class NoCapacity(ProviderError):
     """The provider has none to sell now. Nothing was created."""
 
 
-class QuotaScope(Struct, frozen=True, omit_defaults=True):
+@dataclass(frozen=True)
+class QuotaScope:
     """What a quota counts, and so what a used-up one keeps from being bought.
 
     What is left out holds for all; nothing said at all is the whole account.

@@ -100,7 +100,7 @@ def test_an_event_sensed_before_a_kill_is_reported_by_the_next_life(
     plane.wait_for(lambda: any(body["events"] for body in plane.heard("ReportHealth")))
     before = next(body for body in plane.heard("ReportHealth") if body["events"])
     kept = agents.folder / "reports.json"
-    plane.wait_for(lambda: b"xid" in kept.read_bytes())
+    plane.wait_for(lambda: kept.exists() and b"xid" in kept.read_bytes())
     agent.kill()
     agent.wait()
     plane.calls.clear()
