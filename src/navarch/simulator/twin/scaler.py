@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from navarch.controlplane.demand import HISTORY_MAX
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.messages import Recommended
 from navarch.core.scaling import target
@@ -21,26 +22,31 @@ from navarch.core.scaling.base import (
     UTILIZATION,
     Answer,
     PoolMetrics,
-    Quality,
     Reading,
     ScaleRecommendation,
 )
+from navarch.metrics import base
 from navarch.simulator.timeline import EPOCH
 from navarch.simulator.twin.blueprint import Scaled
 
-HISTORY_MAX = 20_160
-"""Values of history that an autoscaler is shown: a week, one every 30 s, as in the product."""
+SOURCE = "the load"
 
 
 class DemandScaler:
     """Asks the autoscaler of one pool."""
 
-    def __init__(self, scaled: Scaled, now: Callable[[], datetime]) -> None:
-        """Have asked nothing yet."""
+    def __init__(self, scaled: Scaled, now: Callable[[], datetime], interval: timedelta) -> None:
+        """Have asked nothing yet; it is asked once every `interval`."""
         self.scaled = scaled
         self._now = now
+        self._interval = interval
         self._history: deque[float] = deque(maxlen=HISTORY_MAX)
         self._capacity: deque[float] = deque(maxlen=HISTORY_MAX)
+
+    def forget(self) -> None:
+        """Lose the history, as a control plane does that is started again."""
+        self._history.clear()
+        self._capacity.clear()
 
     def word(self, fleet: Fleet) -> Recommended | None:
         """Ask for a proposal; None while the pool is not configured."""
@@ -64,25 +70,26 @@ class DemandScaler:
         room = serving * demand.jobs_per_node
         utilization = min(100.0, 100.0 * jobs / room) if room else None
         waiting = max(jobs - room, 0.0)
-        readings = {
-            UTILIZATION: self._reading(utilization),
-            PENDING_JOBS: self._reading(waiting),
-            QUEUE_DEPTH: self._reading(jobs),
-        }
         if utilization is not None:
             self._history.append(utilization)
             self._capacity.append(serving)
-        return PoolMetrics(
-            utilization=utilization or 0.0,
-            pending_jobs=round(waiting),
-            queue_depth=round(jobs),
-            observed_at=now,
-            readings=readings,
+        readings = {
+            UTILIZATION: self._reading(UTILIZATION, utilization),
+            PENDING_JOBS: self._reading(PENDING_JOBS, waiting),
+            QUEUE_DEPTH: self._reading(QUEUE_DEPTH, jobs),
+        }
+        return base.pool_metrics(
+            readings,
+            source=SOURCE,
+            history=tuple(self._history),
+            capacity=tuple(self._capacity),
+            history_interval=self._interval,
         )
 
-    def _reading(self, value: float | None) -> Reading:
-        quality = Quality.ABSENT if value is None else Quality.OK
-        return Reading(value or 0.0, "the load", self._now(), quality)
+    def _reading(self, name: str, value: float | None) -> Reading:
+        if value is None:
+            return base.absent(name, "no node serves", SOURCE)
+        return base.fresh(name, value, observed_at=self._now(), source=SOURCE)
 
     def _serving(self, fleet: Fleet) -> int:
         nodes = (fleet.node_of(each) for each in fleet.instances_of(self.scaled.pool))

@@ -123,7 +123,8 @@ class Twin:
             if seller.launches_at_once is not None
         }
         self.scalers = {
-            scaled.pool: DemandScaler(scaled, lambda: self.time.now) for scaled in blueprint.scaled
+            scaled.pool: DemandScaler(scaled, lambda: self.time.now, blueprint.evaluation_interval)
+            for scaled in blueprint.scaled
         }
         self.server.scalers = self.scalers
         places = len(blueprint.owned) + sum(2 * pool.max_nodes for pool in blueprint.pools)
@@ -328,10 +329,17 @@ class Twin:
 
 
 class _Undertaker(Watcher):
-    """Wakes the nodes of machines that are about to be ended, so that none rests on."""
+    """Wakes the nodes of machines that are about to be ended, so that none rests on.
+
+    Of a control plane that was started again, it buries what that kept in memory alone.
+    """
 
     def __init__(self, twin: Twin) -> None:
         self._twin = twin
+
+    def recovered(self, fleet: Fleet, store: object) -> None:
+        for scaler in self._twin.scalers.values():
+            scaler.forget()
 
     def terminating(self, action: Terminate, now: object) -> None:
         machine = self._twin.clouds[action.provider].truth.machines.get(action.ref)

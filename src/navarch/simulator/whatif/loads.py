@@ -1,20 +1,15 @@
-"""Demand of pools, read from traces.
-
-Whatever has the `Demand` protocol can take the place of a `TraceDemand`: see
-`navarch.simulator.twin.demand`.
-"""
+"""Which trace of load is for which pool."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from datetime import timedelta
 from pathlib import Path
 
 from msgspec import Struct
 
 from navarch.config import autoscaling as written
 from navarch.errors import ConfigError
-from navarch.simulator.load_trace import Trace, TraceError, read_trace
+from navarch.simulator.load_trace import TraceError
+from navarch.simulator.loads.traced import After, Traced, Unit, traced
 
 EVERY_POOL = ""
 """The name under which a load is for all pools that an autoscaler scales."""
@@ -28,37 +23,16 @@ class Load(Struct, frozen=True):
     path: Path
 
 
-class TraceDemand:
-    """The load of a trace, which begins anew when it ends."""
-
-    def __init__(self, trace: Trace, jobs_per_node: float = 1.0) -> None:
-        """Want as many nodes as the trace says, each busy with `jobs_per_node` jobs."""
-        self.trace = trace
-        self._jobs_per_node = jobs_per_node
-        self._period = trace.end - trace.start
-
-    @property
-    def jobs_per_node(self) -> float:
-        """How much work keeps one node busy."""
-        return self._jobs_per_node
-
-    def jobs(self, since: timedelta) -> float:
-        """The work that wants to run. Cost: O(log rows)."""
-        moment = self.trace.start + since % self._period
-        row = bisect_right(self.trace.times, moment) - 1
-        return self.trace.values[row] * self._jobs_per_node
-
-
-def demand_of(path: Path, autoscaling: written.Autoscaling | None) -> TraceDemand:
+def demand_of(path: Path, autoscaling: written.Autoscaling | None) -> Traced:
     """Read a trace in nodes' worth of work, for a pool that is scaled so.
 
-    Raises `ConfigError` when it cannot be read.
+    It begins anew when it ends. Raises `ConfigError` when it cannot be read.
     """
+    jobs = _jobs_per_node(autoscaling)
     try:
-        trace = read_trace(path)
+        return traced(path, Unit.NODES, per_node=jobs, after=After.REPEAT, scale=jobs)
     except TraceError as error:
         raise ConfigError(str(error)) from error
-    return TraceDemand(trace, _jobs_per_node(autoscaling))
 
 
 def _jobs_per_node(autoscaling: written.Autoscaling | None) -> float:
