@@ -25,6 +25,8 @@ PARTS: Final = (
     ("", "The whole file"),
     ("server", "`server`: the control plane"),
     ("providers.NAME", "`providers`: who sells machines"),
+    ("network", "`network`: what passes between nodes and control plane"),
+    ("outages", "`outages`: how the control plane itself fails"),
     ("fleet[]", "`fleet`: nodes that nobody buys"),
     ("stress", "`stress`: fleets that are made up, and chaos"),
     ("events[]", "`events`: what happens when"),

@@ -118,7 +118,7 @@ def test_a_burst_is_cut_at_the_largest() -> None:
         (lambda: Constant(float("nan")), "level: expected a number from 0"),
         (lambda: Constant(1, jobs_per_node=0), "jobs_per_node: expected a number above 0"),
         (lambda: Diurnal(5, 4), "peak: expected a number from 5"),
-        (lambda: Steps((HOUR, HOUR), (1, 2)), "steps.1.at: expected a later time"),
+        (lambda: Steps((HOUR, HOUR), (1, 2)), r"steps\[1\].at: expected a later time"),
         (lambda: Bursty(1, 1, tail=1), "tail: expected a number above 1"),
         (lambda: Total(()), "sum: expected a number from 1"),
     ],

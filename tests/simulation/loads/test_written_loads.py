@@ -55,7 +55,7 @@ def test_a_trace_is_read_beside_the_scenario(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "written, text",
     [
-        ({}, "demand.: expected one of pattern, trace and sum, not none of them"),
+        ({}, "demand: expected one of pattern, trace and sum, not none of them"),
         ({"pattern": "flat"}, "demand.pattern: expected one of constant, ramp, .* not 'flat'"),
         ({"pattern": "constant"}, "demand.level: is missing, expected a number"),
         ({"pattern": "constant", "level": "3"}, "demand.level: expected a number, not '3'"),
@@ -79,10 +79,10 @@ def test_a_trace_is_read_beside_the_scenario(tmp_path: Path) -> None:
             "demand.requests_per_node: is missing, expected a number",
         ),
         ({"sum": []}, r"demand.sum: expected a list, not \[\]"),
-        ({"sum": [3]}, "demand.sum.0: expected a mapping, not 3"),
+        ({"sum": [3]}, r"demand.sum\[0\]: expected a mapping, not 3"),
         (
             {"pattern": "steps", "steps": [{"at": "1h", "level": 1}, {"at": "1h", "level": 2}]},
-            "demand.steps.1.at: expected a later time than the one before",
+            r"demand.steps\[1\].at: expected a later time than the one before",
         ),
     ],
 )
@@ -114,7 +114,7 @@ def test_jobs_are_read_and_repeated() -> None:
 def test_a_job_for_a_pool_that_is_not_there_is_refused() -> None:
     written = [{"name": "a", "pool": "tran", "nodes": 1, "work": "1h"}]
     assert jobs_of(written)[0].pool == "tran"
-    text = "jobs.0.pool: there is no pool 'tran', expected one of train, serve"
+    text = r"jobs\[0\].pool: there is no pool 'tran', expected one of train, serve"
     with pytest.raises(ConfigError, match=text):
         jobs_of(written, pools=("train", "serve"))
 
@@ -131,18 +131,21 @@ def test_arrivals_by_chance_follow_the_seed() -> None:
     "written, text",
     [
         ("all", "jobs: expected a list, not 'all'"),
-        ([{"name": "a", "nodes": 1}], "jobs.0.work: is missing, expected a duration"),
-        ([{"name": "a", "nodes": 1.5, "work": "1h"}], "jobs.0.nodes: expected a whole number"),
-        ([{"name": "a", "nodes": 0, "work": "1h"}], "jobs.0.nodes: expected a number from 1"),
-        ([{"name": "", "nodes": 1, "work": "1h"}], "jobs.0.name: expected a name of 1 to 100"),
+        ([{"name": "a", "nodes": 1}], r"jobs\[0\].work: is missing, expected a duration"),
+        ([{"name": "a", "nodes": 1.5, "work": "1h"}], r"jobs\[0\].nodes: expected a whole number"),
+        ([{"name": "a", "nodes": 0, "work": "1h"}], r"jobs\[0\].nodes: expected a number from 1"),
+        ([{"name": "", "nodes": 1, "work": "1h"}], r"jobs\[0\].name: expected a name of 1 to 100"),
         (
             [{"name": "a", "nodes": 1, "work": "1h", "checkpoint_cost": "soon"}],
-            "jobs.0.checkpoint_cost: expected a duration such as 30m, not 'soon'",
+            r"jobs\[0\].checkpoint_cost: expected a duration such as 30m, not 'soon'",
         ),
-        ([{"name": "a", "nodes": 1, "work": "1h"}] * 2, "jobs.1.name: 'a' is the name of jobs.0"),
+        (
+            [{"name": "a", "nodes": 1, "work": "1h"}] * 2,
+            r"jobs\[1\].name: 'a' is the name of jobs\[0\]",
+        ),
         (
             [{"name": "a", "nodes": 1, "work": "1h", "every": "365d", "count": 100}],
-            "jobs.0.arrives: expected a duration from 0s up to 3650d",
+            r"jobs\[0\].arrives: expected a duration from 0s up to 3650d",
         ),
     ],
 )

@@ -41,7 +41,8 @@ def fleet(*events: str, more: str = "", start: bool = True) -> Run:
 def pool(*events: str, more: str = "") -> Run:
     """Lay out a pool of three and what happens to it."""
     lines = "".join(f"  - {event}\n" for event in events)
-    return Run(read(f"{POOL}events:\n{lines}{more}"), 1)
+    written = f"events:\n{lines}" if events else ""
+    return Run(read(f"{POOL}{written}{more}"), 1)
 
 
 def messages(outcome: Outcome) -> list[str]:

@@ -230,10 +230,10 @@ def test_what_cannot_be_had_is_a_clear_error(more: str, told: str) -> None:
 
 def test_a_load_that_is_not_understood_is_a_clear_error() -> None:
     text = POOL.replace("max_nodes: 5}", "max_nodes: 5, autoscaling: {type: reactive}}")
-    with pytest.raises(ConfigError, match=r"load.train.job: unknown key; did you mean jobs\?"):
-        Run(read(f"{text}load: {{train: {{pattern: constant, job: 3}}}}"))
-    with pytest.raises(ConfigError, match=r"load.train.jobs: expected a number from 0"):
-        Run(read(f"{text}load: {{train: {{pattern: constant, jobs: many}}}}"))
+    with pytest.raises(ConfigError, match=r"test.yaml:7: load.train.leve: .*did you mean"):
+        Run(read(f"{text}load:\n  train: {{pattern: constant, level: 1, leve: 3}}"))
+    with pytest.raises(ConfigError, match=r"test.yaml:8: load.train.level: expected a number"):
+        Run(read(f"{text}load:\n  train:\n    level: many\n    pattern: constant"))
 
 
 def test_a_judge_of_ones_own_judges() -> None:

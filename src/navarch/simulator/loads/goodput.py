@@ -110,6 +110,12 @@ class TrainingReport(Struct, frozen=True):
     jobs: tuple[JobReport, ...]
     """In the order of their arrival."""
 
+    def goodput(self, pool: str | None = None) -> float:
+        """Kept time divided by paid time, of one pool or of all; 0 when nothing was paid for."""
+        chosen = [each for each in self.pools if pool is None or each.pool == pool]
+        paid = sum(each.paid for each in chosen)
+        return sum(each.kept for each in chosen) / paid if paid else 0.0
+
     def lines(self) -> tuple[str, ...]:
         """Describe it, for people."""
         return tuple(line for pool in self.pools for line in pool.lines())

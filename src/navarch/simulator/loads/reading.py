@@ -7,6 +7,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TypeVar
 
+from navarch.config.reading import nearest
 from navarch.config.values import parse_duration
 from navarch.errors import ConfigError
 from navarch.simulator.loads.shapes import OutOfBounds
@@ -30,7 +31,7 @@ class Written:
 
     def place(self, key: str) -> str:
         """The dotted place of one of its keys."""
-        return f"{self._where}.{key}" if self._where else key
+        return ".".join(part for part in (self._where, key) if part)
 
     def refuse(self, key: str, text: str) -> ConfigError:
         """Make the error that says what is wrong with a key."""
@@ -138,7 +139,9 @@ class Written:
         """Raise `ConfigError` when there is a key that nobody has read."""
         for key in self._values:
             if key not in self._read:
-                raise self.refuse(key, f"is unknown, expected one of {', '.join(self._read)}")
+                known = f", expected one of {', '.join(self._read)}"
+                advice = nearest(key, tuple(self._read)) or known
+                raise self.refuse(key, f"is unknown{advice}")
 
 
 def shown(value: object) -> str:

@@ -126,10 +126,10 @@ class Steps(Struct, frozen=True):
             text = f"expected as many levels as times, not {len(self.levels)}"
             raise OutOfBounds("steps", f"{text} for {len(self.times)}")
         for index, (time, level) in enumerate(zip(self.times, self.levels, strict=True)):
-            check_duration(f"steps.{index}.at", time, timedelta())
-            check_number(f"steps.{index}.level", level, 0, LEVEL_MAX)
+            check_duration(f"steps[{index}].at", time, timedelta())
+            check_number(f"steps[{index}].level", level, 0, LEVEL_MAX)
             if index and time <= self.times[index - 1]:
-                raise OutOfBounds(f"steps.{index}.at", "expected a later time than the one before")
+                raise OutOfBounds(f"steps[{index}].at", "expected a later time than the one before")
         check_number("jobs_per_node", self.jobs_per_node, 0, LEVEL_MAX, above=True)
 
     def __str__(self) -> str:

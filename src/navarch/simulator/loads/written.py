@@ -133,7 +133,7 @@ def _total(values: Written, folder: Path, seed: int, depth: int) -> Demand:
         raise values.refuse("sum", f"expected at most {DEPTH_MAX} sums within each other")
     return Total(
         tuple(
-            _demand(part, folder, seed, values.place(f"sum.{index}"), depth + 1)
+            _demand(part, folder, seed, values.place(f"sum[{index}]"), depth + 1)
             for index, part in enumerate(parts)
         )
     )
@@ -153,6 +153,9 @@ def _traced(values: Written, folder: Path) -> Demand:
         per_node = 100 / nodes
     after = values.word("after", After, After.HOLD)
     scale = values.number("scale", 1.0)
+    if unit is Unit.NODES:  # as many jobs as keep those nodes busy
+        per_node = values.number("jobs_per_node", 1.0)
+        scale *= per_node
     check_number(_per_node_key(unit), per_node, 0, LEVEL_MAX, above=True)
     try:
         return traced(path, unit, per_node=per_node, after=after, scale=scale)
@@ -177,7 +180,7 @@ def _ramp(values: Written) -> Demand:
 def _steps(values: Written) -> Demand:
     times, levels = [], []
     for index, each in enumerate(values.items("steps", STEPS_MAX)):
-        step = Written(each, values.place(f"steps.{index}"))
+        step = Written(each, values.place(f"steps[{index}]"))
         times.append(step.duration("at"))
         levels.append(step.number("level"))
         step.done()
@@ -226,7 +229,7 @@ def jobs_of(
     jobs: list[JobSpec] = []
     names: dict[str, str] = {}
     for index, each in enumerate(Written({key: written}, "").items(key, ENTRIES_MAX)):
-        place = f"{key}.{index}"
+        place = f"{key}[{index}]"
         values = Written(each, place)
         try:
             spec = _job(values)

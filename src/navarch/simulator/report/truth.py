@@ -29,7 +29,15 @@ STEPS_MAX = 200
 
 SECOND = timedelta(seconds=1)
 
-OUTSIDE = frozenset({FaultKind.CRASH, FaultKind.NETWORK, FaultKind.VANISH})
+OUTSIDE = frozenset(
+    {
+        FaultKind.CRASH,
+        FaultKind.NETWORK,
+        FaultKind.VANISH,
+        FaultKind.FREEZE,
+        FaultKind.FLAP,
+    }
+)
 """Faults that take a node out though nothing in it is broken."""
 
 DECISIONS = (
@@ -63,7 +71,9 @@ class Trouble(Struct, eq=False):
 
     def is_out(self, now: datetime) -> bool:
         """Whether the node gives nothing now."""
-        return self.is_broken(now) or not self.node.running or self.node.cut_off
+        node = self.node
+        is_away = not node.running or node.cut_off or node.is_frozen or node.flaps
+        return is_away or self.is_broken(now)
 
     def is_broken(self, now: datetime) -> bool:
         """Whether its hardware is broken now."""

@@ -12,7 +12,7 @@ from datetime import timedelta
 from navarch.core.model.finding import Remedy
 from navarch.policy import catalog
 from navarch.policy.catalog import CodeClass
-from navarch.simulator.twin.faults import HOT, Fault, FaultKind
+from navarch.simulator.twin.faults import FLAPS_EVERY, HOT, Fault, FaultKind
 
 CLASS_CURES: Mapping[CodeClass, Remedy] = {
     CodeClass.RESET: Remedy.RESET_GPU,
@@ -40,6 +40,9 @@ CURES: Mapping[FaultKind, Remedy] = {
 """What ends the other kinds: heat comes from cooling that has failed, memory errors end when the
 page is taken out of use, a driver that hangs is loaded again."""
 
+CLOCK_OFF = timedelta(minutes=5)
+"""By how much a clock that drifts is ahead where nothing says it."""
+
 
 def cure_of_xid(code: int) -> Remedy:
     """What really ends an XID; none for one after which nothing is broken, or nobody knows."""
@@ -64,6 +67,8 @@ def fault_of(
     message: str = "",
     temperature: int | None = None,
     lasts: timedelta | None = None,
+    every: timedelta | None = None,
+    drift: timedelta | None = None,
 ) -> Fault:
     """Make a fault from the words of a scenario."""
     what = FaultKind(kind)
@@ -76,4 +81,6 @@ def fault_of(
         cure=cure,
         lasts=lasts,
         temperature=HOT if temperature is None else temperature,
+        every=FLAPS_EVERY if every is None else every,
+        drift=CLOCK_OFF if drift is None else drift,
     )

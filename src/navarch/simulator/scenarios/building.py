@@ -19,6 +19,7 @@ from navarch.providers.fake.limits import Rate
 from navarch.providers.fake.limits import Shortage as TrueShortage
 from navarch.simulator.dice import Dice, Stream
 from navarch.simulator.faults import CallFaults, CloudPlan
+from navarch.simulator.loads import Training
 from navarch.simulator.scenarios import clouds_schema, loads, reading
 from navarch.simulator.scenarios.events_schema import FleetNode
 from navarch.simulator.scenarios.reading import Examined
@@ -28,11 +29,13 @@ from navarch.simulator.timeline import EPOCH
 from navarch.simulator.twin.blueprint import (
     Blueprint,
     BootTime,
+    DiskFull,
     Owned,
     Scaled,
     Seller,
     SpotMarket,
 )
+from navarch.simulator.twin.demand import Demand
 from navarch.simulator.twin.twin import Twin
 from navarch.wiring import autoscalers, plugins
 from navarch.wiring.parts import foreign_rankers
@@ -47,6 +50,8 @@ class Built(Struct, frozen=True):
     blueprint: Blueprint
     dials: Mapping[str, loads.Dial]
     """The load of each pool that has one."""
+    training: Training | None
+    """The jobs that want to run, if any."""
     fleet: tuple[Owned, ...]
     """The nodes that nobody buys, in the order of their start."""
 
@@ -56,11 +61,9 @@ def build(scenario: Scenario, seed: int) -> Built:
 
     Raises `ConfigError` for what cannot be had: a policy, a trace, somebody's class.
     """
-    written, file = scenario.written, str(scenario.file)
-    dials = {
-        name: loads.Dial(loads.demand_of(load, scenario.file.parent, file=file, key=f"load.{name}"))
-        for name, load in written.load.items()
-    }
+    written = scenario.written
+    dials = loads.dials_of(scenario, seed)
+    training = loads.training_of(scenario, seed)
     stress = scenario.stress
     fleet = tuple(_owned(each) for each in written.fleet)
     sample_every = timedelta(minutes=1)
@@ -76,13 +79,16 @@ def build(scenario: Scenario, seed: int) -> Built:
         try:
             scaler = autoscalers.autoscaler(pool.autoscaling)
         except (PluginError, ValueError) as error:
-            key = f"pools.{name}.autoscaling"
-            raise ConfigError(str(error), file=file, key=key) from error
-        scaled.append(Scaled(name, scaler, dials[name]))
+            raise scenario.fault(str(error), f"pools.{name}.autoscaling") from error
+        demand: Demand | None = dials.get(name)
+        if demand is None:
+            assert training is not None, "a pool that scales has a load or jobs"
+            demand = training.demand(name)
+        scaled.append(Scaled(name, scaler, demand))
     try:
         rankers = {**BUILT_IN, **{ranker.name: ranker for ranker in foreign_rankers(pools)}}
     except PluginError as error:
-        raise ConfigError(str(error), file=file, key="pools") from error
+        raise scenario.fault(str(error), "pools") from error
     blueprint = Blueprint(
         name=scenario.name,
         settings=_settings(written.server),
@@ -95,8 +101,13 @@ def build(scenario: Scenario, seed: int) -> Built:
         lasts=scenario.lasts,
         sample_every=sample_every,
         evaluation_interval=written.server.autoscale_interval,
+        network=written.network.meant,
+        crashes_per_day=written.outages.crashes_per_day,
+        stalls_per_day=written.outages.stalls_per_day,
+        stall_max=written.outages.stall_max,
+        disk_full=tuple(DiskFull(each.begins, each.lasts) for each in written.outages.disk_full),
     )
-    return Built(blueprint, dials, fleet)
+    return Built(blueprint, dials, training, fleet)
 
 
 def examine(path: Path) -> Examined:
@@ -152,13 +163,13 @@ def _settings(server: clouds_schema.ControlPlane) -> Settings:
 
 
 def _policy(scenario: Scenario) -> HealthPolicy:
-    server, file = scenario.written.server, str(scenario.file)
+    server = scenario.written.server
     if server.custom_policy is not None:
         custom = server.custom_policy
         try:
             made: HealthPolicy = plugins.make(POLICIES, custom.use, custom.config)
         except PluginError as error:
-            raise ConfigError(str(error), file=file, key="server.custom_policy") from error
+            raise scenario.fault(str(error), "server.custom_policy") from error
         return made
     if server.health_policy is None:
         return CelPolicy.default()
@@ -166,7 +177,7 @@ def _policy(scenario: Scenario) -> HealthPolicy:
     if report.policy is None:
         mistakes = "\n".join(str(error) for error in report.errors)
         message = f"the policy cannot be used:\n{mistakes}"
-        raise ConfigError(message, file=file, key="server.health_policy")
+        raise scenario.fault(message, "server.health_policy")
     return report.policy
 
 

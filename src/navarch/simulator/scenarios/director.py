@@ -48,7 +48,7 @@ class Director(Watcher):
     def __init__(self, scenario: Scenario, built: Built, twin: Twin) -> None:
         """Have done nothing yet."""
         self.aliases: dict[str, tuple[str, ...]] = {}
-        self.judge = Judge(twin, self.aliases)
+        self.judge = Judge(twin, self.aliases, built.training)
         self.happened: list[Happened] = []
         self.on_failure: Callable[[Happened], None] = lambda _happened: None
         """Hears of each failure as it happens."""
@@ -256,6 +256,8 @@ class Director(Watcher):
             message=params.message,
             temperature=params.temperature,
             lasts=params.lasts,
+            every=params.every,
+            drift=params.drift,
         )
 
         def afflict(node_id: str) -> None:

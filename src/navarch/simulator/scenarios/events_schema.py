@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from navarch.config.key import LABEL, WORD, Key
 from navarch.config.providers import GPUS_MAX
-from navarch.config.values import DURATION, INTERVAL, named
+from navarch.config.values import DURATION, INTERVAL, Form, named, parse_duration
 
 TEXT_MAX = 4096
 NODES_MAX = 200_000
@@ -17,6 +17,19 @@ NODES_MAX = 200_000
 EVENTS_MAX = 10_000
 ALIAS = named("a name of letters, digits, _ and -", r"[A-Za-z0-9_-]{1,64}")
 
+
+def _parse_ahead(text: str) -> timedelta:
+    """Read a duration that may be negative."""
+    if text.startswith("-"):
+        return -parse_duration(text[1:])
+    return parse_duration(text)
+
+
+AHEAD = Form(
+    expected="a duration such as 90s, 5m or -2h",
+    pattern=DURATION.pattern.replace("^", "^-?", 1),
+    parse=_parse_ahead,
+)
 Status = Literal["active", "cordoned", "draining", "unhealthy", "terminated"]
 HealthWord = Literal["unknown", "healthy", "degraded", "unhealthy"]
 FailureType = Literal[
@@ -30,6 +43,10 @@ FailureType = Literal[
     "network",
     "crash",
     "vanish",
+    "freeze",
+    "flap",
+    "clock_drift",
+    "reregistration",
 ]
 Pattern = Literal["instant", "linear", "exponential", "wave"]
 Match = Literal["all", "any", "none"]
@@ -50,6 +67,16 @@ class Params(Struct, frozen=True):
     lasts: Annotated[
         timedelta | None,
         Key("After what time the fault ends by itself. Absent: when it is cured.", form=INTERVAL),
+    ] = None
+    every: Annotated[
+        timedelta | None,
+        Key(
+            "How long a host that flaps takes to go down and come up; 4m if absent.", form=INTERVAL
+        ),
+    ] = None
+    drift: Annotated[
+        timedelta | None,
+        Key("By how much a clock is ahead, behind with a minus; 5m if absent.", form=AHEAD),
     ] = None
     count: Annotated[
         int | None,
@@ -144,6 +171,7 @@ class Assertion(Struct, frozen=True, kw_only=True):
             "replaced",
             "cost_below",
             "availability_above",
+            "goodput_above",
         ],
         Key("What is looked at."),
     ]

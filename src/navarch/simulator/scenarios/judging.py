@@ -11,6 +11,7 @@ from msgspec import Struct
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.node import NodeStatus
 from navarch.core.model.report import Health
+from navarch.simulator.loads import Training
 from navarch.simulator.scenarios import targets
 from navarch.simulator.scenarios.comparing import Comparison
 from navarch.simulator.scenarios.events_schema import Assertion
@@ -70,8 +71,14 @@ class Availability(Watcher):
 class Judge:
     """Looks at a twin."""
 
-    def __init__(self, twin: Twin, aliases: Mapping[str, Sequence[str]]) -> None:
+    def __init__(
+        self,
+        twin: Twin,
+        aliases: Mapping[str, Sequence[str]],
+        training: Training | None = None,
+    ) -> None:
         """Know whom aliases mean."""
+        self._training = training
         self._twin = twin
         self._aliases = aliases
         self.availability = Availability(twin)
@@ -136,6 +143,8 @@ class Judge:
                 return Finding(most.holds(cost), f"a cost {most} US dollars", f"{cost:.2f}")
             case "availability_above":
                 return self._available(assertion)
+            case "goodput_above":
+                return self._goodput(assertion)
 
     def _fleet(self) -> Fleet:
         return self._twin.fleet or Fleet()
@@ -219,6 +228,18 @@ class Judge:
         return Finding(
             least.holds(percent), f"an availability{where} {least} %", f"{percent:.3f} %"
         )
+
+    def _goodput(self, assertion: Assertion) -> Finding:
+        """Hold against what was asked how much of what was paid for was kept."""
+        least = Comparison.read(assertion.expected, default=">")
+        assert self._training is not None
+        report = self._training.report()
+        name = assertion.target.removeprefix("pool:") if assertion.target else None
+        percent = 100 * report.goodput(name)
+        where = f" of {name}" if name else ""
+        done = ", ".join(f"{each.jobs_done} of {each.jobs} jobs done" for each in report.pools)
+        seen = f"{percent:.3f} % ({done})"
+        return Finding(least.holds(percent), f"a goodput{where} {least} %", seen)
 
 
 def is_ill(fleet: Fleet, node_id: str) -> bool:

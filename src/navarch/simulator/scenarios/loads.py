@@ -1,37 +1,14 @@
-"""The load of a pool: what a scenario says about it, as a demand that events may change.
-
-Traces and generators are read by `navarch.simulator.loads` where that package is there; constant
-work is understood here.
-"""
+"""The load of a pool in a scenario: a demand that events may change, or its training jobs."""
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
-from pathlib import Path
-from typing import cast
 
-from msgspec import Struct
-
-from navarch.config.reading import nearest
 from navarch.errors import ConfigError
+from navarch.simulator.loads import Training, demand_of, jobs_of
+from navarch.simulator.scenarios.schema import Scenario
 from navarch.simulator.twin.demand import Demand
-
-GENERATORS = "navarch.simulator.loads"
-KEYS = ("pattern", "jobs", "jobs_per_node")
-
-
-class Constant(Struct, frozen=True):
-    """The same work all the time."""
-
-    amount: float
-    jobs_per_node: float = 1.0
-
-    def jobs(self, since: timedelta) -> float:
-        """The work that wants to run."""
-        return self.amount
 
 
 class Dial:
@@ -56,37 +33,34 @@ class Dial:
         self._set = jobs
 
 
-def demand_of(written: Mapping[str, object], folder: Path, *, file: str, key: str) -> Demand:
-    """Make the demand that a scenario describes under ``load.POOL``.
+def dials_of(scenario: Scenario, seed: int) -> dict[str, Dial]:
+    """Make the demand of each pool under ``load``.
 
-    Raises `ConfigError` with the key of what cannot be used.
+    Raises `ConfigError` with the place of what cannot be used.
     """
-    is_constant = written.get("pattern", "constant") == "constant" and "trace" not in written
-    if not is_constant and importlib.util.find_spec(GENERATORS) is not None:
-        module = importlib.import_module(GENERATORS)
-        make = cast("Callable[[dict[str, object], Path], Demand]", module.demand_of)
-        try:
-            return make(dict(written), folder)
-        except ConfigError as error:
-            place = f"{key}.{error.key}" if error.key else key
-            raise ConfigError(error.message, file=file, line=error.line, key=place) from error
-        except (ValueError, TypeError) as error:
-            raise ConfigError(str(error), file=file, key=key) from error
-    if not is_constant:
-        message = f"{written.get('pattern', 'trace')} is not known, expected pattern: constant"
-        raise ConfigError(message, file=file, key=key)
-    for name in written:
-        if name not in KEYS:
-            message = f"unknown key{nearest(name, KEYS) or ', expected ' + ', '.join(KEYS)}"
-            raise ConfigError(message, file=file, key=f"{key}.{name}")
-    jobs = _number(written.get("jobs", 0.0), file=file, key=f"{key}.jobs")
-    room = _number(written.get("jobs_per_node", 1.0), file=file, key=f"{key}.jobs_per_node")
-    if room <= 0:
-        raise ConfigError("expected a number above 0", file=file, key=f"{key}.jobs_per_node")
-    return Constant(jobs, room)
+    return {
+        name: Dial(_demand(scenario, load, f"load.{name}", seed))
+        for name, load in scenario.written.load.items()
+    }
 
 
-def _number(value: object, *, file: str, key: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1e9:
-        raise ConfigError(f"expected a number from 0 to 1e9, got {value}", file=file, key=key)
-    return float(value)
+def _demand(scenario: Scenario, load: Mapping[str, object], key: str, seed: int) -> Demand:
+    try:
+        return demand_of(load, scenario.file.parent, seed=seed, key=key)
+    except ConfigError as error:
+        raise scenario.fault(error.message, error.key or key) from error
+
+
+def training_of(scenario: Scenario, seed: int) -> Training | None:
+    """Make the training jobs; None where there are none.
+
+    Raises `ConfigError` with the place of what cannot be used.
+    """
+    written = scenario.written
+    if not written.jobs:
+        return None
+    try:
+        jobs = jobs_of(list(written.jobs), seed=seed, pools=tuple(written.pools))
+    except ConfigError as error:
+        raise scenario.fault(error.message, error.key or "jobs") from error
+    return Training(jobs, backfill=written.backfill)

@@ -28,7 +28,16 @@ TAKES: Mapping[str, tuple[str, ...]] = {
     "start_fleet": ("pattern", "duration", "jitter_percent"),
     "stop_fleet": (*CHOICE,),
     "inject_failure": (
-        *("failure_type", "xid_code", "gpu_index", "message", "temperature", "lasts"),
+        *(
+            "failure_type",
+            "xid_code",
+            "gpu_index",
+            "message",
+            "temperature",
+            "lasts",
+            "every",
+            "drift",
+        ),
         *CHOICE,
     ),
     "recover_failure": (*CHOICE,),
@@ -57,7 +66,11 @@ NO_TARGET = frozenset({"wait", "log"})
 STATUSES = ("active", "cordoned", "draining", "unhealthy", "terminated")
 HEALTHS = ("unknown", "healthy", "degraded", "unhealthy")
 WORDS: Mapping[str, tuple[str, ...]] = {"node_status": STATUSES, "health_status": HEALTHS}
-COUNTED = frozenset({"node_count", "pool_size", "cost_below", "availability_above"})
+COUNTED = frozenset(
+    {"node_count", "pool_size", "cost_below", "availability_above", "goodput_above"}
+)
+OF_KIND: Mapping[str, str] = {"temperature": "temperature", "every": "flap", "drift": "clock_drift"}
+"""Parameters of one kind of fault alone."""
 
 
 def found(written: Document, reader: Reader) -> Faults:
@@ -120,11 +133,21 @@ def _load(written: Document, reader: Reader) -> Faults:
         elif pool.autoscaling is None:
             message = f"nothing follows it, expected pools.{name}.autoscaling"
             yield reader.fault(message, key=key, line=line)
+    employed = _employed(written)
+    for name in written.load:
+        if name in employed:
+            message = f"expected either a load or jobs of pool {name}, got both"
+            yield reader.fault(message, key=f"load.{name}", line=reader.first_line(f"load.{name}"))
     for name, pool in written.pools.items():
-        if pool.autoscaling is not None and name not in written.load:
+        if pool.autoscaling is not None and name not in written.load and name not in employed:
             message = f"its autoscaler has no load to follow, expected load.{name}"
             key = f"pools.{name}.autoscaling"
             yield reader.fault(message, key=key, line=reader.first_line(key))
+
+
+def _employed(written: Document) -> set[str]:
+    """Find the pools that have jobs."""
+    return {name for job in written.jobs if isinstance(name := job.get("pool"), str)}
 
 
 def _fleet(written: Document, reader: Reader) -> Faults:
@@ -189,9 +212,10 @@ def _params(event: Event, key: str, line: int | None, reader: Reader) -> Faults:
     if params.xid_code is not None and params.failure_type is not None and not is_xid:
         message = f"{params.failure_type} has no code, expected failure_type: xid_error"
         yield reader.fault(message, key=f"{key}.params.xid_code")
-    if params.temperature is not None and params.failure_type != "temperature":
-        message = "expected failure_type: temperature beside it"
-        yield reader.fault(message, key=f"{key}.params.temperature")
+    for name, kind in OF_KIND.items():
+        if getattr(params, name) is not None and params.failure_type != kind:
+            message = f"expected failure_type: {kind} beside it"
+            yield reader.fault(message, key=f"{key}.params.{name}")
     if params.count is not None and params.percent is not None:
         message = "expected either count or percent, got both"
         yield reader.fault(message, key=f"{key}.params.percent")
@@ -290,6 +314,8 @@ def _assertion(assertion: Assertion, key: str, written: Document, reader: Reader
     if type_ == "pool_size" and assertion.target.removeprefix("pool:") not in written.pools:
         name = assertion.target.removeprefix("pool:")
         yield reader.fault(_no_pool(name, written), key=f"{key}.target", line=line)
+    elif type_ == "goodput_above":
+        yield from _goodput(assertion, key, line, written, reader)
     elif type_ in ("node_status", "health_status", "replaced") and not assertion.target:
         message = f"missing, {type_} has to be told whom it is about"
         yield reader.fault(message, key=f"{key}.target", line=line)
@@ -299,8 +325,20 @@ def _assertion(assertion: Assertion, key: str, written: Document, reader: Reader
             yield from _target(assertion.target, f"{key}.target", line, written, reader)
 
 
+def _goodput(
+    assertion: Assertion, key: str, line: int | None, written: Document, reader: Reader
+) -> Faults:
+    if not written.jobs:
+        yield reader.fault("there is nothing to look at, expected jobs", key=key, line=line)
+    name = assertion.target.removeprefix("pool:")
+    employed = sorted(_employed(written))
+    if assertion.target and written.jobs and name not in employed:
+        message = f"no jobs in pool {name}, expected one of {', '.join(employed) or 'none'}"
+        yield reader.fault(message, key=f"{key}.target", line=line)
+
+
 def _operator(type_: str) -> str:
-    return {"cost_below": "<", "availability_above": ">"}.get(type_, "==")
+    return {"cost_below": "<", "availability_above": ">", "goodput_above": ">"}.get(type_, "==")
 
 
 def _shown(value: object) -> str:

@@ -76,6 +76,7 @@ def examine_text(text: str, *, path: Path) -> Examined:
         path.absolute(),
         _lines(reader, "events", len(written.events)),
         _lines(reader, "assertions", len(written.assertions)),
+        {one.key: one.line for one in reader.readings.values() if one.line is not None},
     )
     return Examined(scenario, ())
 

@@ -101,6 +101,9 @@ class Run:
         built = build(scenario, seed)
         self.twin = Twin(built.blueprint, seed)
         open_markets(scenario, self.twin)
+        self.training = built.training
+        if self.training is not None:
+            self.training.join(self.twin)
         self.director = Director(scenario, built, self.twin)
         self.director.on_failure = self._failed
         self.invariants = Invariants(
@@ -218,6 +221,8 @@ class Run:
         }
         for cloud in self.twin.clouds.values():
             cloud.heal()
+        self.twin.wires.heal()
+        self.twin.outages.heal()
         for node in list(self.twin.nodes.values()):
             if node.machine_is_alive():
                 self.twin.recover(node.node_id)

@@ -7,18 +7,21 @@ tried as it is used.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from navarch.config.key import NAME, WORD, Key
 from navarch.config.schema import Defaults, Pool
 from navarch.config.values import DURATION, INTERVAL
+from navarch.errors import ConfigError
 from navarch.simulator.scenarios.clouds_schema import Cloud, ControlPlane
 from navarch.simulator.scenarios.events_schema import TEXT_MAX, Assertion, Event, FleetNode
 from navarch.simulator.scenarios.stress_schema import Stress
+from navarch.simulator.scenarios.world_schema import Network, Outages
 
 DURATION_MAX = timedelta(days=366)
 """How long a run may last."""
@@ -53,6 +56,18 @@ class Document(Struct, frozen=True, kw_only=True):
         ],
         Key("How much work wants to run on which pool.", maximum=POOLS_MAX, names=NAME),
     ] = {}
+    jobs: Annotated[
+        tuple[
+            Annotated[dict[str, Annotated[object, Key("Anything.")]], Key("One job, or several.")],
+            ...,
+        ],
+        Key("Training jobs, which run on nodes and die with them."),
+    ] = ()
+    backfill: Annotated[
+        bool, Key("Whether a job that fits may go before one that waits for more nodes.")
+    ] = False
+    network: Annotated[Network, Key("The network between nodes and control plane.")] = Network()
+    outages: Annotated[Outages, Key("How the control plane itself fails.")] = Outages()
     fleet: Annotated[
         tuple[Annotated[FleetNode, Key("One node.")], ...], Key("Nodes that nobody buys.")
     ] = ()
@@ -102,6 +117,25 @@ class Scenario(Struct, frozen=True):
     event_lines: tuple[int, ...] = ()
     """Where each event stands, from 1."""
     assertion_lines: tuple[int, ...] = ()
+    lines: Mapping[str, int] = field(default_factory=dict)
+    """Where every value stands that is written, by its dotted key."""
+
+    def line_of(self, key: str) -> int | None:
+        """Find the line of a key; of one that is missing, of the first value beside it."""
+        while key:
+            if key in self.lines:
+                return self.lines[key]
+            below = (f"{key}.", f"{key}[")
+            beside = (line for name, line in self.lines.items() if name.startswith(below))
+            line = min(beside, default=None)
+            if line is not None:
+                return line
+            key = key[: max(key.rfind("."), key.rfind("["), 0)]
+        return None
+
+    def fault(self, message: str, key: str) -> ConfigError:
+        """Make the message of a mistake with its place."""
+        return ConfigError(message, file=str(self.file), line=self.line_of(key), key=key)
 
     @property
     def name(self) -> str:

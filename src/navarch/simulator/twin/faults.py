@@ -19,6 +19,10 @@ HOT = 95
 which an H100 slows down (NVIDIA, H100 product brief; read November 2026)."""
 
 
+FLAPS_EVERY = timedelta(minutes=4)
+"""How long a host that flaps takes to go down and come up again unless the fault says another."""
+
+
 class FaultKind(StrEnum):
     """What goes wrong; the words are those of scenarios."""
 
@@ -90,7 +94,7 @@ class Fault(Struct, frozen=True):
     put it right, no time at all: it happened."""
     temperature: int = HOT
     """In °C, for a fault of temperature."""
-    every: timedelta = timedelta(minutes=4)
+    every: timedelta = FLAPS_EVERY
     """How long a host that flaps is down and up again, half of it each."""
     drift: timedelta = timedelta()
     """By how much a wrong clock is ahead; it may be negative."""

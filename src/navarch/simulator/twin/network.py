@@ -122,6 +122,7 @@ class Wires:
         self._time = time
         self._wake = wake
         self._active: list[Spell] = []
+        self._healed = False
 
     def begin(self) -> None:
         """Let spells begin at their times from now on."""
@@ -131,17 +132,28 @@ class Wires:
 
     def suffer(self, spell: Spell) -> None:
         """Let a spell begin now, whatever it says of its beginning."""
+        if self._healed:
+            return
         self._active.append(spell)
         self._wake(spell.reach.holds)
         if spell.lasts is not None:
-            self._time.after(spell.lasts, self._active.remove, spell)
+            self._time.after(spell.lasts, self._end, spell)
+
+    def heal(self) -> None:
+        """Be well from now on, everywhere; no spell begins any more."""
+        self._healed = True
+        self._active.clear()
+
+    def _end(self, spell: Spell) -> None:
+        if not self._healed:
+            self._active.remove(spell)
 
     def quality(self, node: Placed) -> Quality | None:
         """What a node's network is like now: `PLAIN` when well, None when nothing passes.
 
         Cost: O(spells that go on now).
         """
-        found = self._network.quality or PLAIN
+        found = PLAIN if self._healed else self._network.quality or PLAIN
         for spell in self._active:
             if spell.reach.holds(node):
                 if spell.quality is None:

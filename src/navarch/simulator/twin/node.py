@@ -90,6 +90,7 @@ class Node(Agent):
         self._drift = timedelta()
         self._flaps = 0
         """Which time it flaps, so that being put right ends it."""
+        self._flaps_until: datetime | None = None
         self._network_rolls: Stream | None = None
         self.body = Body(gpus, around.dice.stream("hardware", ref))
         super().__init__(
@@ -114,6 +115,16 @@ class Node(Agent):
     def has_started(self) -> bool:
         """Whether its agent has ever run."""
         return self._incarnation > 0
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether its agent stands still."""
+        return self._time.now < self._frozen_until
+
+    @property
+    def flaps(self) -> bool:
+        """Whether its host goes down and up again."""
+        return self._flaps_until is not None and self._time.now < self._flaps_until
 
     # --- what happens to it --------------------------------------------------------------------
 
@@ -180,6 +191,7 @@ class Node(Agent):
         """Take the host down and up again until a time is over; None: until it is put right."""
         self._flaps += 1
         until = self._time.now + (FOR_EVER if lasts is None else lasts)
+        self._flaps_until = until
         self._flap_down(max(every, FLAP_MIN) / 2, until, self._flaps)
 
     def _flap_down(self, half: timedelta, until: datetime, flaps: int) -> None:
@@ -206,6 +218,7 @@ class Node(Agent):
         self.body.heal()
         self.cut_off = False
         self._flaps += 1
+        self._flaps_until = None
         self._drift = timedelta()
         self._thaw()
         if self._incarnation and not self.running and not self.ended:
@@ -255,7 +268,7 @@ class Node(Agent):
             and self.body.is_well
             and not self.cut_off
             and not self._drift
-            and self._time.now >= self._frozen_until
+            and not self.is_frozen
             and self._around.wires.is_well(self.described)
         )
 

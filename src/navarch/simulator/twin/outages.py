@@ -36,6 +36,10 @@ class ArmedCrashes(Crashes):
         """Let the control plane die at the next boundary but `skip`."""
         self._left = skip
 
+    def disarm(self) -> None:
+        """Let it live."""
+        self._left = None
+
     def reach(self, boundary: Boundary) -> None:
         """Pass a boundary, or raise `Crash`."""
         super().reach(boundary)
@@ -62,6 +66,7 @@ class Outages:
         self._crash_rolls = dice.stream("outages", "crashes")
         self._stall_rolls = dice.stream("outages", "stalls")
         self._server: Server | None = None
+        self._healed = False
 
     def begin(self, server: Server) -> None:
         """Let this control plane fail from now on."""
@@ -78,15 +83,24 @@ class Outages:
         """Let the control plane die at one of its next boundaries."""
         self._crashes.arm(self._crash_rolls.integer(0, BOUNDARIES_MAX - 1))
 
+    def heal(self) -> None:
+        """Let nothing of this kind happen any more, and have room on the disk."""
+        self._healed = True
+        self._crashes.disarm()
+        self._full = 0
+        self._look_at_disk()
+
     def fill_disk(self, lasts: timedelta) -> None:
         """Let its disk be full from now on, for so long."""
-        self._full += 1
-        self._look_at_disk()
-        self._time.after(lasts, self._free_disk)
+        if not self._healed:
+            self._full += 1
+            self._look_at_disk()
+            self._time.after(lasts, self._free_disk)
 
     def _free_disk(self) -> None:
-        self._full -= 1
-        self._look_at_disk()
+        if not self._healed:
+            self._full -= 1
+            self._look_at_disk()
 
     def _look_at_disk(self) -> None:
         assert self._server is not None
@@ -99,10 +113,14 @@ class Outages:
         return waiting_time(self._stall_rolls, DAY / self._blueprint.stalls_per_day)
 
     def _crash_and_wait(self) -> None:
+        if self._healed:
+            return
         self.crash()
         self._time.after(self._until_crash(), self._crash_and_wait)
 
     def _stall_and_wait(self) -> None:
         assert self._server is not None
+        if self._healed:
+            return
         self._server.stall(self._stall_rolls.between(ZERO, self._blueprint.stall_max))
         self._time.after(self._until_stall(), self._stall_and_wait)
