@@ -10,6 +10,7 @@ import pytest
 
 from cli.connect_server import Run
 from navarch.cli import clock
+from navarch.simulator.report import report_from_json
 
 PLAIN = """\
 name: plain
@@ -93,12 +94,38 @@ def test_a_report_holds_the_journal_and_is_the_same_every_time(
 ) -> None:
     for name in ("one", "two"):
         assert run("simulate", "run", str(plain), "--report", str(tmp_path / name)).code == 0
-    for name in ("journal.jsonl", "outcome.json"):
+    for name in ("journal.jsonl", "outcome.json", "report.json", "report.html"):
         first, second = (tmp_path / folder / name for folder in ("one", "two"))
         assert first.read_bytes() == second.read_bytes()
     journal = (tmp_path / "one" / "journal.jsonl").read_text().splitlines()
     kinds = [json.loads(line)["kind"] for line in journal]
     assert "node_registered" in kinds
+
+
+def test_a_report_tells_what_was_demanded(run: Run, failing: Path, tmp_path: Path) -> None:
+    outcome = run("simulate", "run", str(failing), "--report", str(tmp_path / "told"))
+    assert outcome.code == 1
+    assert "AVAILABILITY" in outcome.stdout
+    told = report_from_json((tmp_path / "told" / "report.json").read_bytes())
+    assert [(check.passed, check.line, check.at) for check in told.checks] == [
+        (False, 5, 30),
+        (True, None, 30),
+    ]
+    page = (tmp_path / "told" / "report.html").read_text()
+    assert "What was demanded: 1 of 2 hold" in page
+    assert "expected node-1 to be status draining, seen active" in page
+    assert "Goodput" not in page
+
+
+def test_a_report_tells_the_goodput_of_training_jobs(run: Run, plain: Path, tmp_path: Path) -> None:
+    job = "{name: llm, nodes: 1, work: 10s, checkpoint_cost: 1s, restart: 1s}"
+    plain.write_text(f"{PLAIN}jobs: [{job}]\n")
+    outcome = run("simulate", "run", str(plain), "--report", str(tmp_path / "told"))
+    assert "1 of 1 jobs done" in outcome.stdout
+    (told,) = report_from_json((tmp_path / "told" / "report.json").read_bytes()).goodput
+    assert (told.jobs_done, told.restarts) == (1, {})
+    assert told.kept == pytest.approx(8 * 10 / 3600, rel=1e-3)
+    assert "Goodput of nodes that nobody bought" in (tmp_path / "told" / "report.html").read_text()
 
 
 def test_a_report_that_cannot_be_written_is_a_clear_error(

@@ -116,7 +116,7 @@ def validate(context: click.Context, files: tuple[Path, ...]) -> None:
 @click.option(
     "--report",
     type=click.Path(path_type=Path, file_okay=False),
-    help="A folder for what happened: the journal, and what was checked.",
+    help="A folder for the report: a page, JSON, the journal, and what was checked.",
 )
 @click.option(
     "--speed",
@@ -156,13 +156,14 @@ def run(
     if listen is not None and not serve:
         raise click.UsageError("--listen goes with --serve")
     scenario = read_scenario(context, file)
-    one = Run(scenario, seed)
+    form = output_format(context)
+    is_recorded = report is not None or not (serve or output.for_programs(form))
+    one = Run(scenario, seed, recorded=is_recorded)
     if serve:
         outcome = simulating_live.serve_run(one, listen, speed)
         if report is not None:
             _write(report, one, outcome)
         context.exit(0 if outcome.passed else 1)
-    form = output_format(context)
     every = max(scenario.lasts / SLICES, timedelta(seconds=1))
     pace = _paced(speed, clock.now())
     if speed is not None and math.isfinite(speed):
@@ -179,7 +180,7 @@ def run(
     if output.for_programs(form):
         output.document(_document(outcome), form)
     else:
-        _show(outcome)
+        _show(outcome, one)
     context.exit(0 if outcome.passed else 1)
 
 
@@ -242,11 +243,17 @@ def _paced(speed: float | None, began: datetime) -> Callable[[timedelta], None]:
 # --- what is shown ---------------------------------------------------------------------------
 
 
-def _show(outcome: Outcome) -> None:
+def _show(outcome: Outcome, one: Run) -> None:
+    from navarch.simulator.report import summary_lines
+
     output.table(CHECKS, [_row(check) for check in outcome.checks])
     output.line("")
     for check in outcome.failures:
         for line in check.message.split("\n"):
+            output.line(line)
+        output.line("")
+    if one.report is not None:
+        for line in summary_lines(one.report):
             output.line(line)
         output.line("")
     held = len(outcome.checks) - len(outcome.failures)
@@ -255,9 +262,7 @@ def _show(outcome: Outcome) -> None:
             ("scenario", f"{outcome.name}, seed {outcome.seed}"),
             ("virtual time", str(outcome.lasted)),
             ("nodes at the end", f"{outcome.nodes:,}"),
-            ("faults by chaos", f"{outcome.faults:,}" if outcome.faults else ""),
             ("facts", f"{outcome.facts:,}"),
-            ("cost", f"{outcome.cost:,.2f} US dollars" if outcome.cost else ""),
             ("journal", f"sha256 {outcome.digest}"),
             ("checks", f"{held} of {len(outcome.checks)} hold"),
         )
@@ -303,12 +308,14 @@ def _document(outcome: Outcome) -> Json:
 
 
 def _write(folder: Path, one: Run, outcome: Outcome) -> None:
-    """Write the report of a run: the only place that knows what belongs to it."""
+    """Write the report of a run, and what came of it."""
     import json
 
+    from navarch.simulator.report import write
+
+    assert one.report is not None
+    write(one.report, folder, one.twin.journal)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "journal.jsonl").write_bytes(one.twin.journal)
         text = json.dumps(_document(outcome), indent=2, ensure_ascii=False)
         (folder / "outcome.json").write_text(f"{text}\n", encoding="utf-8")
     except OSError as error:

@@ -110,7 +110,7 @@ def test_a_folder_that_can_not_be_written_to_is_a_clear_error(
     with pytest.raises(ReportNotWritten, match=r"file.*expected a folder that can be written to"):
         write(report, tmp_path / "file")
     (tmp_path / "report.json").mkdir()
-    with pytest.raises(ReportNotWritten, match="can not be written"):
+    with pytest.raises(ReportNotWritten, match="cannot be written"):
         write(report, tmp_path)
     assert not list(tmp_path.glob(".*"))
 

@@ -12,6 +12,7 @@
 `model`         the report as values, and the JSON document
 `writing`       files in a folder, and the table for a terminal
 `page`          the HTML page, with `figures`, `page.css` and `page.js`
+`demanded`      its parts about what a scenario demands, and its jobs
 `census`        which machine is in which state
 `samples`       what was counted over time
 `truth`         which nodes were out, and what was made of it

@@ -295,6 +295,49 @@ class Timeline(Part, frozen=True, kw_only=True):
     """Older chains that did not fit."""
 
 
+class Check(Part, frozen=True, kw_only=True):
+    """Something that a scenario demanded, and whether it held."""
+
+    what: str
+    passed: bool
+    at: float
+    line: int | None
+    """Where the scenario says it; None: it holds for every run."""
+    message: str
+    """What was expected and what was seen instead, with everything that is needed to see it again;
+    empty when it held."""
+
+
+class Goodput(Part, frozen=True, kw_only=True):
+    """What the training jobs of one pool made of its machines, in GPU-hours unless it says so."""
+
+    pool: str
+    jobs: int
+    jobs_done: int
+    goodput: float
+    """Kept time divided by paid time, from 0 to 1."""
+    paid: float
+    """Of all machines, from the moment each was made until it was gone."""
+    kept: float
+    """Work that is saved, or was delivered."""
+    at_risk: float
+    """Done, and not saved yet."""
+    lost: float
+    """Done, and to be done again."""
+    saving: float
+    starting: float
+    idle: float
+    """Paid for while no job had it."""
+    waited_hours: float
+    """Hours that jobs waited for nodes, in sum."""
+    ettr: float
+    """The effective training time ratio of all jobs, weighted by their nodes and time."""
+    scheduling_goodput: float
+    runtime_goodput: float
+    restarts: dict[str, int]
+    """How often jobs were ended, by cause."""
+
+
 class Report(Part, frozen=True, kw_only=True):
     """A whole run."""
 
@@ -331,6 +374,10 @@ class Report(Part, frozen=True, kw_only=True):
     facts: int
     """Facts that the journal gained."""
     timeline: Timeline
+    checks: tuple[Check, ...] = ()
+    """What a scenario demanded, in the order in which it was looked at."""
+    goodput: tuple[Goodput, ...] = ()
+    """By pool; empty for a run without training jobs."""
 
 
 _encoder = msgspec.json.Encoder(order="deterministic")

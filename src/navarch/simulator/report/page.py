@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from navarch.simulator import charts
-from navarch.simulator.report import figures
+from navarch.simulator.report import demanded, figures
 from navarch.simulator.report.figures import Bar, Piece, number, plural, span
 from navarch.simulator.report.model import Report, Scope, Series
 from navarch.simulator.report.samples import STATES
@@ -38,6 +38,7 @@ def page(report: Report) -> str:
         f"<header><h1>{escape(report.blueprint or 'A run')}</h1>\n"
         f'<p class="soft">{escape(_subtitle(report))}</p></header>\n<main>\n'
         f'<dl class="tiles">{"".join(_tiles(report))}</dl>\n'
+        f"{''.join(demanded.sections(report))}"
         f"{''.join(_sections(report))}{_timeline(report)}{_assumptions(report)}</main>\n"
         f"<footer>Navarch {escape(report.navarch)}. Everything here is in report.json too, with "
         "more digits. The same blueprint and seed give the same report.</footer>\n"

@@ -6,21 +6,27 @@ number of samples and entries, so that a month of a large fleet can be watched.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Any
+
+from msgspec import structs
 
 from navarch.core.machine import Machine, Step
 from navarch.core.model import events as ev
 from navarch.core.model import messages as msg
 from navarch.core.model.fleet import Fleet
+from navarch.simulator.loads.training import Training
 from navarch.simulator.report.census import OPEN, SERVING, Census, Count
 from navarch.simulator.report.chains import Chains
 from navarch.simulator.report.costs import Meter, Paid, bills, by_provider
 from navarch.simulator.report.ledger import Ledger
-from navarch.simulator.report.model import GpuHours, LostHours, Rate, Report, Scope, Series
+from navarch.simulator.report.model import Goodput, GpuHours, LostHours, Rate, Report, Scope, Series
 from navarch.simulator.report.samples import STATES, Sample, Samples
 from navarch.simulator.report.truth import Truth, needs_repair
 from navarch.simulator.timeline import EPOCH
+from navarch.simulator.twin.demand import Demand
 from navarch.simulator.twin.faults import Fault
 from navarch.simulator.twin.twin import Twin
 from navarch.simulator.twin.watchers import Watcher
@@ -35,10 +41,21 @@ SECOND = timedelta(seconds=1)
 class Recorder(Watcher):
     """Watches one run from its beginning."""
 
-    def __init__(self, twin: Twin) -> None:
-        """Begin to watch a twin; to be made before it runs."""
+    def __init__(
+        self,
+        twin: Twin,
+        *,
+        demands: Mapping[str, Demand] = MappingProxyType({}),
+        training: Training | None = None,
+    ) -> None:
+        """Begin to watch a twin; to be made before it runs.
+
+        `demands` are the loads of pools that nothing scales, `training` the jobs that joined it.
+        """
         self.twin = twin
-        self._demands = {scaled.pool: scaled.demand for scaled in twin.blueprint.scaled}
+        self._training = training
+        scaled = {each.pool: each.demand for each in twin.blueprint.scaled}
+        self._demands: Mapping[str, Demand] = {**demands, **scaled}
         self._truth = Truth()
         self._census = Census(self._gpus, lambda id_: self._truth.is_out(id_, twin.time.now))
         self._ledger = Ledger(self._truth, twin.settings)
@@ -236,12 +253,23 @@ class Recorder(Watcher):
             ),
             facts=self._facts,
             timeline=self._chains.timeline(),
+            goodput=() if self._training is None else tuple(_goodput(self._training)),
         )
 
 
 def _teaches_nothing(fact: ev.Fact) -> bool:
     """Whether a fact leaves its machine where it was."""
     return isinstance(fact, ev.HealthReported | ev.WorkloadTelling | ev.WorkloadTold)
+
+
+def _goodput(training: Training) -> Iterator[Goodput]:
+    """Say what became of the jobs of each pool, rounded."""
+    for pool in training.report().pools:
+        numbers: dict[str, Any] = {
+            name: round(value, 6) if isinstance(value, float) else value
+            for name, value in structs.asdict(pool).items()
+        }
+        yield Goodput(**numbers)
 
 
 def _scope(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -41,7 +42,7 @@ def write(report: Report, folder: Path, journal: bytes = b"") -> tuple[Path, ...
     except OSError as error:
         reason = error.strerror or str(error)
         raise ReportNotWritten(
-            f"the report can not be written to {folder}: {reason}; expected a folder that can be "
+            f"the report cannot be written to {folder}: {reason}; expected a folder that can be "
             "written to"
         ) from error
     return tuple(folder / name for name in files)
@@ -91,6 +92,7 @@ def _rows(report: Report) -> list[tuple[str, str]]:
             "RESETS AND REBOOTS",
             f"{repairs.in_place_right} needed, {repairs.in_place_wrong} not",
         ),
+        *_goodput(report),
         ("REPAIRS PUT OFF", _counted(put_off)),
         ("SPOT MACHINES TAKEN AWAY", str(sum(each.interrupted for each in report.costs))),
     ]
@@ -100,6 +102,12 @@ def _rows(report: Report) -> list[tuple[str, str]]:
         for why, count in each.refused.items()
     }
     return [*rows, ("PURCHASES REFUSED", _counted(refused))]
+
+
+def _goodput(report: Report) -> Iterator[tuple[str, str]]:
+    for each in report.goodput:
+        name = f"GOODPUT OF {each.pool or 'NO POOL'}"
+        yield name, f"{each.goodput:.1%}, {each.jobs_done} of {each.jobs} jobs done"
 
 
 def _counted(counts: dict[str, int]) -> str:

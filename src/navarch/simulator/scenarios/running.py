@@ -12,11 +12,13 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from navarch.core.model import events as ev
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.pool import Pool
 from navarch.simulator.broken import Broken
+from navarch.simulator.report import Recorder, Report, model
 from navarch.simulator.scenarios import ailments
 from navarch.simulator.scenarios.building import build, open_markets
 from navarch.simulator.scenarios.chaos import Had, Monkey
@@ -90,11 +92,17 @@ class Run:
     """One run of a scenario."""
 
     def __init__(
-        self, scenario: Scenario, seed: int | None = None, watchers: Sequence[Watcher] = ()
+        self,
+        scenario: Scenario,
+        seed: int | None = None,
+        watchers: Sequence[Watcher] = (),
+        *,
+        recorded: bool = False,
     ) -> None:
         """Lay everything out; without a seed, by the scenario's own.
 
-        Raises `ConfigError` for what the scenario names and cannot be had.
+        A run that is `recorded` has a report in the end. Raises `ConfigError` for what the scenario
+        names and cannot be had.
         """
         self.scenario = scenario
         seed = scenario.seed if seed is None else seed
@@ -112,6 +120,9 @@ class Run:
             allowed=scenario.written.allow,
         )
         self.twin.watchers.all += [self.invariants, self.director, *watchers]
+        self.report: Report | None = None
+        """Of the scenario itself, without what was waited for afterwards; None: not recorded."""
+        self._recorder = Recorder(self.twin, training=self.training) if recorded else None
         if any(each.type == "availability_above" for each in scenario.written.assertions):
             self.twin.watchers.all.append(self.director.judge.availability)
         stress = scenario.stress
@@ -130,6 +141,7 @@ class Run:
             self._play(progress, every)
             lasted, cost = self.twin.since, self.twin.cost()
             self.judge()
+            self._record()
             self._settle(progress)
             self.invariants.finished()
         except TwinFailed as failed:
@@ -138,7 +150,14 @@ class Run:
             self._break(str(TwinFailed(self.twin, broken)))
         else:
             self._hold("invariants hold", self.twin.since)
+        self._record()
+        if self.report is not None:
+            self.report = replace(self.report, checks=tuple(map(_reported, self._checks)))
         return self._outcome(lasted or self.twin.since, cost or self.twin.cost())
+
+    def _record(self) -> None:
+        if self._recorder is not None and self.report is None:
+            self.report = self._recorder.report()
 
     # --- its parts -----------------------------------------------------------------------------
 
@@ -297,6 +316,16 @@ def run_scenario(
     scenario names and cannot be had; whatever goes wrong in the run itself is in the outcome.
     """
     return Run(scenario, seed, watchers).live()
+
+
+def _reported(check: Check) -> model.Check:
+    return model.Check(
+        what=check.what,
+        passed=check.passed,
+        at=check.at.total_seconds(),
+        line=check.line or None,
+        message=check.message,
+    )
 
 
 def _rests(pool: Pool) -> bool:
