@@ -13,12 +13,13 @@ import pytest
 from navarch.core.model.finding import Remedy
 from navarch.errors import ConfigError, NavarchError, PluginError
 from navarch.simulator.broken import Broken
+from navarch.simulator.report import Recorder, report_from_json
 from navarch.simulator.twin.faults import Fault, FaultKind
 from navarch.simulator.twin.twin import Twin
-from navarch.simulator.whatif import asking, comparing, measures, profiles, running, telling
+from navarch.simulator.whatif import asking, comparing, profiles, running, telling
 from navarch.simulator.whatif.asking import Plan, Question
 from navarch.simulator.whatif.loads import Load
-from navarch.simulator.whatif.measures import Gauge, Measures
+from navarch.simulator.whatif.measures import Measures, measures_of
 from navarch.simulator.whatif.preparing import World, blueprint_of
 from navarch.simulator.whatif.varying import Vary
 from simulation.whatif_files import FLEET, LOAD, SCALED, written
@@ -36,7 +37,7 @@ class Watched:
         question = Question(written(folder, text), world)
         self.prepared = blueprint_of(asking.planned(question).configs[0], world)
         self.twin = Twin(self.prepared.blueprint, 7)
-        self.gauge = Gauge(self.twin, self.prepared.demands)
+        self.recorder = Recorder(self.twin, demands=self.prepared.demands)
         self.twin.run_until(HOUR)
 
     @property
@@ -44,17 +45,25 @@ class Watched:
         """One of its nodes."""
         return min(self.twin.nodes)
 
+    def result(self) -> Measures:
+        """What is measured by now."""
+        return measures_of(self.recorder.report(), tuple(self.twin.clouds))
+
     def after(self, fault: Fault) -> Measures:
         """Let a fault happen, and live on to the end."""
         assert self.twin.afflict(self.node, fault)
         self.twin.run()
-        return self.gauge.result()
+        return self.result()
 
 
 def planned(folder: Path, **said: object) -> Plan:
     world = World(profiles.PROFILES["a100-delta"], timedelta(hours=3))
     question = Question(written(folder, FLEET), world, seeds=2)
     return asking.planned(msgspec.structs.replace(question, **said))
+
+
+def measured(plan: Plan) -> list[Measures]:
+    return [ran.measures for ran in running.run_all(plan.tasks)]
 
 
 # --- what is measured ------------------------------------------------------------------------
@@ -65,7 +74,7 @@ def test_a_fleet_without_faults_delivers_everything_and_costs_what_it_is_listed_
 ) -> None:
     watched = Watched(tmp_path)
     watched.twin.run()
-    found = watched.gauge.result()
+    found = watched.result()
     assert found.capacity_delivered == 1
     assert found.replacements_right == found.replacements_wrong == found.broken == 0
     hours = found.gpu_hours_good + found.gpu_hours_lost
@@ -120,7 +129,7 @@ def test_spot_machines_that_are_taken_away_are_counted(tmp_path: Path) -> None:
     text = text.replace("type: lambda", "type: aws, region: us-east-1")
     world = World(profiles.PROFILES["none"], timedelta(hours=6), spot="aws-v100-us-east-1c")
     plan = asking.planned(Question(written(tmp_path, text), world, seeds=1))
-    (found,) = running.run_all(plan.tasks)
+    (found,) = measured(plan)
     assert found.spot_interruptions > 0
     assert "no spot price of cloud is known: spot machines cost the list price" in plan.warnings
 
@@ -129,7 +138,7 @@ def test_spot_machines_that_nobody_sells_are_bought_as_ordinary_ones(tmp_path: P
     text = FLEET.replace("    min_nodes", "    spot_percent: 100\n    min_nodes")
     world = World(profiles.PROFILES["none"], timedelta(hours=3))
     plan = asking.planned(Question(written(tmp_path, text), world, seeds=1))
-    (found,) = running.run_all(plan.tasks)
+    (found,) = measured(plan)
     assert found.spot_interruptions == 0
     assert found.capacity_delivered > 0.9
 
@@ -138,17 +147,46 @@ def test_capacity_that_no_load_needs_is_idle(tmp_path: Path) -> None:
     load = Load("", written(tmp_path, LOAD, "load.csv"))
     world = World(profiles.PROFILES["none"], timedelta(hours=3), loads=(load,))
     plan = asking.planned(Question(written(tmp_path, SCALED), world, seeds=1))
-    (found,) = running.run_all(plan.tasks)
+    (found,) = measured(plan)
     # One node for an hour, five for the next, one for the last: seven node-hours of 4 GPUs.
     assert found.gpu_hours_good == pytest.approx(7 * 4, abs=4)
     assert found.gpu_hours_idle > 0
 
 
-def test_percentiles_are_values_that_were_there() -> None:
-    values = [float(each) for each in range(1, 101)]
-    assert [measures.percentile(values, each) for each in (50, 95, 99)] == [50, 95, 99]
-    assert measures.percentile([5.0], 99) == 5
-    assert measures.percentile([], 50) is None
+def test_what_is_compared_is_what_the_report_says(tmp_path: Path) -> None:
+    watched = Watched(tmp_path)
+    found = watched.after(Fault(FaultKind.XID, xid=79, cure=Remedy.REPLACE))
+    report = watched.recorder.report()
+    assert found.availability == report.fleet.availability < 1
+    assert found.cost_usd == pytest.approx(report.fleet.usd, abs=0.01)
+    assert found.repair_seconds_p50 == report.troubles.seconds_to_repair.p50
+    assert found.broken == report.troubles.count
+    assert found.gpu_hours_lost == report.fleet.gpu_hours.lost
+
+
+def test_a_replacement_that_is_decided_late_is_right_and_late(tmp_path: Path) -> None:
+    watched = Watched(tmp_path, FLEET.replace("max_unavailable: 1", "max_replacements_per_hour: 0"))
+    assert watched.twin.afflict(watched.node, Fault(FaultKind.CRASH, cure=Remedy.REPLACE))
+    watched.twin.run_until(2 * HOUR)
+    spec = watched.prepared.blueprint.pools[0]
+    disruption = msgspec.structs.replace(spec.disruption, max_replacements_per_hour=10)
+    watched.twin.server.configure((msgspec.structs.replace(spec, disruption=disruption),))
+    watched.twin.run()
+    found = watched.result()
+    assert (found.replacements_right, found.replacements_late, found.unrepaired) == (1, 1, 0)
+    assert 0.8 < found.budget_wait_hours < 1.2
+
+
+def test_the_first_boot_takes_nothing_from_availability_and_later_holes_do(tmp_path: Path) -> None:
+    watched = Watched(tmp_path)
+    booted = watched.recorder.report().fleet
+    assert booted.first_full_seconds is not None
+    assert booted.first_full_seconds > 60
+    assert booted.availability == 1
+    assert booted.node_hours_delivered == booted.node_hours_wanted
+    found = watched.after(Fault(FaultKind.CRASH, cure=Remedy.REPLACE))
+    assert found.availability < 1
+    assert found.capacity_delivered < 1
 
 
 # --- where it takes place --------------------------------------------------------------------
@@ -173,7 +211,7 @@ def test_variants_of_other_sizes_suffer_the_same_faults(tmp_path: Path) -> None:
     plan = planned(tmp_path, varied=(Vary("pools.training.max_nodes", ("6", "60")),), seeds=1)
     world = World(profiles.PROFILES["a100-delta"], timedelta(hours=6), places=plan.places)
     tasks = [msgspec.structs.replace(task, world=world, seed=32) for task in plan.tasks]
-    small, large = running.run_all(tasks)
+    small, large = (ran.measures for ran in running.run_all(tasks))
     assert small.broken == 1
     assert small == large
 
@@ -232,10 +270,10 @@ def test_ctrl_c_ends_all_processes(tmp_path: Path) -> None:
 def test_a_run_that_breaks_a_rule_says_which_variant_and_seed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(self: Gauge, now: object) -> None:
+    def broken(self: Recorder, now: object) -> None:
         raise Broken("rule", "it does not hold")
 
-    monkeypatch.setattr(Gauge, "sampled", broken)
+    monkeypatch.setattr(Recorder, "sampled", broken)
     with pytest.raises(NavarchError, match=r"as it is, seed 1: .*it does not hold"):
         running.run_all(planned(tmp_path).tasks)
 
@@ -256,8 +294,32 @@ def test_what_was_asked_is_written_into_a_folder(tmp_path: Path) -> None:
     assert len(lines) == 3
     found = msgspec.json.decode((tmp_path / "report" / "what-if.json").read_bytes())
     assert [each["name"] for each in found["variants"]] == ["max_nodes=4", "max_nodes=6"]
+    assert not (tmp_path / "report" / "max_nodes=4").exists()
     with pytest.raises(NavarchError, match="cannot be written"):
         telling.write(outcome, tmp_path / "fleet.yaml")
+
+
+def test_the_first_run_of_each_variant_has_its_report(tmp_path: Path) -> None:
+    varied = (Vary("pools.training.zones", ("[a]", "[b]", "[a, b]")),)
+    plan = planned(tmp_path, seeds=2, varied=varied, reported=True)
+    outcome = asking.answered(plan, jobs=2)
+    assert telling.folders(outcome) == ["zones=-a", "zones=-b", "zones=-a-b"]
+    telling.write(outcome, tmp_path / "report")
+    for folder, runs in zip(telling.folders(outcome), outcome.runs, strict=True):
+        raw = (tmp_path / "report" / folder / "report.json").read_bytes()
+        report = report_from_json(raw)
+        assert report.seed == plan.question.first_seed
+        assert report.fleet.gpu_hours.good == runs[0].gpu_hours_good
+        assert (tmp_path / "report" / folder / "report.html").stat().st_size > 10_000
+
+
+def test_folders_of_variants_are_told_apart_and_stay_where_they_belong(tmp_path: Path) -> None:
+    outcome = asking.answered(planned(tmp_path, seeds=1))
+    (one,) = outcome.variants
+    names = ("../..", "a/b", "a b", "x" * 300, "as it is")
+    variants = tuple(msgspec.structs.replace(one, name=name) for name in names)
+    found = telling.folders(msgspec.structs.replace(outcome, variants=variants))
+    assert found == ["1", "a-b", "a-b-3", "x" * 100, "as-it-is"]
 
 
 def test_the_sentence_of_one_seed_promises_nothing(tmp_path: Path) -> None:

@@ -82,7 +82,12 @@ _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
         default="",
         help="Run on Ray instead, at this address; local starts one.  [needs navarch[ray]]",
     ),
-    click.option("--report", type=FILE, metavar="DIR", help="Write text, JSON and CSV there."),
+    click.option(
+        "--report",
+        type=FILE,
+        metavar="DIR",
+        help="Write text, JSON, CSV and the report of each variant's first run there.",
+    ),
 )
 
 
@@ -136,6 +141,7 @@ def _answer(context: click.Context, said: Mapping[str, Any]) -> None:
         varied=tuple(map(varying.parse, said["varied"])),
         seeds=said["seeds"],
         first_seed=said["first_seed"],
+        reported=said["report"] is not None,
     )
     plan = asking.planned(question)
     jobs = said["jobs"] or os.cpu_count() or 1

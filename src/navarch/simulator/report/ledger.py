@@ -49,12 +49,14 @@ class Ledger:
         self._truth = truth
         self._settings = settings
         self._counts: Counter[str] = Counter()
-        self._condemned: dict[str, str] = {}
+        self._condemned: dict[str, tuple[str, bool]] = {}
+        """Right or wrong, and whether too late, by instance."""
         self._providers: dict[str, str] = {}
         self._purchases: dict[str, _Bought] = {}
         self._rules: dict[str, _Rule] = {}
         self._waiting: dict[str, str] = {}
-        self._waited = timedelta()
+        self._waited: dict[str, float] = dict.fromkeys(("budget", "brake", "room"), 0.0)
+        """Node-hours of waiting, by what for."""
 
     def hear(self, fact: ev.Fact) -> None:
         """Count a fact. Cost: O(1), of a verdict O(its findings)."""
@@ -64,12 +66,16 @@ class Ledger:
             case ev.InstanceCondemned():
                 right = self._truth.justifies(fact.instance_id, fact.at)
                 verdict = "right" if right else "wrong"
-                self._condemned[fact.instance_id] = verdict
+                is_late = right and self._truth.is_late(fact.instance_id, fact.at)
+                self._condemned[fact.instance_id] = verdict, is_late
                 self._counts[verdict] += 1
+                self._counts["late"] += is_late
             case ev.InstanceReprieved():
-                verdict = self._condemned.pop(fact.instance_id, "")
-                if verdict:
+                taken = self._condemned.pop(fact.instance_id, None)
+                if taken is not None:
+                    verdict, is_late = taken
                     self._counts[verdict] -= 1
+                    self._counts["late"] -= is_late
                     self._counts["withdrawn"] += 1
             case ev.RepairStarted():
                 right = self._truth.justifies(fact.node_id, fact.at)
@@ -127,7 +133,7 @@ class Ledger:
         waiting = dict(self._put_off(machine, now))
         for node_id, why in waiting.items():
             self._counts[why] += self._waiting.get(node_id) != why
-        self._waited += len(waiting) * since_last
+            self._waited[why] += since_last / HOUR
         self._waiting = waiting
 
     def _put_off(self, machine: Machine, now: datetime) -> Iterator[tuple[str, str]]:
@@ -174,6 +180,7 @@ class Ledger:
         return Repairs(
             replacements_right=counts["right"],
             replacements_wrong=counts["wrong"],
+            replacements_late=counts["late"],
             replacements_withdrawn=counts["withdrawn"],
             in_place_right=counts["in place right"],
             in_place_wrong=counts["in place wrong"],
@@ -185,7 +192,8 @@ class Ledger:
             budget_hits=counts["budget"],
             brake_hits=counts["brake"],
             room_hits=counts["room"],
-            hours_waited=round(self._waited / HOUR, 6),
+            hours_waited=round(sum(self._waited.values(), 0.0), 6),
+            budget_hours_waited=round(self._waited["budget"], 6),
             brakes_opened=counts["repair_halted"],
             harmless_verdicts=harmless,
         )

@@ -97,11 +97,11 @@ class Scope(Part, frozen=True, kw_only=True):
     """How often the fleet was counted, before any merging."""
     availability: float
     """The share of samples with serving nodes >= min(target, demand), from 0 to 1; of the fleet,
-    those with enough in every pool."""
+    those with enough in every pool. The first boot does not count, for up to an hour."""
     first_full_seconds: float | None
     """When that was so first; None: never."""
     node_hours_wanted: float
-    """Demand, over time."""
+    """Demand, over time, without the first boot."""
     node_hours_delivered: float
     """How much of it there were serving nodes for."""
     gpu_hours: GpuHours
@@ -164,6 +164,8 @@ class Repairs(Part, frozen=True, kw_only=True):
     """The node was broken, down for good or gone."""
     replacements_wrong: int
     """It was not."""
+    replacements_late: int = 0
+    """Those of the right ones that were decided too late; see `too_late_seconds`."""
     replacements_withdrawn: int
     """Begun, and taken back before the machine ended; not counted above."""
     in_place_right: int
@@ -184,6 +186,8 @@ class Repairs(Part, frozen=True, kw_only=True):
     """How often one had to wait because its pool was at its maximum of nodes."""
     hours_waited: float
     """Node-hours of all such waiting, as far as samples show it."""
+    budget_hours_waited: float = 0.0
+    """Those of them that were for a budget."""
     brakes_opened: int
     """How often repair of a pool was halted."""
     harmless_verdicts: int

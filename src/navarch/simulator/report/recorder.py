@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from msgspec import structs
+from msgspec.structs import replace
 
 from navarch.core.machine import Machine, Step
 from navarch.core.model import events as ev
@@ -143,6 +144,7 @@ class Recorder(Watcher):
         count.advance(now)
         count.demand = needed
         sample = Sample((now - EPOCH) / SECOND, tuple(count.nodes), target, needed)
+        sample = replace(sample, counts=samples.counts(sample))
         samples.add(sample)
         return sample
 

@@ -12,6 +12,9 @@ SAMPLES_MAX = 8_192
 """Samples that one scope keeps. When there are more, every two neighbours become one: a month of
 minutes comes to 5,400."""
 
+WARM_UP = 3600.0
+"""Seconds that a scope may take to be full for the first time before it counts as missing."""
+
 STATES = ("serving", "undetected", "booting", "unhealthy", "held", "silent", "ending")
 """What a machine can be at a sample, in the order in which charts stack them."""
 
@@ -24,6 +27,9 @@ class Sample(Struct, frozen=True):
     """How many are in each of `STATES`."""
     target: int
     demand: float
+    counts: bool = True
+    """Whether it says anything of availability and capacity: a fleet that boots for the first time
+    is not missing yet."""
 
     @property
     def serving(self) -> int:
@@ -47,6 +53,8 @@ class Samples:
     def __init__(self) -> None:
         """Have none."""
         self.count = 0
+        self.counted = 0
+        """Those that say something of availability."""
         self.full = 0
         self.first_full: float | None = None
         self.wanted = 0.0
@@ -58,22 +66,30 @@ class Samples:
         self._last_at = 0.0
         self._columns = [array("d") for _ in range(len(STATES) + 3)]
 
+    def counts(self, sample: Sample) -> bool:
+        """Whether a new sample says anything of availability: the scope is or was full, or late."""
+        is_there = self.first_full is not None or sample.is_full
+        return is_there or sample.seconds >= WARM_UP
+
     def add(self, sample: Sample, parts: Sequence[Sample] = ()) -> None:
         """Count one in; it speaks for the time since the one before. Cost: O(1), amortized.
 
         A scope that has `parts` is full when all of them are: one pool's surplus helps no other.
         """
         parts = parts or (sample,)
+        counting = [part for part in parts if part.counts]
         lasted = sample.seconds - self._last_at
         self._last_at, self.last_target = sample.seconds, sample.target
         self.count += 1
-        self.wanted += sample.demand * lasted
-        self.delivered += sum(part.delivered for part in parts) * lasted
+        self.wanted += sum(part.demand for part in counting) * lasted
+        self.delivered += sum(part.delivered for part in counting) * lasted
         self.most_nodes = max(self.most_nodes, sum(sample.states))
-        if all(part.is_full for part in parts):
-            self.full += 1
-            if self.first_full is None:
-                self.first_full = sample.seconds
+        is_full = all(part.is_full for part in parts)
+        if len(counting) == len(parts):
+            self.counted += 1
+            self.full += is_full
+        if is_full and self.first_full is None:
+            self.first_full = sample.seconds
         row = (sample.seconds, *sample.states, sample.target, sample.demand)
         for column, value in zip(self._columns, row, strict=True):
             column.append(value)
@@ -89,8 +105,8 @@ class Samples:
 
     @property
     def availability(self) -> float:
-        """The share of samples in which the scope was full; 1 before the first."""
-        return self.full / self.count if self.count else 1.0
+        """The share of samples that count in which the scope was full; 1 before the first."""
+        return self.full / self.counted if self.counted else 1.0
 
     def _keep(self, edges: range) -> None:
         kept = [self._worst(start, stop) for start, stop in pairwise(edges)]

@@ -125,6 +125,11 @@ class Truth:
         trouble = self.open.get(node_id)
         return trouble is not None and trouble.justifies(now)
 
+    def is_late(self, node_id: str, now: datetime) -> bool:
+        """Whether what is decided about a node now comes too late."""
+        trouble = self.open.get(node_id)
+        return trouble is not None and now - trouble.began > TOO_LATE
+
     def hear(self, fact: ev.Fact, id_: str) -> None:
         """Take down what the control plane has noticed or decided about a node in trouble."""
         trouble = self.open.get(id_)

@@ -25,6 +25,8 @@ class Question(Struct, frozen=True):
     seeds: int = 5
     """How many runs of each variant, each by a seed of its own, the same for all variants."""
     first_seed: int = 1
+    reported: bool = False
+    """Whether the first run of each variant comes with its whole report."""
 
 
 class Plan(Struct, frozen=True):
@@ -49,10 +51,13 @@ class Plan(Struct, frozen=True):
         """All runs, variant by variant."""
         world = structs.replace(self.question.world, places=self.places)
         return tuple(
-            Task(variant.name, config, world, seed)
+            Task(variant.name, config, world, seed, self._is_reported(seed))
             for variant, config in zip(self.variants, self.configs, strict=True)
             for seed in self.seeds
         )
+
+    def _is_reported(self, seed: int) -> bool:
+        return self.question.reported and seed == self.question.first_seed
 
 
 def planned(question: Question) -> Plan:
@@ -75,9 +80,10 @@ def planned(question: Question) -> Plan:
 
 def answered(plan: Plan, *, jobs: int = 1, ray: str = "", on_done: Done = lambda: None) -> Outcome:
     """Run everything and compare; see `navarch.simulator.whatif.running.run_all`."""
-    measured = running.run_all(plan.tasks, jobs=jobs, ray=ray, on_done=on_done)
+    ran = running.run_all(plan.tasks, jobs=jobs, ray=ray, on_done=on_done)
     count = len(plan.seeds)
-    runs = tuple(tuple(measured[first : first + count]) for first in range(0, len(measured), count))
+    firsts = range(0, len(ran), count)
+    runs = tuple(tuple(each.measures for each in ran[at : at + count]) for at in firsts)
     names = [variant.name for variant in plan.variants]
     values = [dict(variant.values) for variant in plan.variants]
     return Outcome(
@@ -86,6 +92,7 @@ def answered(plan: Plan, *, jobs: int = 1, ray: str = "", on_done: Done = lambda
         seeds=plan.seeds,
         variants=comparing.compared(names, values, runs),
         runs=runs,
+        reports=tuple(ran[at].report for at in firsts if ran[at].report),
         warnings=plan.warnings,
         sources=plan.sources,
     )

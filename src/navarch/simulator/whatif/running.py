@@ -20,8 +20,9 @@ from msgspec import Struct
 
 from navarch.config.schema import Config
 from navarch.errors import NavarchError, PluginError
+from navarch.simulator.report import Recorder, report_json
 from navarch.simulator.twin.twin import Twin, TwinFailed
-from navarch.simulator.whatif.measures import Gauge, Measures
+from navarch.simulator.whatif.measures import Measures, measures_of
 from navarch.simulator.whatif.preparing import World, blueprint_of
 
 LOCAL = "local"
@@ -45,9 +46,19 @@ class Task(Struct, frozen=True):
     config: Config
     world: World
     seed: int
+    reported: bool = False
+    """Whether the run's whole report is wanted."""
 
 
-def run(task: Task) -> Measures:
+class Ran(Struct, frozen=True):
+    """What came of one run."""
+
+    measures: Measures
+    report: bytes = b""
+    """The report as JSON, where it was wanted: bytes go anywhere."""
+
+
+def run(task: Task) -> Ran:
     """Live through one run.
 
     Raises `NavarchError` when the configuration cannot be used, or when the run breaks what always
@@ -55,17 +66,19 @@ def run(task: Task) -> Measures:
     """
     prepared = blueprint_of(task.config, task.world)
     twin = Twin(prepared.blueprint, task.seed)
-    gauge = Gauge(twin, prepared.demands)
+    recorder = Recorder(twin, demands=prepared.demands)
     try:
         twin.run()
     except TwinFailed as failed:
         raise NavarchError(f"{task.name}, seed {task.seed}: {failed}") from failed
-    return gauge.result()
+    report = recorder.report()
+    found = measures_of(report, tuple(twin.clouds))
+    return Ran(found, report_json(report) if task.reported else b"")
 
 
 def run_all(
     tasks: Sequence[Task], *, jobs: int = 1, ray: str = "", on_done: Done = lambda: None
-) -> list[Measures]:
+) -> list[Ran]:
     """Live through all runs; the results are in the order of the tasks.
 
     `ray` is the address of a Ray cluster, or `LOCAL`; empty: `jobs` processes of this machine, and
@@ -78,18 +91,18 @@ def run_all(
     return _in_processes(tasks, min(jobs, len(tasks), JOBS_MAX), on_done)
 
 
-def _here(tasks: Sequence[Task], on_done: Done) -> Iterator[Measures]:
+def _here(tasks: Sequence[Task], on_done: Done) -> Iterator[Ran]:
     for task in tasks:
         yield run(task)
         on_done()
 
 
-def _in_processes(tasks: Sequence[Task], jobs: int, on_done: Done) -> list[Measures]:
+def _in_processes(tasks: Sequence[Task], jobs: int, on_done: Done) -> list[Ran]:
     before = {child.pid for child in multiprocessing.active_children()}
     executor = ProcessPoolExecutor(
         jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_deaf_to_ctrl_c
     )
-    results: dict[int, Measures] = {}
+    results: dict[int, Ran] = {}
     try:
         places = {executor.submit(run, task): place for place, task in enumerate(tasks)}
         for future in as_completed(places):
@@ -116,12 +129,12 @@ def _deaf_to_ctrl_c() -> None:
 # --- Ray -------------------------------------------------------------------------------------
 
 
-def _on_ray(tasks: Sequence[Task], address: str, jobs: int, on_done: Done) -> list[Measures]:
+def _on_ray(tasks: Sequence[Task], address: str, jobs: int, on_done: Done) -> list[Ran]:
     ray = _imported()
     with _connected(ray, address, jobs):
         remote = ray.remote(num_cpus=1, max_retries=2)(run)
         places = {remote.remote(task): place for place, task in enumerate(tasks)}
-        results: dict[int, Measures] = {}
+        results: dict[int, Ran] = {}
         waiting = list(places)
         while waiting:
             done, waiting = ray.wait(waiting, num_returns=1)
@@ -131,16 +144,16 @@ def _on_ray(tasks: Sequence[Task], address: str, jobs: int, on_done: Done) -> li
     return [results[place] for place in range(len(tasks))]
 
 
-def _got(ray: Any, reference: Any) -> Measures:  # noqa: ANN401 - Ray has no types for these
+def _got(ray: Any, reference: Any) -> Ran:  # noqa: ANN401 - Ray has no types for these
     """Take a result. Raises `NavarchError`, with Ray's own as its cause."""
     try:
-        measures: Measures = ray.get(reference)
+        ran: Ran = ray.get(reference)
     except ray.exceptions.RayTaskError as error:
         cause = error.cause if isinstance(error.cause, NavarchError) else error
         raise NavarchError(str(cause)) from error
     except ray.exceptions.RayError as error:
         raise NavarchError(f"Ray lost a run: {error}") from error
-    return measures
+    return ran
 
 
 def _imported() -> Any:  # noqa: ANN401 - the module is not always there

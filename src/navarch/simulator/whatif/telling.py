@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct, structs
 
 from navarch.errors import NavarchError
+from navarch.simulator.report import report_from_json
+from navarch.simulator.report import write as write_report
 from navarch.simulator.whatif.comparing import MEASURES, Compared, Estimate, verdicts
 from navarch.simulator.whatif.measures import Measures
 from navarch.simulator.whatif.preparing import World
@@ -54,6 +57,13 @@ SCALES: Mapping[str, tuple[float, str]] = {
 """By what a measure is multiplied in a table, and how it is written; else as it is, ``.1f``."""
 
 
+UNFIT = re.compile(r"[^A-Za-z0-9=._-]+")
+"""What does not belong into the name of a folder."""
+
+NAME_MAX = 100
+"""Characters of the name of a folder."""
+
+
 class Outcome(Struct, frozen=True):
     """Everything that a set of what-if runs came to."""
 
@@ -66,6 +76,8 @@ class Outcome(Struct, frozen=True):
     warnings: tuple[str, ...]
     sources: tuple[str, ...]
     """Where rates and prices are from."""
+    reports: tuple[bytes, ...] = ()
+    """Of the first run of each variant, as JSON; empty where they were not asked for."""
 
 
 def headers(outcome: Outcome) -> list[str]:
@@ -194,7 +206,8 @@ def _difference(found: Estimate | None) -> dict[str, object] | None:
 def write(outcome: Outcome, folder: Path) -> None:
     """Write ``what-if.txt``, ``what-if.json`` and ``runs.csv`` into a folder, made if need be.
 
-    Raises `NavarchError` when that cannot be.
+    Of each variant that has one, the report of its first run goes into a folder named after the
+    variant. Raises `NavarchError` when that cannot be.
     """
     files = {
         "what-if.txt": text(outcome),
@@ -207,6 +220,19 @@ def write(outcome: Outcome, folder: Path) -> None:
             (folder / name).write_text(content, encoding="utf-8")
     except OSError as error:
         raise NavarchError(f"{folder}: cannot be written: {error.strerror}") from error
+    for name, raw in zip(folders(outcome), outcome.reports, strict=False):
+        write_report(report_from_json(raw), folder / name)
+
+
+def folders(outcome: Outcome) -> list[str]:
+    """Name a folder for each variant, after it as far as file systems let us."""
+    names: list[str] = []
+    for number, variant in enumerate(outcome.variants, 1):
+        name = UNFIT.sub("-", variant.name).strip("-.")[:NAME_MAX] or str(number)
+        while name in names:
+            name = f"{name}-{number}"
+        names.append(name)
+    return names
 
 
 def _runs(outcome: Outcome) -> str:
