@@ -97,11 +97,12 @@ class Scope(Part, frozen=True, kw_only=True):
     """How often the fleet was counted, before any merging."""
     availability: float
     """The share of samples with serving nodes >= min(target, demand), from 0 to 1; of the fleet,
-    those with enough in every pool. The first boot does not count, for up to an hour."""
+    those with enough in every pool. The first boot does not count, for up to an hour; 0 where it
+    never ended."""
     first_full_seconds: float | None
     """When that was so first; None: never."""
     node_hours_wanted: float
-    """Demand, over time, without the first boot."""
+    """Demand, over time, since the first boot; all of it where that never ended."""
     node_hours_delivered: float
     """How much of it there were serving nodes for."""
     gpu_hours: GpuHours

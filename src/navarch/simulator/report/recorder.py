@@ -221,6 +221,7 @@ class Recorder(Watcher):
             fleet=_scope(
                 "",
                 self._all,
+                list(self._samples.values()),
                 list(self._census.pools.values()),
                 paid,
                 now,
@@ -230,6 +231,7 @@ class Recorder(Watcher):
                 _scope(
                     name,
                     samples,
+                    [samples],
                     [self._census.pools[name]],
                     [each for each in paid if each.pool == name],
                     now,
@@ -277,6 +279,7 @@ def _goodput(training: Training) -> Iterator[Goodput]:
 def _scope(
     name: str,
     samples: Samples,
+    parts: Sequence[Samples],
     counts: Sequence[Count],
     paid: Sequence[Paid],
     now: datetime,
@@ -289,8 +292,8 @@ def _scope(
         samples=samples.count,
         availability=round(samples.availability, 6),
         first_full_seconds=samples.first_full,
-        node_hours_wanted=round(samples.wanted / 3600, 6),
-        node_hours_delivered=round(samples.delivered / 3600, 6),
+        node_hours_wanted=round(sum(part.wanted for part in parts) / 3600, 6),
+        node_hours_delivered=round(sum(part.delivered for part in parts) / 3600, 6),
         gpu_hours=_gpu_hours(counts),
         usd=round(sum((each.machine.cost(now) for each in paid), 0.0), 6),
         most_nodes=samples.most_nodes,

@@ -57,10 +57,9 @@ class Samples:
         """Those that say something of availability."""
         self.full = 0
         self.first_full: float | None = None
-        self.wanted = 0.0
-        """Node-seconds of demand."""
-        self.delivered = 0.0
-        """Node-seconds of it that serving nodes were there for."""
+        self._wanted = [0.0, 0.0]
+        """Node-seconds of demand: during the first boot, and after it."""
+        self._delivered = [0.0, 0.0]
         self.most_nodes = 0
         self.last_target = 0
         self._last_at = 0.0
@@ -77,15 +76,15 @@ class Samples:
         A scope that has `parts` is full when all of them are: one pool's surplus helps no other.
         """
         parts = parts or (sample,)
-        counting = [part for part in parts if part.counts]
+        counts = all(part.counts for part in parts)
         lasted = sample.seconds - self._last_at
         self._last_at, self.last_target = sample.seconds, sample.target
         self.count += 1
-        self.wanted += sum(part.demand for part in counting) * lasted
-        self.delivered += sum(part.delivered for part in counting) * lasted
+        self._wanted[counts] += sample.demand * lasted
+        self._delivered[counts] += sample.delivered * lasted
         self.most_nodes = max(self.most_nodes, sum(sample.states))
         is_full = all(part.is_full for part in parts)
-        if len(counting) == len(parts):
+        if counts:
             self.counted += 1
             self.full += is_full
         if is_full and self.first_full is None:
@@ -105,8 +104,23 @@ class Samples:
 
     @property
     def availability(self) -> float:
-        """The share of samples that count in which the scope was full; 1 before the first."""
-        return self.full / self.counted if self.counted else 1.0
+        """The share of samples that count in which the scope was full; 1 before the first of all.
+
+        Where none counts as the scope was never full: 0.
+        """
+        if not self.counted:
+            return 0.0 if self.count else 1.0
+        return self.full / self.counted
+
+    @property
+    def wanted(self) -> float:
+        """Node-seconds of demand since the first boot; of all the time where that never ended."""
+        return self._wanted[self.counted > 0]
+
+    @property
+    def delivered(self) -> float:
+        """Node-seconds of it that serving nodes were there for."""
+        return self._delivered[self.counted > 0]
 
     def _keep(self, edges: range) -> None:
         kept = [self._worst(start, stop) for start, stop in pairwise(edges)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 
 from msgspec import Struct
 
@@ -12,11 +11,11 @@ from navarch.core.model.fleet import Fleet
 from navarch.core.model.node import NodeStatus
 from navarch.core.model.report import Health
 from navarch.simulator.loads import Training
+from navarch.simulator.report import Recorder
 from navarch.simulator.scenarios import targets
 from navarch.simulator.scenarios.comparing import Comparison
 from navarch.simulator.scenarios.events_schema import Assertion
 from navarch.simulator.twin.twin import Twin
-from navarch.simulator.twin.watchers import Watcher
 
 NOT_REGISTERED = "not registered"
 SHOWN_MAX = 5
@@ -33,41 +32,6 @@ class Finding(Struct, frozen=True):
     """Whom it is about: their facts are shown."""
 
 
-class Availability(Watcher):
-    """Counts what serves, as often as the fleet is counted."""
-
-    def __init__(self, twin: Twin) -> None:
-        """Have counted nothing."""
-        self._twin = twin
-        self.served: dict[str, int] = {}
-        """By pool; the empty name stands for nodes that nobody buys."""
-        self.wanted: dict[str, int] = {}
-
-    def sampled(self, now: datetime) -> None:
-        """Count. Cost: O(nodes)."""
-        fleet = self._twin.fleet
-        if fleet is None:
-            return
-        for pool in fleet.pools.values():
-            nodes = (fleet.node_of(each) for each in fleet.instances_of(pool.name))
-            serving = sum(node is not None and node.serving for node in nodes)
-            self._add(pool.name, min(serving, pool.target), pool.target)
-        guests = [node for node in fleet.nodes.values() if not node.instance_id]
-        there = [node for node in guests if not node.over]
-        self._add("", sum(node.serving for node in there), len(there))
-
-    def percent(self, pool: str | None) -> float | None:
-        """How much of what was wanted has served; None: of all; the result None: nothing was."""
-        names = list(self.wanted) if pool is None else [pool]
-        wanted = sum(self.wanted.get(name, 0) for name in names)
-        served = sum(self.served.get(name, 0) for name in names)
-        return 100 * served / wanted if wanted else None
-
-    def _add(self, name: str, served: int, wanted: int) -> None:
-        self.served[name] = self.served.get(name, 0) + served
-        self.wanted[name] = self.wanted.get(name, 0) + wanted
-
-
 class Judge:
     """Looks at a twin."""
 
@@ -81,7 +45,8 @@ class Judge:
         self._training = training
         self._twin = twin
         self._aliases = aliases
-        self.availability = Availability(twin)
+        self.recorder: Recorder | None = None
+        """Who counts what is delivered; to be there where `availability_above` is asked."""
 
     def members(self, text: str) -> list[str]:
         """Find the nodes that a target means now."""
@@ -219,15 +184,16 @@ class Judge:
     def _available(self, assertion: Assertion) -> Finding:
         least = Comparison.read(assertion.expected, default=">")
         name = assertion.target.removeprefix("pool:") if assertion.target else None
-        percent = self.availability.percent(name)
-        if percent is None:
-            return Finding(
-                holds=False, expected=f"an availability {least} %", seen="nothing was wanted"
-            )
         where = f" of {name}" if name else ""
-        return Finding(
-            least.holds(percent), f"an availability{where} {least} %", f"{percent:.3f} %"
-        )
+        expected = f"an availability{where} {least} %"
+        assert self.recorder is not None
+        report = self.recorder.report()
+        scopes = [report.fleet] if name is None else report.pools
+        scope = next((each for each in scopes if name in (None, each.name)), None)
+        if scope is None or not scope.node_hours_wanted:
+            return Finding(holds=False, expected=expected, seen="nothing was wanted")
+        percent = 100 * scope.node_hours_delivered / scope.node_hours_wanted
+        return Finding(least.holds(percent), expected, f"{percent:.3f} %")
 
     def _goodput(self, assertion: Assertion) -> Finding:
         """Hold against what was asked how much of what was paid for was kept."""

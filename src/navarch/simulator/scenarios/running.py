@@ -122,9 +122,10 @@ class Run:
         self.twin.watchers.all += [self.invariants, self.director, *watchers]
         self.report: Report | None = None
         """Of the scenario itself, without what was waited for afterwards; None: not recorded."""
-        self._recorder = Recorder(self.twin, training=self.training) if recorded else None
-        if any(each.type == "availability_above" for each in scenario.written.assertions):
-            self.twin.watchers.all.append(self.director.judge.availability)
+        self._is_recorded = recorded
+        asks = any(each.type == "availability_above" for each in scenario.written.assertions)
+        if recorded or asks:
+            self.director.judge.recorder = Recorder(self.twin, training=self.training)
         stress = scenario.stress
         self.monkey: Monkey | None = None
         if stress is not None and stress.chaos is not None:
@@ -156,8 +157,9 @@ class Run:
         return self._outcome(lasted or self.twin.since, cost or self.twin.cost())
 
     def _record(self) -> None:
-        if self._recorder is not None and self.report is None:
-            self.report = self._recorder.report()
+        recorder = self.director.judge.recorder
+        if self._is_recorded and self.report is None and recorder is not None:
+            self.report = recorder.report()
 
     # --- its parts -----------------------------------------------------------------------------
 
