@@ -271,3 +271,19 @@ def test_a_reset_that_helps_is_a_repair_in_place() -> None:
     assert report.repairs.in_place_succeeded == 1
     assert report.troubles.recovered == 1
     assert report.repairs.replacements_right == 0
+
+
+def test_a_node_that_is_to_stay_is_not_replaced_by_the_replacement_of_another() -> None:
+    pool = replace(CALM.pools[0], min_nodes=6, max_nodes=6)
+    twin = Twin(replace(CALM, pools=(pool,), lasts=4 * HOUR), 1)
+    recorder = Recorder(twin)
+    twin.run_until(20 * MINUTE)
+    sick, dead = sorted(twin.nodes)[:2]
+    assert twin.afflict(sick, FALLEN)  # it speaks, and there is no room for another
+    twin.run_until(HOUR)
+    assert twin.afflict(dead, Fault(FaultKind.VANISH))
+    report = ended(twin, recorder)
+    assert (report.troubles.replaced, report.troubles.open) == (1, 1)
+    assert report.troubles.seconds_to_repair.longest < 900
+    (still_out,) = [chain for chain in troubles(report) if not chain.outcome]
+    assert still_out.subjects[0] == sick

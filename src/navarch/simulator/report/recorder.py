@@ -19,7 +19,7 @@ from navarch.core.model import events as ev
 from navarch.core.model import messages as msg
 from navarch.core.model.fleet import Fleet
 from navarch.simulator.loads.training import Training
-from navarch.simulator.report.census import OPEN, SERVING, Census, Count
+from navarch.simulator.report.census import ENDING, OPEN, SERVING, Census, Count
 from navarch.simulator.report.chains import Chains
 from navarch.simulator.report.costs import Meter, Paid, bills, by_provider
 from navarch.simulator.report.ledger import Ledger
@@ -181,12 +181,21 @@ class Recorder(Watcher):
         if spec is not None and self._census.pools[pool].nodes[SERVING] >= spec.target:
             for each in waiting:
                 self._truth.end(each, "replaced", now)
-        elif requested is not None and self._truth.open[waiting[0]].began <= requested:
-            self._truth.end(waiting[0], "replaced", now)
+            return
+        given_up = [each for each in waiting if self._is_given_up(each, fleet)]
+        if given_up and requested is not None and self._truth.open[given_up[0]].began <= requested:
+            self._truth.end(given_up[0], "replaced", now)
 
     def _is_out_of_work(self, id_: str) -> bool:
         place = self._census.places.get(id_)
         return place is None or place.state not in OPEN
+
+    def _is_given_up(self, id_: str, fleet: Fleet) -> bool:
+        """Whether a machine is gone or to go: nobody takes the place of one that is to stay."""
+        place = self._census.places.get(id_)
+        instance = fleet.instances.get(id_)
+        is_condemned = instance is not None and instance.condemned
+        return place is None or place.state == ENDING or is_condemned
 
     def _gpus(self, id_: str) -> int:
         node = self.twin.nodes.get(id_)
