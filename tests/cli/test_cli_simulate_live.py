@@ -125,7 +125,9 @@ def test_what_was_done_is_saved_as_a_scenario_that_does_the_same(
 
 
 def test_a_fleet_is_served_until_it_is_interrupted(run: Run, pool: Path) -> None:
-    command = ("-m", "navarch", "simulate", "run", str(pool), "--serve", "--speed", "max")
+    report = pool.parent / "report"
+    command = ["-m", "navarch", "simulate", "run", str(pool), "--serve", "--speed", "max"]
+    command += ["--report", str(report)]
     with subprocess.Popen(
         [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as served:
@@ -142,6 +144,8 @@ def test_a_fleet_is_served_until_it_is_interrupted(run: Run, pool: Path) -> None
             served.send_signal(signal.SIGINT)
         assert served.wait(20) == 0
         assert "Traceback" not in served.stderr.read()
+    written = {each.name for each in report.iterdir()}
+    assert written == {"journal.jsonl", "outcome.json", "report.html", "report.json"}
 
 
 @pytest.mark.parametrize(

@@ -183,7 +183,11 @@ class Run:
             self.monkey.stop()
 
     def so_far(self) -> Outcome:
-        """What has come of it until now."""
+        """What has come of it until now, its report included where it is recorded."""
+        recorder = self.director.judge.recorder
+        if self._is_recorded and recorder is not None:
+            checks = tuple(map(_reported, self._checks))
+            self.report = replace(recorder.report(), checks=checks)
         return self._outcome(self.twin.since, self.twin.cost())
 
     def _play(self, progress: Progress | None, every: timedelta) -> None:
