@@ -1,9 +1,9 @@
 """What EC2's quotas count: each is of one region, and most of some families of types.
 
 The quotas of running machines are counted in vCPUs for each *bucket* of families, on demand and
-spot apart. Sources, read November 2026: "Amazon EC2 On-Demand Instance quotas" and "Spot Instance
-quotas" in the EC2 user guide, and the names of the quotas in Service Quotas, such as "Running
-On-Demand G and VT instances" and "All P5 Spot Instance Requests".
+spot apart, as the names of the quotas say: "Running On-Demand G and VT instances", "All P5 Spot
+Instance Requests" (those of GPU families with their codes are in `examining`). Which other families
+share a bucket is general knowledge of EC2 and was not tried on an account.
 
 A bucket that is drawn too small here costs one more refusal; one too large would keep away from
 types that could be had. So what is not known is drawn small.

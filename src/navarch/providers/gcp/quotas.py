@@ -5,8 +5,9 @@ region us-central1.`` or ``Quota 'GPUS_ALL_REGIONS' exceeded.  Limit: 0.0 global
 have metrics of their own (``PREEMPTIBLE_…``) where a project was given any, and else use up the
 ordinary ones.
 
-Source: "Allocation quotas", "GPU quota" and "Preemptible quotas", cloud.google.com/compute, read
-November 2026.
+The metrics are those that "Allocation quotas" (cloud.google.com/compute/resource-usage) describes;
+which types each counts follows from their names and models, and was not tried on a project. What is
+not in the table is drawn small.
 """
 
 from __future__ import annotations
