@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
+from fnmatch import fnmatchcase
 
 from msgspec import Struct
 
@@ -17,7 +18,16 @@ from navarch.core.model import messages as msg
 from navarch.core.model.offer import Refusals
 from navarch.core.model.pool import PoolSpec, Source
 from navarch.core.settings import Settings
-from navarch.simulator.books import Books, Refusal, is_counted, place_key, place_of, quota_key
+from navarch.errors import QuotaScope
+from navarch.simulator.books import (
+    Books,
+    Bought,
+    Refusal,
+    is_counted,
+    place_key,
+    place_of,
+    quota_key,
+)
 from navarch.simulator.broken import Broken
 
 SPREAD_MAX = 1.2
@@ -175,10 +185,19 @@ def refusals_are_heard(
             continue  # a list of the same step has just shown what is to end
         told = {(each.failure, each.scope) for each in about if isinstance(each, ev.LaunchFailed)}
         scope = message.scope
-        if scope is not None and scope.region not in ("", one.zone[0]):
+        if scope is not None and not _counts(scope, one):
             scope = None  # it cannot be right: then the whole provider is meant
         if told != {(message.failure, scope)}:
             raise Broken("lost", f"{one.id} was refused by {message}, and what is known is {told}")
+
+
+def _counts(scope: QuotaScope, one: Bought) -> bool:
+    """Whether a quota can be the one that kept this machine from being made."""
+    is_there = scope.region in ("", one.zone[0])
+    is_kind = not scope.instance_types or any(
+        fnmatchcase(one.kind, each) for each in scope.instance_types
+    )
+    return is_there and is_kind and scope.spot in (None, one.spot)
 
 
 def memory_agrees(books: Books, refusals: Mapping[str, Refusals]) -> None:
