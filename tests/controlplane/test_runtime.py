@@ -138,7 +138,7 @@ def test_many_facts_leave_a_snapshot_behind() -> None:
         looping = asyncio.create_task(runtime.run())
         names = [f"lab-{n}" for n in range(SNAPSHOT_EVERY)]
         for start in range(0, SNAPSHOT_EVERY, 500):
-            await runtime.ask_all([msg.RegisterNode(name) for name in names[start : start + 500]])
+            await runtime.inbox.ask([msg.RegisterNode(name) for name in names[start : start + 500]])
         await runtime.ask(msg.Tick())
         await runtime.stop("the test is over")
         await looping

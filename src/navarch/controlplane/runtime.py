@@ -115,10 +115,6 @@ class Runtime:
         """
         return (await self.inbox.ask((message,)))[0]
 
-    async def ask_all(self, messages: Sequence[msg.Message]) -> list[msg.Answer]:
-        """The same for several messages that are looked at together."""
-        return await self.inbox.ask(messages)
-
     async def settled(self) -> None:
         """Wait until all that the fleet shows is in the journal."""
         while not self._settled.is_set():

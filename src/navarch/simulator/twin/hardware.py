@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from msgspec import Struct
 
@@ -87,15 +87,6 @@ class Body(Hardware):
         """Be well again, as if somebody had put new parts in."""
         super().heal()
         self.wounds = []
-
-    def next_change(self, now: datetime) -> timedelta | None:
-        """After what time a wound is over by itself; None when none is."""
-        ends = [
-            wound.since + wound.fault.lasts - now
-            for wound in self.wounds
-            if wound.fault.lasts is not None
-        ]
-        return max(min(ends), timedelta()) if ends else None
 
     # --- what its sensors say ----------------------------------------------------------------
 
