@@ -21,7 +21,7 @@ from connectrpc.protocol import ProtocolType
 from connectrpc.server import ConnectASGIApplication, ConnectWSGIApplication, DEFAULT_READ_MAX_BYTES, Endpoint, EndpointSync
 from pyqwest import Client, SyncClient
 
-from .navarch_pb2 import AckCommandRequest, AckCommandResponse, ApplyConfigRequest, ApplyConfigResponse, ClearHealthRequest, ClearHealthResponse, ExplainRequest, ExplainResponse, GetBootstrapLogRequest, GetBootstrapLogResponse, GetInstanceRequest, GetInstanceResponse, GetNodeCommandsRequest, GetNodeCommandsResponse, GetNodeRequest, GetNodeResponse, GetPoolRequest, GetPoolResponse, HeartbeatBatchRequest, HeartbeatBatchResponse, HeartbeatRequest, HeartbeatResponse, IssueCommandRequest, IssueCommandResponse, ListEventsRequest, ListEventsResponse, ListInstancesRequest, ListInstancesResponse, ListNodesRequest, ListNodesResponse, ListPoolsRequest, ListPoolsResponse, PausePoolRequest, PausePoolResponse, RegisterNodeRequest, RegisterNodeResponse, ReportHealthRequest, ReportHealthResponse, ScalePoolRequest, ScalePoolResponse, WatchEventsRequest, WatchEventsResponse
+from .navarch_pb2 import AckCommandRequest, AckCommandResponse, ApplyConfigRequest, ApplyConfigResponse, ApplyResourcesRequest, ApplyResourcesResponse, ClearHealthRequest, ClearHealthResponse, DeleteResourceRequest, DeleteResourceResponse, ExplainRequest, ExplainResponse, GetBootstrapLogRequest, GetBootstrapLogResponse, GetInstanceRequest, GetInstanceResponse, GetNodeCommandsRequest, GetNodeCommandsResponse, GetNodeRequest, GetNodeResponse, GetPoolRequest, GetPoolResponse, HeartbeatBatchRequest, HeartbeatBatchResponse, HeartbeatRequest, HeartbeatResponse, IssueCommandRequest, IssueCommandResponse, ListEventsRequest, ListEventsResponse, ListInstancesRequest, ListInstancesResponse, ListNodesRequest, ListNodesResponse, ListPluginTracesRequest, ListPluginTracesResponse, ListPluginsRequest, ListPluginsResponse, ListPoolsRequest, ListPoolsResponse, ListReplicasRequest, ListReplicasResponse, ListResourcesRequest, ListResourcesResponse, PausePoolRequest, PausePoolResponse, PushMetricsRequest, PushMetricsResponse, RegisterNodeRequest, RegisterNodeResponse, ReportHealthRequest, ReportHealthResponse, ScalePoolRequest, ScalePoolResponse, SetPluginRequest, SetPluginResponse, WatchEventsRequest, WatchEventsResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
@@ -173,6 +173,54 @@ class ControlPlaneService(Protocol):
     async def explain(self, request: ExplainRequest, ctx: RequestContext[ExplainRequest, ExplainResponse], /) -> ExplainResponse:
         """
         Why a node, an instance or a pool is as it is.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def apply_resources(self, request: ApplyResourcesRequest, ctx: RequestContext[ApplyResourcesRequest, ApplyResourcesResponse], /) -> ApplyResourcesResponse:
+        """
+        Makes resources be as they are written, all of them or, if one has a mistake, none.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def list_resources(self, request: ListResourcesRequest, ctx: RequestContext[ListResourcesRequest, ListResourcesResponse], /) -> ListResourcesResponse:
+        """
+        Resources with their status, in the order of their names.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def delete_resource(self, request: DeleteResourceRequest, ctx: RequestContext[DeleteResourceRequest, DeleteResourceResponse], /) -> DeleteResourceResponse:
+        """
+        Has a resource be wanted no more. What it caused ends by and by.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def list_replicas(self, request: ListReplicasRequest, ctx: RequestContext[ListReplicasRequest, ListReplicasResponse], /) -> ListReplicasResponse:
+        """
+        Replicas, in the order of their ids.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def push_metrics(self, request: PushMetricsRequest, ctx: RequestContext[PushMetricsRequest, PushMetricsResponse], /) -> PushMetricsResponse:
+        """
+        Takes samples of load from whoever serves the requests.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def list_plugins(self, request: ListPluginsRequest, ctx: RequestContext[ListPluginsRequest, ListPluginsResponse], /) -> ListPluginsResponse:
+        """
+        Every plugin that is registered, in the order in which it is asked.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def set_plugin(self, request: SetPluginRequest, ctx: RequestContext[SetPluginRequest, SetPluginResponse], /) -> SetPluginResponse:
+        """
+        Switches a plugin on or off, or changes its priority; it holds over restarts.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def list_plugin_traces(self, request: ListPluginTracesRequest, ctx: RequestContext[ListPluginTracesRequest, ListPluginTracesResponse], /) -> ListPluginTracesResponse:
+        """
+        The newest calls of plugins, the newest last.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -438,6 +486,94 @@ class ControlPlaneServiceASGIApplication(ConnectASGIApplication[ControlPlaneServ
                         stream_type=StreamType.UNARY,
                     ),
                     function=svc.explain,
+                ),
+                "/navarch.ControlPlaneService/ApplyResources": Endpoint.unary(
+                    method=MethodInfo(
+                        name="ApplyResources",
+                        service_name="navarch.ControlPlaneService",
+                        input=ApplyResourcesRequest,
+                        output=ApplyResourcesResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.apply_resources,
+                ),
+                "/navarch.ControlPlaneService/ListResources": Endpoint.unary(
+                    method=MethodInfo(
+                        name="ListResources",
+                        service_name="navarch.ControlPlaneService",
+                        input=ListResourcesRequest,
+                        output=ListResourcesResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.list_resources,
+                ),
+                "/navarch.ControlPlaneService/DeleteResource": Endpoint.unary(
+                    method=MethodInfo(
+                        name="DeleteResource",
+                        service_name="navarch.ControlPlaneService",
+                        input=DeleteResourceRequest,
+                        output=DeleteResourceResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.delete_resource,
+                ),
+                "/navarch.ControlPlaneService/ListReplicas": Endpoint.unary(
+                    method=MethodInfo(
+                        name="ListReplicas",
+                        service_name="navarch.ControlPlaneService",
+                        input=ListReplicasRequest,
+                        output=ListReplicasResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.list_replicas,
+                ),
+                "/navarch.ControlPlaneService/PushMetrics": Endpoint.unary(
+                    method=MethodInfo(
+                        name="PushMetrics",
+                        service_name="navarch.ControlPlaneService",
+                        input=PushMetricsRequest,
+                        output=PushMetricsResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.push_metrics,
+                ),
+                "/navarch.ControlPlaneService/ListPlugins": Endpoint.unary(
+                    method=MethodInfo(
+                        name="ListPlugins",
+                        service_name="navarch.ControlPlaneService",
+                        input=ListPluginsRequest,
+                        output=ListPluginsResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.list_plugins,
+                ),
+                "/navarch.ControlPlaneService/SetPlugin": Endpoint.unary(
+                    method=MethodInfo(
+                        name="SetPlugin",
+                        service_name="navarch.ControlPlaneService",
+                        input=SetPluginRequest,
+                        output=SetPluginResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.set_plugin,
+                ),
+                "/navarch.ControlPlaneService/ListPluginTraces": Endpoint.unary(
+                    method=MethodInfo(
+                        name="ListPluginTraces",
+                        service_name="navarch.ControlPlaneService",
+                        input=ListPluginTracesRequest,
+                        output=ListPluginTracesResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.list_plugin_traces,
                 ),
                 "/navarch.ControlPlaneService/ApplyConfig": Endpoint.unary(
                     method=MethodInfo(
@@ -1000,6 +1136,190 @@ class ControlPlaneServiceClient(ConnectClient):
             headers=headers,
             timeout_ms=timeout_ms,
         )
+    async def apply_resources(
+        self,
+        request: ApplyResourcesRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> ApplyResourcesResponse:
+        """
+        Makes resources be as they are written, all of them or, if one has a mistake, none.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ApplyResources",
+                service_name="navarch.ControlPlaneService",
+                input=ApplyResourcesRequest,
+                output=ApplyResourcesResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def list_resources(
+        self,
+        request: ListResourcesRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> ListResourcesResponse:
+        """
+        Resources with their status, in the order of their names.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ListResources",
+                service_name="navarch.ControlPlaneService",
+                input=ListResourcesRequest,
+                output=ListResourcesResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def delete_resource(
+        self,
+        request: DeleteResourceRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> DeleteResourceResponse:
+        """
+        Has a resource be wanted no more. What it caused ends by and by.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="DeleteResource",
+                service_name="navarch.ControlPlaneService",
+                input=DeleteResourceRequest,
+                output=DeleteResourceResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def list_replicas(
+        self,
+        request: ListReplicasRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> ListReplicasResponse:
+        """
+        Replicas, in the order of their ids.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ListReplicas",
+                service_name="navarch.ControlPlaneService",
+                input=ListReplicasRequest,
+                output=ListReplicasResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def push_metrics(
+        self,
+        request: PushMetricsRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> PushMetricsResponse:
+        """
+        Takes samples of load from whoever serves the requests.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="PushMetrics",
+                service_name="navarch.ControlPlaneService",
+                input=PushMetricsRequest,
+                output=PushMetricsResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def list_plugins(
+        self,
+        request: ListPluginsRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> ListPluginsResponse:
+        """
+        Every plugin that is registered, in the order in which it is asked.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ListPlugins",
+                service_name="navarch.ControlPlaneService",
+                input=ListPluginsRequest,
+                output=ListPluginsResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def set_plugin(
+        self,
+        request: SetPluginRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> SetPluginResponse:
+        """
+        Switches a plugin on or off, or changes its priority; it holds over restarts.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="SetPlugin",
+                service_name="navarch.ControlPlaneService",
+                input=SetPluginRequest,
+                output=SetPluginResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def list_plugin_traces(
+        self,
+        request: ListPluginTracesRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> ListPluginTracesResponse:
+        """
+        The newest calls of plugins, the newest last.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ListPluginTraces",
+                service_name="navarch.ControlPlaneService",
+                input=ListPluginTracesRequest,
+                output=ListPluginTracesResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
     async def apply_config(
         self,
         request: ApplyConfigRequest,
@@ -1161,6 +1481,54 @@ class ControlPlaneServiceSync(Protocol):
     def explain(self, request: ExplainRequest, ctx: RequestContext[ExplainRequest, ExplainResponse], /) -> ExplainResponse:
         """
         Why a node, an instance or a pool is as it is.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def apply_resources(self, request: ApplyResourcesRequest, ctx: RequestContext[ApplyResourcesRequest, ApplyResourcesResponse], /) -> ApplyResourcesResponse:
+        """
+        Makes resources be as they are written, all of them or, if one has a mistake, none.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def list_resources(self, request: ListResourcesRequest, ctx: RequestContext[ListResourcesRequest, ListResourcesResponse], /) -> ListResourcesResponse:
+        """
+        Resources with their status, in the order of their names.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def delete_resource(self, request: DeleteResourceRequest, ctx: RequestContext[DeleteResourceRequest, DeleteResourceResponse], /) -> DeleteResourceResponse:
+        """
+        Has a resource be wanted no more. What it caused ends by and by.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def list_replicas(self, request: ListReplicasRequest, ctx: RequestContext[ListReplicasRequest, ListReplicasResponse], /) -> ListReplicasResponse:
+        """
+        Replicas, in the order of their ids.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def push_metrics(self, request: PushMetricsRequest, ctx: RequestContext[PushMetricsRequest, PushMetricsResponse], /) -> PushMetricsResponse:
+        """
+        Takes samples of load from whoever serves the requests.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def list_plugins(self, request: ListPluginsRequest, ctx: RequestContext[ListPluginsRequest, ListPluginsResponse], /) -> ListPluginsResponse:
+        """
+        Every plugin that is registered, in the order in which it is asked.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def set_plugin(self, request: SetPluginRequest, ctx: RequestContext[SetPluginRequest, SetPluginResponse], /) -> SetPluginResponse:
+        """
+        Switches a plugin on or off, or changes its priority; it holds over restarts.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def list_plugin_traces(self, request: ListPluginTracesRequest, ctx: RequestContext[ListPluginTracesRequest, ListPluginTracesResponse], /) -> ListPluginTracesResponse:
+        """
+        The newest calls of plugins, the newest last.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -1424,6 +1792,94 @@ class ControlPlaneServiceWSGIApplication(ConnectWSGIApplication):
                         stream_type=StreamType.UNARY,
                     ),
                     function=service.explain,
+                ),
+                "/navarch.ControlPlaneService/ApplyResources": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="ApplyResources",
+                        service_name="navarch.ControlPlaneService",
+                        input=ApplyResourcesRequest,
+                        output=ApplyResourcesResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.apply_resources,
+                ),
+                "/navarch.ControlPlaneService/ListResources": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="ListResources",
+                        service_name="navarch.ControlPlaneService",
+                        input=ListResourcesRequest,
+                        output=ListResourcesResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.list_resources,
+                ),
+                "/navarch.ControlPlaneService/DeleteResource": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="DeleteResource",
+                        service_name="navarch.ControlPlaneService",
+                        input=DeleteResourceRequest,
+                        output=DeleteResourceResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.delete_resource,
+                ),
+                "/navarch.ControlPlaneService/ListReplicas": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="ListReplicas",
+                        service_name="navarch.ControlPlaneService",
+                        input=ListReplicasRequest,
+                        output=ListReplicasResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.list_replicas,
+                ),
+                "/navarch.ControlPlaneService/PushMetrics": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="PushMetrics",
+                        service_name="navarch.ControlPlaneService",
+                        input=PushMetricsRequest,
+                        output=PushMetricsResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.push_metrics,
+                ),
+                "/navarch.ControlPlaneService/ListPlugins": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="ListPlugins",
+                        service_name="navarch.ControlPlaneService",
+                        input=ListPluginsRequest,
+                        output=ListPluginsResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.list_plugins,
+                ),
+                "/navarch.ControlPlaneService/SetPlugin": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="SetPlugin",
+                        service_name="navarch.ControlPlaneService",
+                        input=SetPluginRequest,
+                        output=SetPluginResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.set_plugin,
+                ),
+                "/navarch.ControlPlaneService/ListPluginTraces": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="ListPluginTraces",
+                        service_name="navarch.ControlPlaneService",
+                        input=ListPluginTracesRequest,
+                        output=ListPluginTracesResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.list_plugin_traces,
                 ),
                 "/navarch.ControlPlaneService/ApplyConfig": EndpointSync.unary(
                     method=MethodInfo(
@@ -1980,6 +2436,190 @@ class ControlPlaneServiceClientSync(ConnectClientSync):
                 service_name="navarch.ControlPlaneService",
                 input=ExplainRequest,
                 output=ExplainResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def apply_resources(
+        self,
+        request: ApplyResourcesRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> ApplyResourcesResponse:
+        """
+        Makes resources be as they are written, all of them or, if one has a mistake, none.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ApplyResources",
+                service_name="navarch.ControlPlaneService",
+                input=ApplyResourcesRequest,
+                output=ApplyResourcesResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def list_resources(
+        self,
+        request: ListResourcesRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> ListResourcesResponse:
+        """
+        Resources with their status, in the order of their names.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ListResources",
+                service_name="navarch.ControlPlaneService",
+                input=ListResourcesRequest,
+                output=ListResourcesResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def delete_resource(
+        self,
+        request: DeleteResourceRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> DeleteResourceResponse:
+        """
+        Has a resource be wanted no more. What it caused ends by and by.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="DeleteResource",
+                service_name="navarch.ControlPlaneService",
+                input=DeleteResourceRequest,
+                output=DeleteResourceResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def list_replicas(
+        self,
+        request: ListReplicasRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> ListReplicasResponse:
+        """
+        Replicas, in the order of their ids.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ListReplicas",
+                service_name="navarch.ControlPlaneService",
+                input=ListReplicasRequest,
+                output=ListReplicasResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def push_metrics(
+        self,
+        request: PushMetricsRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> PushMetricsResponse:
+        """
+        Takes samples of load from whoever serves the requests.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="PushMetrics",
+                service_name="navarch.ControlPlaneService",
+                input=PushMetricsRequest,
+                output=PushMetricsResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def list_plugins(
+        self,
+        request: ListPluginsRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> ListPluginsResponse:
+        """
+        Every plugin that is registered, in the order in which it is asked.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ListPlugins",
+                service_name="navarch.ControlPlaneService",
+                input=ListPluginsRequest,
+                output=ListPluginsResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def set_plugin(
+        self,
+        request: SetPluginRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> SetPluginResponse:
+        """
+        Switches a plugin on or off, or changes its priority; it holds over restarts.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="SetPlugin",
+                service_name="navarch.ControlPlaneService",
+                input=SetPluginRequest,
+                output=SetPluginResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def list_plugin_traces(
+        self,
+        request: ListPluginTracesRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> ListPluginTracesResponse:
+        """
+        The newest calls of plugins, the newest last.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ListPluginTraces",
+                service_name="navarch.ControlPlaneService",
+                input=ListPluginTracesRequest,
+                output=ListPluginTracesResponse,
                 idempotency_level=IdempotencyLevel.UNKNOWN,
                 stream_type=StreamType.UNARY,
             ),

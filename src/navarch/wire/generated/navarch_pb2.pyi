@@ -97,6 +97,18 @@ class SubjectKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SUBJECT_KIND_NODE: _ClassVar[SubjectKind]
     SUBJECT_KIND_INSTANCE: _ClassVar[SubjectKind]
     SUBJECT_KIND_POOL: _ClassVar[SubjectKind]
+    SUBJECT_KIND_AGENT_POOL: _ClassVar[SubjectKind]
+    SUBJECT_KIND_REPLICA: _ClassVar[SubjectKind]
+
+class ReplicaState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    REPLICA_STATE_UNKNOWN: _ClassVar[ReplicaState]
+    REPLICA_STATE_PENDING: _ClassVar[ReplicaState]
+    REPLICA_STATE_LOADING: _ClassVar[ReplicaState]
+    REPLICA_STATE_STARTING: _ClassVar[ReplicaState]
+    REPLICA_STATE_READY: _ClassVar[ReplicaState]
+    REPLICA_STATE_STOPPING: _ClassVar[ReplicaState]
+    REPLICA_STATE_ENDED: _ClassVar[ReplicaState]
 NODE_STATUS_UNKNOWN: NodeStatus
 NODE_STATUS_ACTIVE: NodeStatus
 NODE_STATUS_CORDONED: NodeStatus
@@ -161,6 +173,15 @@ SUBJECT_KIND_UNKNOWN: SubjectKind
 SUBJECT_KIND_NODE: SubjectKind
 SUBJECT_KIND_INSTANCE: SubjectKind
 SUBJECT_KIND_POOL: SubjectKind
+SUBJECT_KIND_AGENT_POOL: SubjectKind
+SUBJECT_KIND_REPLICA: SubjectKind
+REPLICA_STATE_UNKNOWN: ReplicaState
+REPLICA_STATE_PENDING: ReplicaState
+REPLICA_STATE_LOADING: ReplicaState
+REPLICA_STATE_STARTING: ReplicaState
+REPLICA_STATE_READY: ReplicaState
+REPLICA_STATE_STOPPING: ReplicaState
+REPLICA_STATE_ENDED: ReplicaState
 
 class RegisterNodeRequest(_message.Message):
     __slots__ = ("node_id", "provider", "region", "zone", "instance_type", "gpus", "metadata")
@@ -240,14 +261,56 @@ class NodeConfig(_message.Message):
     def __init__(self, health_check_interval_seconds: _Optional[int] = ..., heartbeat_interval_seconds: _Optional[int] = ..., enabled_health_checks: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class HeartbeatRequest(_message.Message):
-    __slots__ = ("node_id", "timestamp", "metrics")
+    __slots__ = ("node_id", "timestamp", "metrics", "serving")
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
     METRICS_FIELD_NUMBER: _ClassVar[int]
+    SERVING_FIELD_NUMBER: _ClassVar[int]
     node_id: str
     timestamp: _timestamp_pb2.Timestamp
     metrics: NodeMetrics
-    def __init__(self, node_id: _Optional[str] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., metrics: _Optional[_Union[NodeMetrics, _Mapping]] = ...) -> None: ...
+    serving: NodeServing
+    def __init__(self, node_id: _Optional[str] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., metrics: _Optional[_Union[NodeMetrics, _Mapping]] = ..., serving: _Optional[_Union[NodeServing, _Mapping]] = ...) -> None: ...
+
+class NodeServing(_message.Message):
+    __slots__ = ("replicas", "models")
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    replicas: _containers.RepeatedCompositeFieldContainer[ReplicaStatus]
+    models: _containers.RepeatedCompositeFieldContainer[ModelStatus]
+    def __init__(self, replicas: _Optional[_Iterable[_Union[ReplicaStatus, _Mapping]]] = ..., models: _Optional[_Iterable[_Union[ModelStatus, _Mapping]]] = ...) -> None: ...
+
+class ReplicaStatus(_message.Message):
+    __slots__ = ("replica_id", "state", "port", "restarts", "message")
+    REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    RESTARTS_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    replica_id: str
+    state: ReplicaState
+    port: int
+    restarts: int
+    message: str
+    def __init__(self, replica_id: _Optional[str] = ..., state: _Optional[_Union[ReplicaState, str]] = ..., port: _Optional[int] = ..., restarts: _Optional[int] = ..., message: _Optional[str] = ...) -> None: ...
+
+class ModelStatus(_message.Message):
+    __slots__ = ("model", "digest", "bytes_done", "bytes_total", "complete", "problem", "bytes_per_second")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    BYTES_DONE_FIELD_NUMBER: _ClassVar[int]
+    BYTES_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    COMPLETE_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    BYTES_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    digest: str
+    bytes_done: int
+    bytes_total: int
+    complete: bool
+    problem: str
+    bytes_per_second: int
+    def __init__(self, model: _Optional[str] = ..., digest: _Optional[str] = ..., bytes_done: _Optional[int] = ..., bytes_total: _Optional[int] = ..., complete: _Optional[bool] = ..., problem: _Optional[str] = ..., bytes_per_second: _Optional[int] = ...) -> None: ...
 
 class HeartbeatResponse(_message.Message):
     __slots__ = ("acknowledged", "commands_pending", "heartbeat_interval_seconds")
@@ -808,6 +871,262 @@ class ExplainFact(_message.Message):
     because: str
     text: str
     def __init__(self, seq: _Optional[int] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., kind: _Optional[str] = ..., because: _Optional[str] = ..., text: _Optional[str] = ...) -> None: ...
+
+class ApplyResourcesRequest(_message.Message):
+    __slots__ = ("text", "source", "dry_run", "reason")
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    source: str
+    dry_run: bool
+    reason: str
+    def __init__(self, text: _Optional[str] = ..., source: _Optional[str] = ..., dry_run: _Optional[bool] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class ApplyResourcesResponse(_message.Message):
+    __slots__ = ("applied",)
+    APPLIED_FIELD_NUMBER: _ClassVar[int]
+    applied: _containers.RepeatedCompositeFieldContainer[AppliedResource]
+    def __init__(self, applied: _Optional[_Iterable[_Union[AppliedResource, _Mapping]]] = ...) -> None: ...
+
+class AppliedResource(_message.Message):
+    __slots__ = ("kind", "name", "outcome")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    name: str
+    outcome: str
+    def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., outcome: _Optional[str] = ...) -> None: ...
+
+class ListResourcesRequest(_message.Message):
+    __slots__ = ("kind", "namespace", "name")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    namespace: str
+    name: str
+    def __init__(self, kind: _Optional[str] = ..., namespace: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
+
+class ListResourcesResponse(_message.Message):
+    __slots__ = ("resources",)
+    RESOURCES_FIELD_NUMBER: _ClassVar[int]
+    resources: _containers.RepeatedCompositeFieldContainer[ResourceInfo]
+    def __init__(self, resources: _Optional[_Iterable[_Union[ResourceInfo, _Mapping]]] = ...) -> None: ...
+
+class ResourceInfo(_message.Message):
+    __slots__ = ("kind", "name", "json", "created_at", "changed_at", "generation")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    JSON_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_AT_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    name: str
+    json: str
+    created_at: _timestamp_pb2.Timestamp
+    changed_at: _timestamp_pb2.Timestamp
+    generation: int
+    def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., json: _Optional[str] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., changed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., generation: _Optional[int] = ...) -> None: ...
+
+class DeleteResourceRequest(_message.Message):
+    __slots__ = ("kind", "name", "reason")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    name: str
+    reason: str
+    def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class DeleteResourceResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListReplicasRequest(_message.Message):
+    __slots__ = ("agent_pool", "node_id", "page_size", "page_token")
+    AGENT_POOL_FIELD_NUMBER: _ClassVar[int]
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    agent_pool: str
+    node_id: str
+    page_size: int
+    page_token: str
+    def __init__(self, agent_pool: _Optional[str] = ..., node_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListReplicasResponse(_message.Message):
+    __slots__ = ("replicas", "next_page_token")
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    replicas: _containers.RepeatedCompositeFieldContainer[ReplicaInfo]
+    next_page_token: str
+    def __init__(self, replicas: _Optional[_Iterable[_Union[ReplicaInfo, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class ReplicaInfo(_message.Message):
+    __slots__ = ("replica_id", "agent_pool", "state", "node_id", "gpus", "gpu_share", "endpoint", "restarts", "because", "cure", "loading", "created_at", "changed_at")
+    REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
+    AGENT_POOL_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    GPUS_FIELD_NUMBER: _ClassVar[int]
+    GPU_SHARE_FIELD_NUMBER: _ClassVar[int]
+    ENDPOINT_FIELD_NUMBER: _ClassVar[int]
+    RESTARTS_FIELD_NUMBER: _ClassVar[int]
+    BECAUSE_FIELD_NUMBER: _ClassVar[int]
+    CURE_FIELD_NUMBER: _ClassVar[int]
+    LOADING_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_AT_FIELD_NUMBER: _ClassVar[int]
+    replica_id: str
+    agent_pool: str
+    state: ReplicaState
+    node_id: str
+    gpus: _containers.RepeatedScalarFieldContainer[int]
+    gpu_share: float
+    endpoint: str
+    restarts: int
+    because: str
+    cure: str
+    loading: ModelStatus
+    created_at: _timestamp_pb2.Timestamp
+    changed_at: _timestamp_pb2.Timestamp
+    def __init__(self, replica_id: _Optional[str] = ..., agent_pool: _Optional[str] = ..., state: _Optional[_Union[ReplicaState, str]] = ..., node_id: _Optional[str] = ..., gpus: _Optional[_Iterable[int]] = ..., gpu_share: _Optional[float] = ..., endpoint: _Optional[str] = ..., restarts: _Optional[int] = ..., because: _Optional[str] = ..., cure: _Optional[str] = ..., loading: _Optional[_Union[ModelStatus, _Mapping]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., changed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class PushMetricsRequest(_message.Message):
+    __slots__ = ("samples",)
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    samples: _containers.RepeatedCompositeFieldContainer[MetricSample]
+    def __init__(self, samples: _Optional[_Iterable[_Union[MetricSample, _Mapping]]] = ...) -> None: ...
+
+class MetricSample(_message.Message):
+    __slots__ = ("agent_pool", "metric", "value", "observed_at", "source")
+    AGENT_POOL_FIELD_NUMBER: _ClassVar[int]
+    METRIC_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    OBSERVED_AT_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    agent_pool: str
+    metric: str
+    value: float
+    observed_at: _timestamp_pb2.Timestamp
+    source: str
+    def __init__(self, agent_pool: _Optional[str] = ..., metric: _Optional[str] = ..., value: _Optional[float] = ..., observed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., source: _Optional[str] = ...) -> None: ...
+
+class PushMetricsResponse(_message.Message):
+    __slots__ = ("accepted",)
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    accepted: int
+    def __init__(self, accepted: _Optional[int] = ...) -> None: ...
+
+class ListPluginsRequest(_message.Message):
+    __slots__ = ("kind",)
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    def __init__(self, kind: _Optional[str] = ...) -> None: ...
+
+class ListPluginsResponse(_message.Message):
+    __slots__ = ("plugins",)
+    PLUGINS_FIELD_NUMBER: _ClassVar[int]
+    plugins: _containers.RepeatedCompositeFieldContainer[PluginInfo]
+    def __init__(self, plugins: _Optional[_Iterable[_Union[PluginInfo, _Mapping]]] = ...) -> None: ...
+
+class PluginInfo(_message.Message):
+    __slots__ = ("kind", "name", "priority", "enabled", "shadow", "origin", "version", "summary", "calls", "failures", "latency_p50", "latency_p99", "last_failure", "disagreements")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    ENABLED_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_FIELD_NUMBER: _ClassVar[int]
+    ORIGIN_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    CALLS_FIELD_NUMBER: _ClassVar[int]
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_P50_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_P99_FIELD_NUMBER: _ClassVar[int]
+    LAST_FAILURE_FIELD_NUMBER: _ClassVar[int]
+    DISAGREEMENTS_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    name: str
+    priority: int
+    enabled: bool
+    shadow: bool
+    origin: str
+    version: str
+    summary: str
+    calls: int
+    failures: int
+    latency_p50: float
+    latency_p99: float
+    last_failure: str
+    disagreements: int
+    def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., priority: _Optional[int] = ..., enabled: _Optional[bool] = ..., shadow: _Optional[bool] = ..., origin: _Optional[str] = ..., version: _Optional[str] = ..., summary: _Optional[str] = ..., calls: _Optional[int] = ..., failures: _Optional[int] = ..., latency_p50: _Optional[float] = ..., latency_p99: _Optional[float] = ..., last_failure: _Optional[str] = ..., disagreements: _Optional[int] = ...) -> None: ...
+
+class SetPluginRequest(_message.Message):
+    __slots__ = ("kind", "name", "enabled", "priority", "shadow", "reason")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ENABLED_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    name: str
+    enabled: bool
+    priority: int
+    shadow: bool
+    reason: str
+    def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., enabled: _Optional[bool] = ..., priority: _Optional[int] = ..., shadow: _Optional[bool] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class SetPluginResponse(_message.Message):
+    __slots__ = ("plugin",)
+    PLUGIN_FIELD_NUMBER: _ClassVar[int]
+    plugin: PluginInfo
+    def __init__(self, plugin: _Optional[_Union[PluginInfo, _Mapping]] = ...) -> None: ...
+
+class ListPluginTracesRequest(_message.Message):
+    __slots__ = ("kind", "pool", "limit")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    POOL_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    pool: str
+    limit: int
+    def __init__(self, kind: _Optional[str] = ..., pool: _Optional[str] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class ListPluginTracesResponse(_message.Message):
+    __slots__ = ("traces",)
+    TRACES_FIELD_NUMBER: _ClassVar[int]
+    traces: _containers.RepeatedCompositeFieldContainer[PluginTrace]
+    def __init__(self, traces: _Optional[_Iterable[_Union[PluginTrace, _Mapping]]] = ...) -> None: ...
+
+class PluginTrace(_message.Message):
+    __slots__ = ("at", "kind", "plugin", "point", "pool", "subject", "seconds", "outcome", "verdict", "shadow")
+    AT_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    PLUGIN_FIELD_NUMBER: _ClassVar[int]
+    POINT_FIELD_NUMBER: _ClassVar[int]
+    POOL_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_FIELD_NUMBER: _ClassVar[int]
+    at: _timestamp_pb2.Timestamp
+    kind: str
+    plugin: str
+    point: str
+    pool: str
+    subject: str
+    seconds: float
+    outcome: str
+    verdict: str
+    shadow: bool
+    def __init__(self, at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., kind: _Optional[str] = ..., plugin: _Optional[str] = ..., point: _Optional[str] = ..., pool: _Optional[str] = ..., subject: _Optional[str] = ..., seconds: _Optional[float] = ..., outcome: _Optional[str] = ..., verdict: _Optional[str] = ..., shadow: _Optional[bool] = ...) -> None: ...
 
 class ApplyConfigRequest(_message.Message):
     __slots__ = ("text", "source")

@@ -64,12 +64,30 @@ from navarch.core.model.events.pools import (
     RepairHalted,
     TargetChanged,
 )
+from navarch.core.model.events.serving import (
+    ConditionChanged,
+    ModelCached,
+    ModelDropped,
+    PluginChanged,
+    ReplicaAdvanced,
+    ReplicaBlocked,
+    ReplicaDisplaced,
+    ReplicaEnded,
+    ReplicaPlaced,
+    ReplicaRequested,
+    ReplicasForgotten,
+    ReplicaStopping,
+    ReplicasWanted,
+    ResourceApplied,
+    ResourceDeleted,
+)
 
 __all__ = [
     "CommandDelivered",
     "CommandFact",
     "CommandFinished",
     "CommandIssued",
+    "ConditionChanged",
     "DrainBegun",
     "Event",
     "Fact",
@@ -90,6 +108,8 @@ __all__ = [
     "LaunchFailed",
     "LaunchRequested",
     "LaunchUncertain",
+    "ModelCached",
+    "ModelDropped",
     "NodeDismissed",
     "NodeEmptied",
     "NodeFact",
@@ -100,6 +120,7 @@ __all__ = [
     "NodeReturned",
     "OrphanCondemned",
     "OrphanRemoved",
+    "PluginChanged",
     "PolicyAdopted",
     "PoolConfigured",
     "PoolFact",
@@ -117,7 +138,19 @@ __all__ = [
     "RepairHalted",
     "RepairStarted",
     "RepairWithheld",
+    "ReplicaAdvanced",
+    "ReplicaBlocked",
+    "ReplicaDisplaced",
+    "ReplicaEnded",
+    "ReplicaPlaced",
+    "ReplicaRequested",
+    "ReplicaStopping",
+    "ReplicasForgotten",
+    "ReplicasWanted",
+    "ResourceApplied",
+    "ResourceDeleted",
     "Resumed",
+    "ServingFact",
     "TargetChanged",
     "TerminationAccepted",
     "TerminationRequested",
@@ -192,7 +225,26 @@ FleetFact = (
 )
 """Facts about the fleet as a whole, and about machines that are nobody's."""
 
-Fact = FleetFact | PoolFact | InstanceFact | NodeFact | CommandFact
+ServingFact = (
+    ResourceApplied
+    | ResourceDeleted
+    | ConditionChanged
+    | ReplicasWanted
+    | ReplicaRequested
+    | ReplicaPlaced
+    | ReplicaBlocked
+    | ReplicaAdvanced
+    | ReplicaDisplaced
+    | ReplicaStopping
+    | ReplicaEnded
+    | ReplicasForgotten
+    | ModelCached
+    | ModelDropped
+    | PluginChanged
+)
+"""Facts of the serving plane."""
+
+Fact = FleetFact | PoolFact | InstanceFact | NodeFact | CommandFact | ServingFact
 """Every kind of fact there is."""
 
 _encoder = msgspec.json.Encoder(order="deterministic")
@@ -213,7 +265,15 @@ def decode(raw: bytes) -> Fact:
     return _decoder.decode(raw)
 
 
-_SUBJECT_FIELDS = ("instance_id", "node_id", "command_id", "pool")
+_SUBJECT_FIELDS = (
+    "instance_id",
+    "node_id",
+    "command_id",
+    "pool",
+    "replica_id",
+    "agent_pool",
+    "model",
+)
 
 
 def kind(event: Event) -> str:
@@ -232,6 +292,14 @@ def subjects(event: Event) -> tuple[str, ...]:
             return (*event.instances, *event.nodes, *event.commands)
         case PoolConfigured():
             return (event.spec.name,)
+        case ReplicasForgotten():
+            return event.replicas
+        case ResourceApplied():
+            return (event.resource.full_name,)
+        case ResourceDeleted() | ConditionChanged():
+            return (event.name,)
+        case PluginChanged():
+            return (f"{event.plugin_kind}/{event.name}",)
         case OrphanCondemned() | OrphanRemoved():
             return (f"{event.provider}/{event.ref}",)
         case _:

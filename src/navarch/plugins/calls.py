@@ -1,0 +1,90 @@
+"""How hosts call plugins: a failure is an answer, never an exception.
+
+Engines of this package (placing, scaling, loading, screening) call plugins only through a `Caller`.
+Which one it is decides what is remembered of a call; `Direct` remembers nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Protocol, TypeVar
+
+from msgspec import Struct
+
+from navarch.plugins.protocols import PluginKind
+
+log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+
+class Failed(Struct, frozen=True):
+    """A plugin raised, or took too long."""
+
+    plugin: str
+    point: str
+    """Which of its methods."""
+    text: str
+    """What went wrong, in one line."""
+    timed_out: bool = False
+
+
+class About(Struct, frozen=True):
+    """What a call is about, for its trace."""
+
+    kind: PluginKind
+    plugin: str
+    """The plugin's name."""
+    point: str
+    """Which of its methods."""
+    pool: str = ""
+    subject: str = ""
+    """What it is asked about, in a few words."""
+
+
+class Caller(Protocol):
+    """Calls plugins."""
+
+    def call(self, about: About, function: Callable[[], _T]) -> _T | Failed:
+        """Call a plain method here and now, without a limit of time."""
+        ...
+
+    async def call_async(
+        self, about: About, function: Callable[[], Awaitable[_T]], deadline: timedelta
+    ) -> _T | Failed:
+        """Await a method, for as long as `deadline` at most."""
+        ...
+
+
+class Direct:
+    """Calls, and remembers nothing."""
+
+    def call(self, about: About, function: Callable[[], _T]) -> _T | Failed:
+        """Call a plain method here and now, without a limit of time."""
+        try:
+            return function()
+        except Exception as error:  # the plugin guard
+            return _broke(about, error)
+
+    async def call_async(
+        self, about: About, function: Callable[[], Awaitable[_T]], deadline: timedelta
+    ) -> _T | Failed:
+        """Await a method, for as long as `deadline` at most."""
+        try:
+            async with asyncio.timeout(deadline.total_seconds()) as limit:
+                return await function()
+        except TimeoutError as error:
+            if not limit.expired():
+                return _broke(about, error)
+            text = f"no answer within {deadline.total_seconds():g} s"
+            return Failed(about.plugin, about.point, text, timed_out=True)
+        except Exception as error:  # the plugin guard
+            return _broke(about, error)
+
+
+def _broke(about: About, error: Exception) -> Failed:
+    log.exception("%s %s broke in %s", about.kind, about.plugin, about.point)
+    return Failed(about.plugin, about.point, f"{type(error).__name__}: {error}")
