@@ -11,7 +11,7 @@ import dataclasses
 import types
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from hypothesis import strategies as st
 from msgspec import Struct
@@ -185,6 +185,10 @@ def _any(hint: object) -> st.SearchStrategy[object]:
         return st.frozensets(_any(arguments[0]), max_size=3)
     if origin is dict:
         return st.dictionaries(_any(arguments[0]), _any(arguments[1]), max_size=2)
+    if origin is Literal:
+        return st.sampled_from(arguments)
+    if hint is object:
+        return words
     if isinstance(hint, type) and issubclass(hint, Enum):
         return st.sampled_from(hint)
     if hint is PoolSpec:

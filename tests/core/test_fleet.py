@@ -34,6 +34,7 @@ from navarch.core.model.command import CommandType
 from navarch.core.model.finding import Remedy
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.ladder import Lemon, Outcome, Told
+from navarch.core.model.replica import ReplicaState
 from navarch.core.model.report import Health
 
 LEMON = "GPU-0"
@@ -102,8 +103,35 @@ def test_the_indexes_follow_a_life() -> None:
         assert indexes(Fleet(fleet.records())) == indexes(fleet), fact
 
 
-def test_every_index_has_its_part_in_that_life() -> None:
-    assert set().union(*(named for _, named in LIFE)) == set(indexes(Fleet()))
+AGENTS = "default/chat"
+REPLICA = "chat-k3f9-r00001"
+WAITS = {"replicas_of", "replicas_pending"}
+PLACED = {"replicas_of", "replicas_on"}
+
+REPLICAS_LIFE: list[tuple[ev.Fact, set[str]]] = [
+    (ev.ReplicaRequested(at(), REPLICA, AGENTS, "wanted"), WAITS),
+    (ev.ReplicaPlaced(at(), REPLICA, "n1", "fits", gpus=(0,)), PLACED),
+    (ev.ReplicaAdvanced(at(), REPLICA, ReplicaState.READY, "answers"), PLACED),
+    (ev.ReplicaDisplaced(at(), REPLICA, "n1", "lost"), WAITS),
+    (ev.ReplicaPlaced(at(), REPLICA, "n2", "fits", gpus=(1,)), PLACED),
+    (ev.ReplicaStopping(at(), REPLICA, "too many"), PLACED),
+    (ev.ReplicaEnded(at(), REPLICA, "stopped"), {"replicas_ended"}),
+    (ev.ReplicasForgotten(at(), (REPLICA,)), set()),
+]
+"""The life of a replica, and which indexes name it after each fact."""
+
+
+def test_the_indexes_follow_a_replica() -> None:
+    fleet = Fleet()
+    for fact, expected in REPLICAS_LIFE:
+        fold_all(fact, fleet=fleet)
+        assert {index for index, ids in indexes(fleet).items() if ids} == expected, fact
+        assert indexes(Fleet(fleet.records())) == indexes(fleet), fact
+
+
+def test_every_index_has_its_part_in_a_life() -> None:
+    lives = (*LIFE, *REPLICAS_LIFE)
+    assert set().union(*(named for _, named in lives)) == set(indexes(Fleet()))
 
 
 @pytest.mark.parametrize(

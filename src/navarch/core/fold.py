@@ -11,7 +11,7 @@ from typing import Final, assert_never
 
 from msgspec.structs import replace
 
-from navarch.core import fold_commands, fold_health, fold_refusals, fold_repair
+from navarch.core import fold_commands, fold_health, fold_refusals, fold_repair, fold_serving
 from navarch.core.fold_repair import (
     count_replacement,
     lemon_because,
@@ -37,6 +37,8 @@ def apply(fleet: Fleet, event: ev.Fact) -> None:
         fold_commands.apply(fleet, event)
     elif isinstance(event, ev.PoolFact):
         _apply_to_pool(fleet, event)
+    elif isinstance(event, ev.ServingFact):
+        fold_serving.apply(fleet, event)
     else:
         _apply_to_fleet(fleet, event)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from navarch.core import serving_sentences
 from navarch.core.model import events as ev
 from navarch.core.model.command import CommandState
 from navarch.core.model.finding import Remedy
@@ -24,6 +25,8 @@ def sentence(event: ev.Event) -> str:
         return _of_command(event)
     if isinstance(event, ev.PoolFact):
         return _of_pool(event)
+    if isinstance(event, ev.ServingFact):
+        return serving_sentences.sentence(event)
     if isinstance(event, ev.FleetFact):
         return _of_fleet(event)
     raise TypeError(f"{type(event).__name__} is no fact")

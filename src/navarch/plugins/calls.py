@@ -67,14 +67,16 @@ class Direct:
         try:
             return function()
         except Exception as error:  # the plugin guard
+            log.exception("%s %s broke in %s", about.kind, about.plugin, about.point)
             return _broke(about, error)
 
     async def call_async(
         self, about: About, function: Callable[[], Awaitable[_T]], deadline: timedelta
     ) -> _T | Failed:
         """Await a method, for as long as `deadline` at most."""
+        limit = asyncio.timeout(deadline.total_seconds())
         try:
-            async with asyncio.timeout(deadline.total_seconds()) as limit:
+            async with limit:
                 return await function()
         except TimeoutError as error:
             if not limit.expired():
@@ -82,9 +84,9 @@ class Direct:
             text = f"no answer within {deadline.total_seconds():g} s"
             return Failed(about.plugin, about.point, text, timed_out=True)
         except Exception as error:  # the plugin guard
+            log.exception("%s %s broke in %s", about.kind, about.plugin, about.point)
             return _broke(about, error)
 
 
 def _broke(about: About, error: Exception) -> Failed:
-    log.exception("%s %s broke in %s", about.kind, about.plugin, about.point)
     return Failed(about.plugin, about.point, f"{type(error).__name__}: {error}")

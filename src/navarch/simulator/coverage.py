@@ -51,7 +51,12 @@ def _may_follow(one: Intent, other: Intent) -> bool:
 
 
 POSSIBLE: dict[str, tuple[str, ...]] = {
-    "facts": tuple(str(each.__struct_config__.tag) for each in get_args(ev.Fact)),
+    # What is served on nodes is simulated elsewhere: `navarch.simulator.serving_worlds`.
+    "facts": tuple(
+        str(each.__struct_config__.tag)
+        for each in get_args(ev.Fact)
+        if each not in get_args(ev.ServingFact)
+    ),
     "actions": tuple(each.__name__ for each in get_args(Action)),
     "moves": (
         *_moves(

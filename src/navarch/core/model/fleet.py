@@ -21,7 +21,9 @@ from navarch.core.model.ladder import Lemon, Told
 from navarch.core.model.node import Contact, Node
 from navarch.core.model.offer import Refusals
 from navarch.core.model.pool import Pool
+from navarch.core.model.replica import Replica, ReplicaState
 from navarch.core.model.report import GRAVITY, Health
+from navarch.core.model.resources import Condition, Resource
 
 BOOTING = (InstanceState.PROVISIONING, InstanceState.PENDING_REGISTRATION)
 
@@ -33,6 +35,47 @@ class Orphan(Struct, frozen=True, omit_defaults=True):
     ref: str
     condemned_at: datetime
     because: str
+
+
+class Applied(Struct, frozen=True, omit_defaults=True):
+    """A resource as it was applied last, and the statements about it."""
+
+    resource: Resource
+    created_at: datetime
+    changed_at: datetime
+    """When its spec last changed."""
+    generation: int = 1
+    """How often its spec changed, from 1."""
+    conditions: tuple[Condition, ...] = ()
+
+
+class Wanted(Struct, frozen=True, omit_defaults=True):
+    """How many replicas a pool of agents shall have."""
+
+    target: int
+    because: str
+    changed_at: datetime
+    needed: int = 0
+    """What the load alone needs, without those that are kept warm."""
+
+
+class Weights(Struct, frozen=True, omit_defaults=True):
+    """A model that is on a node's disk, complete and verified."""
+
+    since: datetime
+    digest: str = ""
+    """Of the manifest; empty: not told."""
+    size: int = 0
+    """Bytes; 0: not told."""
+
+
+class PluginSetting(Struct, frozen=True, omit_defaults=True):
+    """What an operator has decided about a plugin; None: as the configuration has it."""
+
+    because: str
+    enabled: bool | None = None
+    priority: int | None = None
+    shadow: bool | None = None
 
 
 class Snapshot(Struct, omit_defaults=True):
@@ -69,10 +112,25 @@ class Snapshot(Struct, omit_defaults=True):
     closed: dict[str, Told] = field(default_factory=dict)
     """Machines of others that are forgotten, and that the workload manager was told to keep from
     work: what it was told, the longest forgotten first."""
+    replica_serial: int = 0
+    """The highest serial number given to a replica."""
+    resources: dict[str, Applied] = field(default_factory=dict)
+    """By ``Kind/namespace/name``."""
+    agent_pools: dict[str, Wanted] = field(default_factory=dict)
+    """By ``namespace/name``; a pool that was never scaled has none."""
+    replicas: dict[str, Replica] = field(default_factory=dict)
+    """By id, the oldest first; ended ones for as long as they are kept."""
+    weights: dict[str, dict[str, Weights]] = field(default_factory=dict)
+    """By node and then by the model's ``namespace/name``."""
+    plugins: dict[str, PluginSetting] = field(default_factory=dict)
+    """By ``kind/name``."""
 
 
 Ids = dict[str, None]
 """Ids in the order of their arrival."""
+
+NESTED = ("members", "current", "bought_from", "replicas_of", "replicas_on", "weights")
+"""The mappings of mappings."""
 
 
 class Fleet:
@@ -137,8 +195,24 @@ class Fleet:
         """Nodes about which the workload manager has to be told something."""
         self.emptying: Ids = {}
         """Nodes that the workload manager was told to drain, and has not drained yet."""
+        self.replica_serial = records.replica_serial
+        self.resources = records.resources
+        self.agent_pools = records.agent_pools
+        self.replicas = records.replicas
+        self.weights = records.weights
+        self.plugins = records.plugins
+        self.replicas_of: dict[str, Ids] = {}
+        """Replicas of each pool of agents that have not ended, the oldest first."""
+        self.replicas_on: dict[str, Ids] = {}
+        """Replicas that hold a place, by node."""
+        self.replicas_pending: Ids = {}
+        """Replicas that wait for a place, the longest waiting first."""
+        self.replicas_ended: Ids = {}
+        """Replicas that have ended and are still kept."""
         for instance in self.instances.values():
             self._index_instance(instance)
+        for replica in self.replicas.values():
+            self._index_replica(replica)
         for node in self.nodes.values():
             self._index_node(node)
 
@@ -162,6 +236,12 @@ class Fleet:
             rule_failures=self.rule_failures,
             lemons=self.lemons,
             closed=self.closed,
+            replica_serial=self.replica_serial,
+            resources=self.resources,
+            agent_pools=self.agent_pools,
+            replicas=self.replicas,
+            weights=self.weights,
+            plugins=self.plugins,
         )
 
     def __eq__(self, other: object) -> bool:
@@ -175,7 +255,7 @@ class Fleet:
         twin = Fleet.__new__(Fleet)
         for name, value in vars(self).items():
             setattr(twin, name, value.copy() if isinstance(value, dict) else value)
-        for name in ("members", "current", "bought_from"):
+        for name in NESTED:
             nested: dict[str, Ids] = getattr(self, name)
             setattr(twin, name, {key: ids.copy() for key, ids in nested.items()})
         return twin
@@ -195,6 +275,18 @@ class Fleet:
         """The node that runs on an instance; None before it has registered."""
         return self.nodes.get(instance.id)
 
+    def resource(self, kind: str, name: str) -> Applied | None:
+        """A resource by its kind and ``namespace/name``; None: nobody has applied it."""
+        return self.resources.get(f"{kind}/{name}")
+
+    def replicas_in(self, agent_pool: str) -> Iterator[Replica]:
+        """The pool's replicas that have not ended, oldest first. Cost: O(those)."""
+        return (self.replicas[id_] for id_ in self.replicas_of.get(agent_pool, ()))
+
+    def replicas_at(self, node_id: str) -> Iterator[Replica]:
+        """The replicas that hold a place on a node. Cost: O(those)."""
+        return (self.replicas[id_] for id_ in self.replicas_on.get(node_id, ()))
+
     def commands_for(self, node_id: str) -> tuple[Command, ...]:
         """The node's unfinished commands, oldest first."""
         return tuple(self.commands[id_] for id_ in self.pending.get(node_id, ()))
@@ -211,6 +303,39 @@ class Fleet:
         self.nodes[node.id] = node
         self._index_node(node)
 
+    def put_replica(self, replica: Replica) -> None:
+        """Keep a new or changed replica."""
+        before = self.replicas.get(replica.id)
+        if before is not None and before.placed and before.node_id != replica.node_id:
+            self._leave(before)
+        self.replicas[replica.id] = replica
+        self._index_replica(replica)
+
+    def drop_replicas(self, replicas: Iterable[str]) -> None:
+        """Forget replicas that have ended."""
+        for id_ in replicas:
+            self.replicas.pop(id_, None)
+            self.replicas_ended.pop(id_, None)
+
+    def _leave(self, replica: Replica) -> None:
+        here = self.replicas_on.get(replica.node_id, {})
+        here.pop(replica.id, None)
+        if not here:
+            self.replicas_on.pop(replica.node_id, None)
+
+    def _index_replica(self, replica: Replica) -> None:
+        id_, ended = replica.id, replica.state is ReplicaState.ENDED
+        of_pool = self.replicas_of.setdefault(replica.agent_pool, {})
+        _mark(of_pool, id_, here=not ended)
+        if not of_pool:
+            del self.replicas_of[replica.agent_pool]
+        _mark(self.replicas_pending, id_, here=replica.state is ReplicaState.PENDING)
+        _mark(self.replicas_ended, id_, here=ended)
+        if replica.placed:
+            self.replicas_on.setdefault(replica.node_id, {})[id_] = None
+        else:
+            self._leave(replica)
+
     def drop(self, instances: Iterable[str], nodes: Iterable[str]) -> None:
         """Forget records that have ended."""
         for id_ in instances:
@@ -220,6 +345,7 @@ class Fleet:
         for id_ in nodes:
             self.nodes.pop(id_, None)
             self.pending.pop(id_, None)
+            self.weights.pop(id_, None)
             for index in self._of_nodes():
                 index.pop(id_, None)
 

@@ -33,3 +33,11 @@ def is_instance_id(text: str, fleet_tag: str) -> bool:
 def command_id(fleet_tag: str, serial: int) -> str:
     """Name the command with this serial number, as in ``cmd-k3f9-000012``."""
     return f"cmd-{fleet_tag}-{serial:06d}"
+
+
+def replica_id(agent_pool: str, fleet_tag: str, serial: int) -> str:
+    """Name the replica with this serial number, as in ``chat-k3f9-r00012``.
+
+    `agent_pool` is ``namespace/name``; only the name is part of the id.
+    """
+    return f"{agent_pool.rpartition('/')[2]}-{fleet_tag}-r{serial:05d}"

@@ -79,6 +79,8 @@ class Replica(Struct, frozen=True, omit_defaults=True):
     priority: int = 0
     model: str = ""
     """``namespace/name`` of what it serves; empty: nothing is loaded."""
+    template: str = ""
+    """A digest of how it was to run when it was requested; another one in its pool replaces it."""
     blocker: Blocker | None = None
     """Why it has no node; None when it has one, or nobody has looked yet."""
     failures: int = 0

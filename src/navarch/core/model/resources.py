@@ -1,4 +1,4 @@
-"""The documents of the serving plane, in Kubernetes' shape: what users write, and what became of it.
+"""The documents of the serving plane, in Kubernetes' shape: what is wanted, and what became of it.
 
 A resource is ``metadata`` (its name), ``spec`` (what is wanted) and ``status`` (how it stands).
 The spec is a fact once it was applied. The status follows from other facts and is never applied.

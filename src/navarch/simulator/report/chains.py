@@ -165,12 +165,12 @@ class Chains:
             self._hear_verdict(fact)
         elif isinstance(fact, ev.LaunchRequested):
             self._hear_purchase(fact)
-        elif isinstance(fact, ev.PoolFact | ev.FleetFact):
+        elif isinstance(fact, ev.PoolFact | ev.FleetFact | ev.ServingFact):
             self._hear_alone(fact, id_)
         elif id_ in self._open or not isinstance(fact, ev.NodeRegistered):
             self._hear_about(fact, id_)
 
-    def _hear_alone(self, fact: ev.PoolFact | ev.FleetFact, id_: str) -> None:
+    def _hear_alone(self, fact: ev.PoolFact | ev.FleetFact | ev.ServingFact, id_: str) -> None:
         kind = "pool" if isinstance(fact, ev.PoolFact) else "fleet"
         text = sentences.sentence(fact)
         chain = self._begin(kind, _short(text), id_ if kind == "pool" else "", fact.at)

@@ -54,6 +54,7 @@ class ReplicaRequested(Event, frozen=True, tag="replica_requested"):
     gang: str = ""
     priority: int = 0
     model: str = ""
+    template: str = ""
 
 
 class ReplicaPlaced(Event, frozen=True, tag="replica_placed"):
