@@ -122,11 +122,11 @@ def surplus(
 
 def usefulness(
     fleet: Fleet, sightings: Sightings, instance: Instance
-) -> tuple[int, float, float, str]:
+) -> tuple[int, int, float, float, str]:
     """Rank for keeping; who comes first goes first.
 
-    Not registered, not serving, drained by an operator, cordoned; then by load, then the youngest.
-    A load that nobody has measured counts as full.
+    Not registered, not serving, drained by an operator, cordoned; then by the replicas that run
+    there, by load, and the youngest. A load that nobody has measured counts as full.
     """
     node = fleet.node_of(instance)
     if instance.state is not InstanceState.RUNNING or node is None:
@@ -137,7 +137,9 @@ def usefulness(
         rank = _RANKS[node.intent]
     sample = sightings.samples.get(instance.id)
     load = sample.utilization_percent if sample is not None else None
-    return rank, 100.0 if load is None else load, -instance.requested_at.timestamp(), instance.id
+    replicas = len(fleet.replicas_on.get(instance.id, ()))
+    age = -instance.requested_at.timestamp()
+    return rank, replicas, 100.0 if load is None else load, age, instance.id
 
 
 _RANKS = {Intent.DRAINED: 2, Intent.DRAINING: 3, Intent.CORDONED: 4, Intent.IN_SERVICE: 5}

@@ -1,7 +1,8 @@
 """Drains: when a node is empty, or has had its time.
 
 Who knows is either the node's agent, which answers the command to drain, or the workload manager,
-where one is told of drains: then nobody else is believed.
+where one is told of drains: then nobody else is believed. Replicas of ours that run there are known
+in any case, and are waited for.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ def over_because(
     """Say why a drain that began at `since` is over; empty while it has to be waited for."""
     if node is None or not node.connected:
         return "nothing is heard from it"
-    if settings.workload_manager and node.emptied_at is not None and node.emptied_at >= since:
-        return "the workload manager has drained it"
-    if not settings.workload_manager and node.drained_at is not None:
-        return "it is drained"
+    if node.id not in fleet.replicas_on:
+        if settings.workload_manager and node.emptied_at is not None and node.emptied_at >= since:
+            return "the workload manager has drained it"
+        if not settings.workload_manager and node.drained_at is not None:
+            return "it is drained"
     since = max(since, fleet.resumed_at or since)
     if settings.drain_overrun == "end" and now - since > settings.drain_timeout:
         return f"not drained within {settings.drain_timeout}"

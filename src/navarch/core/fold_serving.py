@@ -54,6 +54,7 @@ def apply(fleet: Fleet, event: ev.ServingFact) -> None:
                     priority=event.priority,
                     model=event.model,
                     template=event.template,
+                    runtime=event.runtime,
                 )
             )
         case _:

@@ -22,6 +22,7 @@ from navarch.core.model.node import Contact, Intent, Node, Phase
 from navarch.core.model.offer import PATTERNS_MAX
 from navarch.core.model.report import CheckResult, Health, HealthEvent, HealthReport, folded
 from navarch.core.model.sightings import Sightings
+from navarch.core.serving import accepting, hearing
 from navarch.core.settings import Settings
 from navarch.errors import QuotaScope
 
@@ -49,9 +50,9 @@ def interpret(
         return msg.Refused(msg.Refusal.FAILED_PRECONDITION, "no fleet has been founded yet")
     match message:
         case msg.Heartbeat():
-            return _heartbeat(fleet, message, now)
+            return _heartbeat(fleet, message, now, settings)
         case msg.HeartbeatBatch():
-            return _heartbeats(fleet, message, now)
+            return _heartbeats(fleet, message, now, settings)
         case msg.RegisterNode():
             return _register(fleet, message, now, settings)
         case msg.ReportHealth():
@@ -76,6 +77,12 @@ def interpret(
             if message.pool in fleet.pools:
                 return ()
             return msg.Refused(msg.Refusal.NOT_FOUND, f"pool {message.pool} is not configured")
+        case msg.ReplicasRecommended():
+            return list(accepting.target(fleet, message, now))
+        case msg.PlacementsProposed():
+            return list(accepting.placements(fleet, message, now))
+        case msg.ReplicasObserved():
+            return list(hearing.observed(fleet, message, now, settings))
         case msg.InventoryFailed() | msg.TypesListed() | msg.Tick():
             return ()
         case _:
@@ -98,21 +105,29 @@ def _known(fleet: Fleet, node_id: str) -> Node | msg.Refused:
     return node
 
 
-def _heartbeat(fleet: Fleet, message: msg.Heartbeat, now: datetime) -> Learned:
+def _heartbeat(fleet: Fleet, message: msg.Heartbeat, now: datetime, settings: Settings) -> Learned:
     node = _known(fleet, message.node_id)
     if isinstance(node, msg.Refused):
         return node
-    return [*_speaks_again(node, now), *_shown_done(fleet, node.id, now)]
+    return [
+        *_speaks_again(node, now),
+        *_shown_done(fleet, node.id, now),
+        *hearing.heard(fleet, node.id, message.serving, now, settings),
+    ]
 
 
-def _heartbeats(fleet: Fleet, message: msg.HeartbeatBatch, now: datetime) -> list[ev.Fact]:
-    """Learn from many at once: a heartbeat teaches only of who was lost, or has commands open.
+def _heartbeats(
+    fleet: Fleet, message: msg.HeartbeatBatch, now: datetime, settings: Settings
+) -> list[ev.Fact]:
+    """Learn from many at once; a heartbeat teaches only of nodes of which more is expected.
 
-    Cost: O(lost nodes and nodes with commands), however many speak.
+    Cost: O(lost nodes, nodes with commands and nodes that serve), however many speak.
     """
     facts: list[ev.Fact] = []
-    for node_id in sorted(message.node_ids & (fleet.lost.keys() | fleet.pending.keys())):
-        learned = _heartbeat(fleet, msg.Heartbeat(node_id), now)
+    telling = fleet.lost.keys() | fleet.pending.keys() | message.serving.keys()
+    for node_id in sorted(message.node_ids & telling):
+        heartbeat = msg.Heartbeat(node_id, serving=message.serving.get(node_id))
+        learned = _heartbeat(fleet, heartbeat, now, settings)
         if not isinstance(learned, msg.Refused):
             facts += learned
     return facts
@@ -326,6 +341,7 @@ def _acknowledge(
         )
     elif command.state is not CommandState.EXPIRED:
         return facts  # heard before
+    facts += hearing.answered(fleet, command, message, now, settings)
     return [*facts, *_consequence(fleet, command, message, now, settings)]
 
 

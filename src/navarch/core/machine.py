@@ -147,6 +147,8 @@ class Machine:
                 self.sightings.heard[message.node_id] = now
                 if message.sample is not None:
                     self.sightings.samples[message.node_id] = message.sample
+                if message.serving is not None:
+                    self.sightings.serving[message.node_id] = message.serving
             case msg.HeartbeatBatch():
                 self._observe_batch(message, now)
             case msg.ReportHealth():
@@ -178,6 +180,9 @@ class Machine:
         for node_id, sample in message.samples.items():
             if node_id in known:
                 self.sightings.samples[node_id] = sample
+        for node_id, serving in message.serving.items():
+            if node_id in known:
+                self.sightings.serving[node_id] = serving
 
     def _strangers(self, node_ids: frozenset[str]) -> list[str]:
         """Find the nodes that may not speak: unknown ones, and those that have ended."""

@@ -90,6 +90,18 @@ class Settings(Struct, frozen=True):
     """What follows a drain that takes longer than `drain_timeout`: go on, or wait for ever."""
     refusal_retry: timedelta = timedelta(minutes=5)
     """How long to wait before telling the workload manager again what it has refused."""
+    replica_retry_base: timedelta = timedelta(seconds=5)
+    """How long a replica waits after it could not be started; it doubles from there."""
+    replica_retry_max: timedelta = timedelta(minutes=5)
+    """The longest such wait."""
+    replica_unheard: timedelta = timedelta(seconds=30)
+    """How long an agent may not name a replica that it was told to start, before it is told again:
+    one heartbeat interval."""
+    replicas_surge_percent: float = 25.0
+    """How many replicas above the target are started at one time to take the place of others that
+    are to run in another way: a quarter, as Kubernetes' deployments do (read November 2026)."""
+    replicas_requested_max: int = 1_000
+    """Replicas that are requested in one step."""
     clean_reports_to_heal: int = 3
     """Clean reports in a row that end a bad verdict.
 

@@ -16,6 +16,7 @@ from navarch.core.model.gpu import GPU, NodeSample
 from navarch.core.model.ladder import Told
 from navarch.core.model.node import Metadata
 from navarch.core.model.pool import PoolSpec
+from navarch.core.model.replica import Blocker, NodeServing, ReplicaSeen
 from navarch.core.model.report import CheckResult, HealthEvent
 from navarch.errors import QuotaScope
 
@@ -41,6 +42,8 @@ class Heartbeat(Struct, frozen=True):
     sample: NodeSample | None = None
     sent_at: datetime | None = None
     """The sender's time: data."""
+    serving: NodeServing | None = None
+    """What runs there; None: it does not say."""
 
 
 class HeartbeatBatch(Struct, frozen=True):
@@ -49,6 +52,8 @@ class HeartbeatBatch(Struct, frozen=True):
     node_ids: frozenset[str]
     samples: dict[str, NodeSample] = field(default_factory=dict)
     """The newest sample of each node that sent one."""
+    serving: dict[str, NodeServing] = field(default_factory=dict)
+    """What runs on each node that says so."""
 
 
 class ReportHealth(Struct, frozen=True):
@@ -152,6 +157,50 @@ class Recommended(Struct, frozen=True):
     """The autoscaler's name."""
     held: bool = False
     """Whether it proposes no change because it cannot know, or may not change yet."""
+
+
+class ReplicasRecommended(Struct, frozen=True):
+    """The autoscalers of a pool of agents, combined and shaped, want a number of replicas."""
+
+    agent_pool: str
+    target: int
+    because: str
+    needed: int = 0
+    """What the load alone needs."""
+
+
+class Proposed(Struct, frozen=True):
+    """What a scheduler found for one replica: a place, or why there is none."""
+
+    replica_id: str
+    node_id: str = ""
+    """Empty: none."""
+    gpus: tuple[int, ...] = ()
+    share: float = 1.0
+    mig: str = ""
+    score: float = 0.0
+    because: str = ""
+    preempts: tuple[str, ...] = ()
+    """Replicas that have to stop before it fits; it is placed when they have."""
+    blocker: Blocker | None = None
+    """None where there is a place."""
+
+
+class PlacementsProposed(Struct, frozen=True):
+    """A scheduler, asked outside of the core, has looked for places.
+
+    Those of one gang are taken together or not at all.
+    """
+
+    proposals: tuple[Proposed, ...]
+
+
+class ReplicasObserved(Struct, frozen=True):
+    """What another system, such as Kubernetes, says about the replicas that it runs for us."""
+
+    runtime: str
+    replicas: tuple[ReplicaSeen, ...]
+    """All of them: one that is missing runs nowhere."""
 
 
 class Tick(Struct, frozen=True):
@@ -294,6 +343,9 @@ Message = (
     | ConfigurePools
     | AdoptPolicy
     | Recommended
+    | ReplicasRecommended
+    | PlacementsProposed
+    | ReplicasObserved
     | Tick
     | Launched
     | LaunchRefused

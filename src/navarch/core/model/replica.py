@@ -81,6 +81,8 @@ class Replica(Struct, frozen=True, omit_defaults=True):
     """``namespace/name`` of what it serves; empty: nothing is loaded."""
     template: str = ""
     """A digest of how it was to run when it was requested; another one in its pool replaces it."""
+    runtime: str = "process"
+    """What runs it: an agent of ours (``process``), or ``kubernetes``."""
     blocker: Blocker | None = None
     """Why it has no node; None when it has one, or nobody has looked yet."""
     failures: int = 0
@@ -112,6 +114,10 @@ class ReplicaSeen(Struct, frozen=True):
     port: int = 0
     restarts: int = 0
     message: str = ""
+    node: str = ""
+    """Where, if it is not the agent itself that speaks: the name of a Kubernetes node."""
+    endpoint: str = ""
+    """Its address without the port, likewise."""
 
 
 class ModelSeen(Struct, frozen=True):

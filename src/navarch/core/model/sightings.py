@@ -14,6 +14,7 @@ from msgspec import Struct, field
 from navarch.core.model.gpu import NodeSample
 from navarch.core.model.last_heard import LastHeard
 from navarch.core.model.messages import Machine, Sold
+from navarch.core.model.replica import NodeServing
 from navarch.core.model.report import CheckResult, HealthEvent, moments
 
 SAID_MAX: Final = 32
@@ -78,6 +79,9 @@ class Sightings(Struct):
     drains: dict[str, str] = field(default_factory=dict)
     """What the workload manager said last of each drain that is under way."""
 
+    serving: dict[str, NodeServing] = field(default_factory=dict)
+    """What runs on each node that says so, and how far its weights are."""
+
     def has_said(
         self, node_id: str, results: tuple[CheckResult, ...], events: tuple[HealthEvent, ...]
     ) -> bool:
@@ -106,6 +110,7 @@ class Sightings(Struct):
         """Drop what was seen of a node that is no longer kept."""
         self.heard.pop(node_id)
         self.samples.pop(node_id, None)
+        self.serving.pop(node_id, None)
         self.missing.pop(node_id, None)
         self.held.pop(node_id, None)
         self.said.pop(node_id, None)

@@ -55,6 +55,7 @@ class ReplicaRequested(Event, frozen=True, tag="replica_requested"):
     priority: int = 0
     model: str = ""
     template: str = ""
+    runtime: str = "process"
 
 
 class ReplicaPlaced(Event, frozen=True, tag="replica_placed"):
