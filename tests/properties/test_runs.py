@@ -287,7 +287,9 @@ def test_only_machines_that_are_too_many_are_leaving(run: Run) -> None:
         fleet = machine.fleet
         for instance_id in fleet.releasing:
             pool = fleet.pools[fleet.instances[instance_id].pool]
-            assert pool.asleep or len(wanted(fleet, pool.name)) >= pool.target
+            node = fleet.nodes[instance_id]
+            sick = node.health is Health.UNHEALTHY  # it is not called back, and fills the maximum
+            assert pool.asleep or sick or len(wanted(fleet, pool.name)) >= pool.target
         leaving = {node.id for node in fleet.nodes.values() if node.phase is Phase.LEAVING}
         replaced = {i.id for i in fleet.instances.values() if i.live and i.draining_since}
         assert leaving == set(fleet.releasing) | replaced
