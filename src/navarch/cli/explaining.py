@@ -1,4 +1,4 @@
-"""``explain``: why a node, an instance or a pool is as it is."""
+"""``explain``: why a node, an instance, a pool or a replica is as it is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import click
 from navarch.cli import output
 from navarch.cli.session import Json, Session, connected
 
-KINDS = ("node", "instance", "pool")
+KINDS = ("node", "instance", "pool", "agent-pool", "replica")
 
 
 @click.command("explain")
@@ -15,8 +15,14 @@ KINDS = ("node", "instance", "pool")
 @click.argument("subject", metavar="ID")
 @connected
 def explain(session: Session, kind: str, subject: str) -> None:
-    """Say why a node, an instance or a pool is as it is."""
-    request = {"kind": f"SUBJECT_KIND_{kind.upper()}", "id": subject}
+    """Say why a node, an instance, a pool or a replica is as it is.
+
+    The ID of a pool of agents is its name, or NAMESPACE/NAME.
+    """
+    if kind == "agent-pool" and "/" not in subject:
+        subject = f"default/{subject}"
+    word = kind.upper().replace("-", "_")
+    request = {"kind": f"SUBJECT_KIND_{word}", "id": subject}
     answer = session.call("Explain", request)
     if output.for_programs(session.output):
         output.document(answer, session.output)

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from navarch.controlplane.answering import Answering
 from navarch.controlplane.bootstrap_logs import BootstrapLogs, LogAccess
-from navarch.core import explain
+from navarch.core import explain, explain_serving
 from navarch.core.model import messages as msg
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.instance import Instance
@@ -328,6 +328,13 @@ class Service:
             case SubjectKind.POOL:
                 pool = _known("pool", subject.id, fleet.pools.get(subject.id))
                 return list(explain.explain_pool(fleet, seen, pool, now, self._settings))
+            case SubjectKind.AGENT_POOL:
+                applied = fleet.resource("AgentPool", subject.id)
+                _known("agent pool", subject.id, applied or fleet.replicas_of.get(subject.id))
+                return list(explain_serving.explain_agent_pool(fleet, seen, subject.id, now))
+            case SubjectKind.REPLICA:
+                replica = _known("replica", subject.id, fleet.replicas.get(subject.id))
+                return list(explain_serving.explain_replica(fleet, seen, replica, now))
 
 
 def _known(kind: str, id_: str, found: _A | None) -> _A:

@@ -90,6 +90,8 @@ class SubjectKind(StrEnum):
     NODE = "node"
     INSTANCE = "instance"
     POOL = "pool"
+    AGENT_POOL = "agent-pool"
+    REPLICA = "replica"
 
 
 class Subject(Struct, frozen=True):
@@ -97,7 +99,7 @@ class Subject(Struct, frozen=True):
 
     kind: SubjectKind
     id: str
-    """An id, or the name of a pool."""
+    """An id, or the name of a pool; ``namespace/name`` of a pool of agents."""
 
 
 class Configuration(Struct, frozen=True):

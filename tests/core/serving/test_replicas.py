@@ -16,7 +16,7 @@ from navarch.core.model import fleet as fleets
 from navarch.core.model import messages as msg
 from navarch.core.model.command import CommandState, CommandType
 from navarch.core.model.node import Intent
-from navarch.core.model.replica import Blocker, ReplicaState
+from navarch.core.model.replica import Blocker, ReplicaSeen, ReplicaState
 from navarch.core.model.resources import CachePolicy, ModelSpec, Runtime, Scheduling
 
 
@@ -300,7 +300,7 @@ def test_kubernetes_runs_replicas_that_are_not_placed_here() -> None:
     world = ServingWorld(resources=[A_MODEL, A_CLASS, a_pool(runtime=Runtime("kubernetes"))])
     world.turn()
     first = world.living()[0]
-    seen = msg.ReplicaSeen(first.id, ReplicaState.READY, port=80, node="gke-1")
+    seen = ReplicaSeen(first.id, ReplicaState.READY, port=80, node="gke-1")
     world.turn(msg.ReplicasObserved("kubernetes", (seen,)))
     world.turns(3)
     assert (world.states()[0], world.living()[0].node_id) == ("ready", "gke-1")
