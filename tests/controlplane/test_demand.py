@@ -10,9 +10,12 @@ from factories import Facts, a_fleet, at, lost, name
 from navarch.controlplane import demand
 from navarch.controlplane.clock import FakeClock
 from navarch.controlplane.demand import StoreMetricsSource
+from navarch.core import fold
 from navarch.core.machine import Machine
+from navarch.core.model import events as ev
 from navarch.core.model import messages as msg
 from navarch.core.model.gpu import GPUSample, NodeSample
+from navarch.core.model.replica import Blocker
 from navarch.core.scaling.base import PENDING_JOBS, QUEUE_DEPTH, UTILIZATION, PoolMetrics, Quality
 from pools import a_control_plane, a_spec, register_all, run
 
@@ -115,3 +118,18 @@ def test_heartbeats_reach_the_control_planes_own_source() -> None:
             return await plane.store_metrics.get_pool_metrics("training")
 
     assert run(story()).utilization == 75.0
+
+
+def test_replicas_that_wait_for_a_pool_and_run_in_it_are_its_queue() -> None:
+    bench = Bench(1)
+    fleet = bench.machine.fleet
+    agents = "default/chat"
+    for id_ in ("r1", "r2", "r3"):
+        fold.apply(fleet, ev.ReplicaRequested(at(), id_, agents, "wanted"))
+    assert bench.read().quality(QUEUE_DEPTH) is Quality.STALE  # which pool do they want?
+    fold.apply(fleet, ev.ReplicaPlaced(at(), "r1", name(1), "fits", gpus=(0,)))
+    for id_, pool in (("r2", "training"), ("r3", "other")):
+        fold.apply(fleet, ev.ReplicaBlocked(at(), id_, Blocker("full", node_pool=pool)))
+    metrics = bench.read()
+    assert (metrics.pending_jobs, metrics.queue_depth) == (1, 2)
+    assert metrics.quality(QUEUE_DEPTH) is Quality.OK

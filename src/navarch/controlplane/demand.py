@@ -1,7 +1,7 @@
 """Demand read off the fleet itself: what the heartbeats say about how busy each pool is.
 
-`StoreMetricsSource` needs nothing outside. It knows utilization and its history, and nothing about
-queues; those are absent, not zero. A node that is there but idle is a reading; a pool of which no
+`StoreMetricsSource` needs nothing outside. It knows utilization and its history. Of queues it knows
+the replicas that agents run or wait to run; where nothing is served, they are absent, not zero. A node that is there but idle is a reading; a pool of which no
 node was heard has none. The history is kept in memory, one value an interval, and begins
 anew at a restart.
 """
@@ -16,7 +16,15 @@ from typing import Final
 from navarch.core.machine import Machine
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.node import Node
-from navarch.core.scaling.base import UTILIZATION, PoolMetrics, Quality, Reading
+from navarch.core.scaling.base import (
+    PENDING_JOBS,
+    QUEUE_DEPTH,
+    UTILIZATION,
+    PoolMetrics,
+    Quality,
+    Reading,
+)
+from navarch.core.serving import demand
 from navarch.metrics import base
 
 HISTORY_MAX: Final = 20_160
@@ -51,7 +59,7 @@ class StoreMetricsSource:
         reading = self._utilization(nodes, now)
         history, capacity = self._remember(pool_name, reading, len(nodes), now)
         return base.pool_metrics(
-            {UTILIZATION: reading},
+            {UTILIZATION: reading, **self._queue(pool_name, now)},
             source=NAME,
             history=history,
             capacity=capacity,
@@ -74,6 +82,22 @@ class StoreMetricsSource:
             return base.absent(UTILIZATION, f"none of {len(nodes)} nodes sent a sample", NAME)
         mean = sum(loads) / len(loads)
         return base.fresh(UTILIZATION, mean, observed_at=newest, source=NAME)
+
+    def _queue(self, pool_name: str, now: datetime) -> dict[str, Reading]:
+        """Count the replicas that want the pool; stale while it is not known which pool they want.
+
+        Nothing is taken away on a stale word.
+        """
+        wanted = demand.of_pool(self._machine().fleet, pool_name, now)
+        if wanted is None:
+            return {}
+        counts = {PENDING_JOBS: wanted.waiting, QUEUE_DEPTH: wanted.waiting + wanted.running}
+        detail = f"{wanted.unsure} replicas were not looked at yet" if wanted.unsure else ""
+        quality = Quality.STALE if wanted.unsure else Quality.OK
+        return {
+            name: Reading(count, base.UNITS[name], now, quality, NAME, detail)
+            for name, count in counts.items()
+        }
 
     def _remember(
         self, pool_name: str, reading: Reading, nodes: int, now: datetime
