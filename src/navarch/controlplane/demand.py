@@ -1,9 +1,9 @@
 """Demand read off the fleet itself: what the heartbeats say about how busy each pool is.
 
 `StoreMetricsSource` needs nothing outside. It knows utilization and its history. Of queues it knows
-the replicas that agents run or wait to run; where nothing is served, they are absent, not zero. A node that is there but idle is a reading; a pool of which no
-node was heard has none. The history is kept in memory, one value an interval, and begins
-anew at a restart.
+the replicas that agents run or wait to run; where nothing is served, they are absent, not zero. A
+node that is there but idle is a reading; a pool of which no node was heard has none. The history is
+kept in memory, one value an interval, and begins anew at a restart.
 """
 
 from __future__ import annotations

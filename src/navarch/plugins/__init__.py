@@ -22,6 +22,26 @@ if TYPE_CHECKING:
         PluginKind,
         SchedulerPlugin,
     )
+    from navarch.plugins.registering import (
+        autoscaler,
+        guardrail,
+        metrics_provider,
+        model_loader,
+        register,
+        register_autoscaler,
+        register_guardrail,
+        register_health_observer,
+        register_metrics_provider,
+        register_metrics_source,
+        register_model_loader,
+        register_notifier,
+        register_pool_autoscaler,
+        register_provider,
+        register_ranker,
+        register_scheduler,
+        scheduler,
+    )
+    from navarch.plugins.registry import Registry, get_global_registry
 
 __all__ = [
     "AgentClass",
@@ -37,8 +57,27 @@ __all__ = [
     "Placement",
     "PluginKind",
     "Pod",
+    "Registry",
     "SchedulerPlugin",
     "ToolBinding",
+    "autoscaler",
+    "get_global_registry",
+    "guardrail",
+    "metrics_provider",
+    "model_loader",
+    "register",
+    "register_autoscaler",
+    "register_guardrail",
+    "register_health_observer",
+    "register_metrics_provider",
+    "register_metrics_source",
+    "register_model_loader",
+    "register_notifier",
+    "register_pool_autoscaler",
+    "register_provider",
+    "register_ranker",
+    "register_scheduler",
+    "scheduler",
 ]
 
 _HOMES = {
@@ -54,6 +93,26 @@ _HOMES = {
         "PluginKind",
         "SchedulerPlugin",
     ),
+    "navarch.plugins.registering": (
+        "autoscaler",
+        "guardrail",
+        "metrics_provider",
+        "model_loader",
+        "register",
+        "register_autoscaler",
+        "register_guardrail",
+        "register_health_observer",
+        "register_metrics_provider",
+        "register_metrics_source",
+        "register_model_loader",
+        "register_notifier",
+        "register_pool_autoscaler",
+        "register_provider",
+        "register_ranker",
+        "register_scheduler",
+        "scheduler",
+    ),
+    "navarch.plugins.registry": ("Registry", "get_global_registry"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
