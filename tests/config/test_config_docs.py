@@ -72,4 +72,4 @@ def test_every_example_has_no_mistakes(number: int) -> None:
 
 
 def test_there_are_examples() -> None:
-    assert len(EXAMPLES) == 8
+    assert len(EXAMPLES) == 9

@@ -20,6 +20,7 @@ from navarch.config.autoscaling import (
 from navarch.config.bootstrap import Bootstrap
 from navarch.config.metrics import Metrics
 from navarch.config.notifier import Notifier
+from navarch.config.plugins import PLUGINS_MAX, Plugins
 from navarch.config.providers import AwsProvider, FakeProvider, ProcessProvider, Provider
 from navarch.config.reading import Reader
 from navarch.config.schema import USER_DATA_MAX, Document, Pool, Server, Tls, Token
@@ -45,6 +46,29 @@ def found(written: Document, reader: Reader) -> Faults:
     yield from _probation(written.server, reader)
     yield from _tokens(written.server.auth.tokens, reader)
     yield from _tls(written.server.auth.tls, reader)
+    yield from of_plugins(written.plugins, "plugins.", reader)
+
+
+def of_plugins(plugins: Plugins, prefix: str, reader: Reader) -> Faults:
+    """Find those of plugins, whose keys begin with `prefix`."""
+    if plugins.file is not None:
+        for key in ("modules", *plugins.uses()):
+            line = reader.first_line(f"{prefix}{key}")
+            if line is not None:
+                message = f"stands beside {prefix}file, expected it in that file"
+                yield reader.fault(message, key=f"{prefix}{key}", line=line)
+    for key, uses in plugins.uses().items():
+        if len(uses) > PLUGINS_MAX:
+            message = f"expected at most {PLUGINS_MAX} plugins, got {len(uses):,}"
+            place = f"{prefix}{key}"
+            yield reader.fault(message, key=place, line=reader.first_line(place))
+        seen: dict[str, int] = {}
+        for number, use in enumerate(uses):
+            place = f"{prefix}{key}[{number}].name"
+            if use.name in seen:
+                message = f"{use.name} is named twice, first as number {seen[use.name] + 1}"
+                yield reader.fault(message, key=place)
+            seen.setdefault(use.name, number)
 
 
 def of_pool(name: str, pool: Pool, sellers: Sequence[str], reader: Reader) -> Faults:

@@ -81,7 +81,7 @@ def examine_node(
     config = None
     warnings: list[ConfigError] = []
     if isinstance(written, Document) and not reader.faults:
-        config = _usable(written, path.absolute())
+        config = _usable(written, path.absolute(), reader.readings)
         warnings.extend(doubts.found(written, reader))
     return Examination(
         config=config,
@@ -107,7 +107,7 @@ def _entry(root: yaml.Node, name: str) -> yaml.Node | None:
     return None
 
 
-def _usable(written: Document, file: Path) -> Config:
+def _usable(written: Document, file: Path, readings: Mapping[str, Reading]) -> Config:
     """Turn what was written into what is used."""
     anchored = _anchored(written, file.parent)
     pools = anchored.pools
@@ -118,6 +118,12 @@ def _usable(written: Document, file: Path) -> Config:
         autoscaling={name: pool.autoscaling for name, pool in pools.items() if pool.autoscaling},
         metrics={name: pool.metrics for name, pool in pools.items() if pool.metrics},
         file=file,
+        plugins=anchored.plugins,
+        lines={
+            key: each.line
+            for key, each in readings.items()
+            if key.startswith("plugins.") and each.line is not None
+        },
     )
 
 

@@ -161,7 +161,7 @@ class Reader:
         values = {}
         for name, slot in block.slots.items():
             written = [layer[name] for layer in layers if name in layer]
-            values[name] = self._slot(slot, written, _join(key, name), nodes)
+            values[slot.attribute] = self._slot(slot, written, _join(key, name), nodes)
         return block.struct(**values) if len(self.faults) == faults_before else None
 
     def _slot(

@@ -5,8 +5,8 @@ shapes that `load` checks a file against, that `json_schema` prints and that `ex
 a key, add a field with a `Key`; to add a kind of provider, add a struct to `Provider` of
 `navarch.config.providers`. Nothing else here has to know.
 
-A field's name is its key in the file. A field without a default must be written. Texts that mean
-something else (durations, addresses) carry the `Form` that reads them.
+A field's name is its key in the file, unless it is given another. A field without a default must be
+written. Texts that mean something else (durations, addresses) carry the `Form` that reads them.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from navarch.config.bootstrap import Bootstrap
 from navarch.config.key import LABEL, NAME, VARIABLE, WORD, Key
 from navarch.config.metrics import Metrics
 from navarch.config.notifier import Notifier
+from navarch.config.plugins import Plugins
 from navarch.config.providers import Provider
 from navarch.config.values import (
     ADDRESS,
@@ -447,6 +448,7 @@ class Document(Struct, frozen=True):
         dict[str, Annotated[Pool, Key("One pool.")]],
         Key("The pools, by name.", names=NAME),
     ] = {}
+    plugins: Annotated[Plugins, Key("Which plugins are used, and how.")] = Plugins()
 
 
 class Config(Struct, frozen=True):
@@ -462,6 +464,9 @@ class Config(Struct, frozen=True):
     """The sources of pools that name their own."""
     file: Path
     """Where it was read from."""
+    plugins: Plugins = Plugins()
+    lines: dict[str, int] = {}
+    """Where the keys of ``plugins`` are written, for mistakes that only plugins can find."""
 
     @property
     def store(self) -> Store:

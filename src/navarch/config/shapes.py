@@ -96,6 +96,8 @@ class Slot(Struct, frozen=True):
     required: bool
     default: object
     """Meaningless where it is required."""
+    attribute: str = ""
+    """What the field is called in the struct."""
 
 
 class Block(Struct, frozen=True):
@@ -148,8 +150,12 @@ def block_of(struct: type[Struct]) -> Block:
     slots = {}
     for field in msgspec.structs.fields(struct):
         shape, key = shape_of(field.type)
-        slots[field.name] = Slot(
-            shape=shape, doc=key.doc, required=field.required, default=_default(field)
+        slots[field.encode_name] = Slot(
+            shape=shape,
+            doc=key.doc,
+            required=field.required,
+            default=_default(field),
+            attribute=field.name,
         )
     doc = (struct.__doc__ or "").partition("\n")[0]
     return Block(struct=struct, slots=slots, doc=doc)

@@ -60,6 +60,8 @@ class KindSpec(Struct, frozen=True):
     """Attributes that are a list of texts."""
     has_priority: bool = False
     """Whether plugins say how early they are asked themselves."""
+    on_error: tuple[str, ...] = ()
+    """What may become of a call that fails, the default first."""
     key: str = ""
     """Its key under ``plugins`` in the configuration; empty: it is configured elsewhere."""
     summary: str = ""
@@ -130,6 +132,7 @@ _SPECS = (
             Method("score", ("pod", "node", "pool"), unless="mask"),
         ),
         has_priority=True,
+        on_error=("neutral", "fail_closed"),
         key="scheduler-plugins",
         summary="chooses nodes for replicas",
     ),
@@ -140,6 +143,7 @@ _SPECS = (
         (Method("calculate_replicas", ("pool", "current_metrics"), unless="propose"),),
         lists=("metric_names",),
         has_priority=True,
+        on_error=("hold", "neutral"),
         key="autoscaler-plugins",
         summary="says how many replicas a pool of agents should have",
     ),
@@ -153,6 +157,7 @@ _SPECS = (
             Method("unload", ("model", "node"), calling=_ASYNC),
         ),
         has_priority=True,
+        on_error=("neutral", "fail_closed"),
         key="model-loader-plugins",
         summary="brings weights to a node",
     ),
@@ -164,6 +169,7 @@ _SPECS = (
             Method("get_metric", ("pool", "metric_type"), calling=_ASYNC),
             Method("list_metrics"),
         ),
+        on_error=("neutral", "hold"),
         key="metrics-provider-plugins",
         summary="reads the load on a pool of agents",
     ),
@@ -173,6 +179,7 @@ _SPECS = (
         "navarch.guardrails",
         (Method("check", ("request",), calling=_ASYNC, unless="scan"),),
         texts=("type",),
+        on_error=("fail_closed", "fail_open"),
         key="guardrail-plugins",
         summary="looks for what must not pass",
     ),

@@ -67,8 +67,8 @@ class Entry(Struct, frozen=True, kw_only=True):
     """How long a call may take; None: as its kind has it."""
     rank: int = 0
     """Its place in the configured order, among those of equal priority."""
-    given_priority: int | None = None
-    """The priority that it was registered with; None: its own."""
+    configured: bool = False
+    """Whether the configuration names it."""
 
     @property
     def version(self) -> str:
@@ -106,6 +106,7 @@ class Registry:
         self._filled = set(PluginKind) if filler is None else set()
         self._filling = threading.local()
         self._known: dict[PluginKind, dict[str, Entry]] = {kind: {} for kind in PluginKind}
+        self._bases: dict[PluginKind, dict[str, Entry]] = {kind: {} for kind in PluginKind}
         self._settings: dict[str, PluginSetting] = {}
         self._entries: dict[PluginKind, tuple[Entry, ...]] = {}
         self._plugins: dict[PluginKind, tuple[object, ...]] = {}
@@ -132,6 +133,22 @@ class Registry:
         listed, and not asked. `priority` counts instead of the plugin's own. Raises `PluginError`
         when it does not fit, or when its name is taken and not to be replaced.
         """
+        entry = self.enter(
+            kind, plugin, priority=priority, origin=origin, config=config, replace=replace
+        )
+        return entry.plugin
+
+    def enter(
+        self,
+        kind: PluginKind,
+        plugin: object,
+        *,
+        priority: int | None = None,
+        origin: str = REGISTERED,
+        config: Mapping[str, object] | None = None,
+        replace: bool = False,
+    ) -> Entry:
+        """Do as `register` does, and return the entry."""
         self._fill(kind)
         spec = KINDS[kind]
         if isinstance(plugin, type):
@@ -145,10 +162,10 @@ class Registry:
             entry = _entry(spec, plugin, origin)
         if priority is not None:
             given = checks.check_priority(spec, entry.name, priority)
-            entry = structs.replace(entry, priority=given, given_priority=given)
+            entry = structs.replace(entry, priority=given)
         with self._lock:
             self._add(entry, replace=replace)
-        return entry.plugin
+        return entry
 
     def configure(self, kind: PluginKind, name: str, written: Configured) -> Entry:
         """Give a registered plugin what the configuration says of it.
@@ -158,32 +175,42 @@ class Registry:
         """
         self._fill(kind)
         spec = KINDS[kind]
-        entry = self._known[kind].get(name)
-        if entry is None:
+        had, entry = self._known[kind].get(name), self._bases[kind].get(name)
+        if had is None or entry is None:
             raise self._absent(kind, name)
-        given = entry.given_priority
-        if written.enabled and (entry.plugin is None or written.config != entry.config):
+        if written.config and written.config == had.config and had.plugin is not None:
+            entry = structs.replace(entry, plugin=had.plugin, config=had.config, broken="")
+        elif written.enabled and (written.config or entry.plugin is None):
             entry = self._configured(spec, entry, written.config)
         priority = entry.priority
         if written.priority is not None:
             priority = checks.check_priority(spec, name, written.priority)
-        elif given is not None:
-            priority = given
-        elif entry.plugin is not None:
-            priority = checks.priority_of(spec, entry.plugin, name)
         entry = structs.replace(
             entry,
             enabled=written.enabled,
             priority=priority,
-            given_priority=given,
             shadow=written.shadow,
             on_error=written.on_error,
             deadline=written.deadline,
             rank=written.rank,
+            configured=True,
         )
         with self._lock:
-            self._add(entry, replace=True)
+            self._known[kind][name] = entry
+            self._changed(kind)
         return entry
+
+    def restore(self, kind: PluginKind, name: str) -> None:
+        """Put a plugin back as it was registered, as though nobody had configured it.
+
+        Raises `PluginError` when there is none of that name.
+        """
+        self._fill(kind)
+        with self._lock:
+            if name not in self._bases[kind]:
+                raise self._absent(kind, name)
+            self._known[kind][name] = self._bases[kind][name]
+            self._changed(kind)
 
     def unregister(self, kind: PluginKind, name: str) -> None:
         """Take a plugin out.
@@ -194,7 +221,7 @@ class Registry:
         with self._lock:
             if name not in self._known[kind]:
                 raise self._absent(kind, name)
-            del self._known[kind][name]
+            del self._known[kind][name], self._bases[kind][name]
             self._changed(kind)
 
     def set(
@@ -374,7 +401,7 @@ class Registry:
                 f"{spec.noun} {entry.name}: calls itself {made.name} with this config, expected "
                 "the same name"
             )
-        return made
+        return structs.replace(entry, plugin=made.plugin, config=made.config, broken="")
 
     def _add(self, entry: Entry, *, replace: bool) -> None:
         known = self._known[entry.kind]
@@ -389,7 +416,7 @@ class Registry:
             )
         if had is None and len(known) >= PLUGINS_MAX:
             raise PluginError(f"{noun} {entry.name}: there are {PLUGINS_MAX:,} already, the most")
-        known[entry.name] = entry
+        known[entry.name] = self._bases[entry.kind][entry.name] = entry
         self._changed(entry.kind)
 
     def _changed(self, kind: PluginKind) -> None:

@@ -11,9 +11,10 @@ from navarch.core.scaling.predictive import PredictiveAutoscaler
 from navarch.core.scaling.queue_based import QueueBasedAutoscaler
 from navarch.core.scaling.reactive import ReactiveAutoscaler
 from navarch.core.scaling.scheduled import ScheduledAutoscaler, ScheduleEntry
+from navarch.plugins.protocols import PluginKind
 from navarch.wiring import plugins
 
-CUSTOM = plugins.Kind("autoscaler", "navarch.autoscalers", ("recommend",))
+CUSTOM = plugins.kind(PluginKind.AUTOSCALER)
 
 
 def autoscaler(config: written.Autoscaling) -> Autoscaler:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, assert_never
 from msgspec import structs
 
 from navarch.errors import ConfigError
+from navarch.plugins.protocols import PluginKind
 from navarch.wiring import plugins
 from navarch.wiring.metrics import credentials_of
 
@@ -17,9 +18,7 @@ if TYPE_CHECKING:
     from navarch.notifiers.base import Notifier
     from navarch.policy import HealthPolicy
 
-NOTIFIERS = plugins.Kind(
-    "notifier", "navarch.notifiers", ("cordon", "uncordon", "drain", "drained", "close")
-)
+NOTIFIERS = plugins.kind(PluginKind.NOTIFIER)
 
 
 def policy_of(config: Config | None) -> HealthPolicy:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol, assert_never, runtime_checkab
 from navarch.config import metrics as written
 from navarch.core.scaling.base import PoolMetrics
 from navarch.metrics.base import FIELDS, MetricsSource
+from navarch.plugins.protocols import PluginKind
 from navarch.wiring import plugins
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CUSTOM = plugins.Kind("metrics source", "navarch.metrics_sources", ("get_pool_metrics",))
+CUSTOM = plugins.kind(PluginKind.METRICS_SOURCE)
 
 MERGE_DEADLINE: Final = timedelta(seconds=18)
 """How long sources are waited for: less than the 20 s that an evaluation has, so that the answers

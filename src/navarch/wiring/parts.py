@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from navarch.core.selection import BUILT_IN
 from navarch.errors import ConfigError, PluginError
+from navarch.plugins.protocols import PluginKind
 from navarch.wiring import plugins
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def _make_secret(path: Path) -> None:
     draft.rename(path)
 
 
-RANKERS = plugins.Kind("ranker", "navarch.rankers", ("rank", "because"))
+RANKERS = plugins.kind(PluginKind.RANKER)
 
 
 def foreign_rankers(pools: Iterable[PoolSpec]) -> list[Ranker]:

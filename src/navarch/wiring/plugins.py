@@ -1,29 +1,30 @@
-"""Classes of others: found by name or by import path, and checked before anything is called.
+"""Classes that a configuration names: of the registry, of an installed package, or by their place.
 
-A name is looked up among the entry points of the plugin's kind; ``package.module:Class`` is
-imported as it stands. What is found must be a class with the methods of its kind: a configuration
-can come over the wire, and must not be able to call whatever it likes.
+Those of pools of machines (autoscalers, rankers, metrics sources, providers, notifiers) are made
+anew for everybody who names one, with the configuration that stands there. A name is looked up
+among the plugins that were registered, then among the entry points of its kind;
+``package.module:Class`` is imported as it stands.
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
-from importlib import metadata
 from typing import Any
 
-from msgspec import Struct
-
 from navarch.errors import PluginError
+from navarch.plugins import checks, loading
+from navarch.plugins.kinds import KINDS
+from navarch.plugins.loading import Wanted as Kind
+from navarch.plugins.protocols import PluginKind
+from navarch.plugins.registry import get_global_registry
+
+__all__ = ["Kind", "kind", "make"]
 
 
-class Kind(Struct, frozen=True):
-    """What plugins of one kind are called, where they are found and what they must have."""
-
-    noun: str
-    group: str
-    """The group of their entry points."""
-    methods: tuple[str, ...]
+def kind(of: PluginKind) -> Kind:
+    """What plugins of an extension point are called, where they are found and what they have."""
+    spec = KINDS[of]
+    return Kind(spec.noun, spec.group, tuple(method.name for method in spec.methods))
 
 
 # The kind says which protocol it is; which one that is, only the caller's annotation can tell.
@@ -32,47 +33,27 @@ def make(kind: Kind, use: str, config: Mapping[str, object] | None = None) -> An
 
     Raises `PluginError` that names the plugin, what is wrong and what was expected.
     """
-    found = _found(kind, use)
-    if not isinstance(found, type) or any(not _has(found, name) for name in kind.methods):
-        wanted = " and ".join(f"{name}()" for name in kind.methods)
-        raise PluginError(f"{kind.noun} {use}: expected a class with {wanted}, got {found!r}")
-    try:
-        made = found(**(config or {}))
-    except Exception as error:
-        told = f"{type(error).__name__}: {error}"
-        keys = ", ".join(config or {}) or "nothing"
-        message = f"{kind.noun} {use}: cannot be made with {keys} as its config: {told}"
-        raise PluginError(message) from error
-    name: object = getattr(made, "name", None)
-    if not isinstance(name, str) or not name:
-        raise PluginError(f"{kind.noun} {use}: its name is {name!r}, expected a text")
+    found = _registered(kind, use) or loading.locate(kind, use)
+    if not isinstance(found, type):
+        if config:
+            message = "was registered as an object, which cannot be given a config"
+            raise PluginError(f"{kind.noun} {use}: {message}")
+        return found
+    made = loading.construct(kind.noun, use, found, config)
+    spec = next((each for each in KINDS.values() if each.group == kind.group), None)
+    if spec is not None:
+        try:
+            checks.check(spec.kind, made)
+        except PluginError as error:
+            told = str(error).partition(": ")[2]
+            raise PluginError(f"{kind.noun} {use}: {told}") from error
     return made
 
 
-def _has(found: type, method: str) -> bool:
-    return callable(getattr(found, method, None))
-
-
-def _found(kind: Kind, use: str) -> object:
-    try:
-        if ":" in use:
-            return _imported(use)
-        points = metadata.entry_points(group=kind.group)
-        if use in points.names:
-            return points[use].load()
-    except Exception as error:  # whatever a foreign module does while it is imported
-        message = f"{kind.noun} {use}: cannot be imported: {type(error).__name__}: {error}"
-        raise PluginError(message) from error
-    have = ", ".join(sorted(points.names)) or "none"
-    raise PluginError(
-        f"{kind.noun} {use}: no such entry point in the group {kind.group}, there are: {have}; "
-        "or write package.module:Class"
-    )
-
-
-def _imported(path: str) -> object:
-    module, _, name = path.partition(":")
-    found: object = importlib.import_module(module)
-    for part in name.split("."):
-        found = getattr(found, part)
-    return found
+def _registered(kind: Kind, use: str) -> object | None:
+    """What code has registered under this name: its class, else the object itself."""
+    for spec in KINDS.values():
+        if spec.group == kind.group and ":" not in use:
+            entry = get_global_registry().find(spec.kind, use)
+            return None if entry is None else entry.factory or entry.plugin
+    return None

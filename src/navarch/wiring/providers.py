@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, assert_never
 from msgspec import Struct, structs
 
 from navarch.errors import ConfigError
+from navarch.plugins.protocols import PluginKind
 from navarch.wiring import plugins
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from navarch.core.model.pool import PoolSpec, Source
     from navarch.providers.base import Provider
 
-CUSTOM: Final = plugins.Kind("provider", "navarch.providers", ("provision", "terminate", "list"))
+CUSTOM: Final = plugins.kind(PluginKind.PROVIDER)
 
 LIBRARIES: Final[Mapping[str, tuple[str, str]]] = {
     "aws": ("botocore", "boto3"),
