@@ -6,6 +6,7 @@ nodes and replicas, and from a Kubernetes cluster.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from msgspec import Struct, field
@@ -148,8 +149,9 @@ class Placement(Struct, frozen=True):
     """How much of each of them."""
     counts: dict[str, int] = field(default_factory=dict)
     """Not placed: nodes by the first reason that rules them out, the most frequent first."""
-    why_not: dict[str, str] = field(default_factory=dict)
-    """The reason for every node that does not fit, by its name."""
+    why_not: Mapping[str, str] = field(default_factory=dict)
+    """The reason for every node that does not fit, by its name. It is worked out when it is read;
+    ``dict(why_not)`` is a copy that can be written."""
     cure: str = ""
     """Not placed: the single change that would let it fit; empty: none alone would."""
     preempts: tuple[str, ...] = ()

@@ -1,0 +1,154 @@
+"""How fast replicas are placed, with the reason for every node that does not fit.
+
+    python bench/placement.py
+
+CPU time, medians of 7 runs, one process. 12 shapes of pods on fleets of eight GPUs a node: whole
+GPUs, shares, slices, selectors, taints, zones apart, prices, spot, models; two shapes fit nowhere.
+Every pod gets its GPUs, its score and what spoke for it; every node that does not fit its reason;
+every pod without a node the counts and the change that would help. Making the columns counts.
+
+The threshold beside it is kube-scheduler's: its own performance tests demand 180 pods a second
+of it (kubernetes, test/integration/scheduler_perf/misc/performance-config.yaml, SchedulingBasic,
+5000Nodes_10000Pods, "threshold: 180"; read November 2026). Those go through an API server and
+bind, which this does not: the two are not the same work.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+from navarch.core.model.resources import AgentPool, ReplicaAffinity, Toleration
+from navarch.core.serving.scheduling import Snapshot
+from navarch.core.serving.views import Node, Placement, Pod, Slot, Taint
+from navarch.plugins.scheduling import Scheduler
+
+RUNS = 7
+GOAL = 10_000
+KUBE = 180
+SLOTS = tuple(
+    Slot(at, memory=80 << 30, socket=at // 4, nvlink=at // 4, bandwidth=int(450e9))
+    for at in range(8)
+)
+SLICED = (Slot(0, mig_free={"1g.10gb": 7}), *SLOTS[1:])
+ZONES = ("a", "b", "c")
+
+
+def fleet(size: int) -> list[Node]:
+    """Make nodes of three zones, some of them spot, tainted, divided, or cordoned."""
+    return [
+        Node(
+            f"gpu-{at:06d}",
+            labels={"topology.kubernetes.io/zone": ZONES[at % 3], "tier": f"t{at % 4}"},
+            capacity={"nvidia.com/gpu": 8},
+            gpu_type="NVIDIA H100 80GB HBM3" if at % 5 else "NVIDIA A100-SXM4-80GB",
+            gpus=SLICED if at % 50 == 0 else SLOTS,
+            taints=(Taint("dedicated", "batch"),) if at % 20 == 0 else (),
+            unschedulable=at % 33 == 0,
+            spot=at % 4 == 0,
+            price_per_hour=40.0 + at % 7,
+            region="east" if at % 2 else "west",
+            models=frozenset({f"default/m{at % 10}"}),
+        )
+        for at in range(size)
+    ]
+
+
+def shapes() -> list[Pod]:
+    """Make 12 shapes; the last two fit nowhere."""
+    apart = (ReplicaAffinity(anti=True),)
+    return [
+        Pod("p", gpu_request=1),
+        Pod("p", gpu_request=2, gpu_type="H100"),
+        Pod("p", gpu_request=4, locality="nvlink", gpu_memory=80 << 30),
+        Pod("p", gpu_request=0.25),
+        Pod("p", gpu_request=0.5, model="default/m3", model_bytes=int(40e9)),
+        Pod("p", gpu_request=1, node_selector={"tier": "t1"}, strategy="spread"),
+        Pod("p", gpu_request=1, mig_profile="1g.10gb"),
+        Pod("p", gpu_request=2, spot_allowed=False, cost_max=12.0),
+        Pod("p", gpu_request=1, agent_pool="default/apart", replica_affinity=apart),
+        Pod("p", gpu_request=8, tolerations=(Toleration("dedicated", "Exists"),)),
+        Pod("p", gpu_request=1, gpu_type="B200"),
+        Pod("p", gpu_request=8, cost_max=1.0, node_selector={"tier": "t9"}),
+    ]
+
+
+def pods(count: int) -> list[Pod]:
+    """Make pods of all shapes in turn."""
+    made = shapes()
+    return [
+        Pod(**{name: getattr(made[at % 12], name) for name in Pod.__struct_fields__})
+        for at in range(count)
+    ]
+
+
+class Tier:
+    """A plugin in the documents' form: nothing but Python, for each node."""
+
+    name = "tier"
+    priority = 200
+
+    def filter(self, pod: Pod, node: Node, pool: AgentPool) -> bool:
+        """Refuse one tier of four."""
+        return node.labels.get("tier") != "t3"
+
+    def score(self, pod: Pod, node: Node, pool: AgentPool) -> int:
+        """Prefer another."""
+        return 80 if node.labels.get("tier") == "t1" else 50
+
+
+class Registered:
+    """The built-in plugins, and those of others."""
+
+    def __init__(self, *plugins: object) -> None:
+        """Hold these."""
+        self.schedulers = plugins
+
+
+def timed(scheduler: Scheduler, nodes: list[Node] | Snapshot, wanted: list[Pod]) -> float:
+    """Place; return microseconds of CPU a placement."""
+    began = time.process_time()
+    placed = scheduler.place(wanted, nodes, AgentPool())
+    spent = (time.process_time() - began) * 1e6 / len(wanted)
+    check(placed)
+    return spent
+
+
+def check(placed: list[Placement]) -> None:
+    """Refuse to measure what is not an answer."""
+    assert placed[0].node
+    assert placed[0].gpus
+    assert placed[10].cure
+    assert len(placed[10].why_not) == sum(placed[10].counts.values())
+
+
+def row(what: str, spent: list[float], goal: str = "") -> None:
+    """Print a line of the table."""
+    median = statistics.median(spent)
+    print(f"{what:<58} {median:9.1f} µs {1e6 / median:9,.0f}/s   {goal}")
+
+
+def main() -> None:
+    """Print the table."""
+    scheduler = Scheduler()
+    for size in (1_000, 5_000, 20_000):
+        nodes, wanted = fleet(size), pods(2_400)
+        goal = f"goal {GOAL:,}/s; kube-scheduler's threshold {KUBE}/s" if size == 5_000 else ""
+        whole = [timed(scheduler, nodes, wanted) for _ in range(RUNS)]
+        made = [timed(scheduler, Snapshot(nodes), wanted) for _ in range(RUNS)]
+        row(f"2,400 pods, {size:,} nodes, columns included", whole, goal)
+        row("  the same, from columns", made, goal)
+    nodes = fleet(5_000)
+    row(
+        "one pass of 24 pods, columns included",
+        [timed(scheduler, nodes, pods(24)) for _ in "7654321"],
+    )
+    theirs = Scheduler(Registered(Tier()))
+    row(
+        "2,400 pods, 5,000 nodes, and a plugin asked node by node",
+        [timed(theirs, nodes, pods(2_400)) for _ in range(RUNS)],
+    )
+
+
+if __name__ == "__main__":
+    main()
