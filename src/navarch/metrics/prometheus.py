@@ -21,20 +21,18 @@ import asyncio
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Final, TypeVar
+from datetime import datetime, timedelta
+from typing import Final
 
-import msgspec
 from msgspec import Struct
 
 from navarch.core.scaling.base import UTILIZATION, PoolMetrics, Quality, Reading
 from navarch.errors import ConfigError
-from navarch.metrics import base
+from navarch.metrics import base, promql
 from navarch.metrics.base import FIELDS, UTILIZATION_HISTORY
+from navarch.metrics.promql import PromQL
 from navarch.peers.endpoint import Credentials, Endpoint
 from navarch.peers.unanswered import Unanswered
-
-T = TypeVar("T")
 
 POOL: Final = re.compile(r"\$(?:\{pool\}|pool\b)")
 """What stands for the pool's name in an expression."""
@@ -44,29 +42,6 @@ NAME: Final = re.compile(r"[\w.:/@-]+")
 
 SAMPLES_MAX: Final = 11_000
 """Prometheus refuses range queries that give more points a series."""
-
-NAMED_MAX: Final = 3
-"""How many series an error names."""
-
-
-class _Series(Struct):
-    """One series of an answer; `value` in an instant query, `values` in a range query."""
-
-    metric: dict[str, str]
-    value: tuple[float, str] | None = None
-    values: list[tuple[float, str]] = []
-
-
-class _Result(Struct):
-    result_type: str = msgspec.field(name="resultType", default="")
-    result: msgspec.Raw = msgspec.Raw(b"[]")
-
-
-class _Answer(Struct):
-    status: str
-    data: _Result = msgspec.field(default_factory=_Result)
-    error: str = ""
-    warnings: list[str] = []
 
 
 class History(Struct, frozen=True, kw_only=True):
@@ -119,9 +94,8 @@ class PrometheusMetricsSource:
         self._times = dict(times or {})
         self._now = now
         self._history_asked = history or History()
-        self._deadline = deadline
         self._demand_sense(name)
-        self._endpoint = Endpoint(url, credentials=credentials)
+        self._promql = PromQL(Endpoint(url, credentials=credentials), deadline)
 
     def _demand_sense(self, name: str) -> None:
         for field, expression in self._queries.items():
@@ -152,38 +126,27 @@ class PrometheusMetricsSource:
 
     async def close(self) -> None:
         """Give up the connections."""
-        await self._endpoint.close()
+        await self._promql.close()
 
     async def _reading(self, field: str, pool: str) -> Reading:
         try:
-            found = await self._one(self._queries[field], pool)
+            found = await self._promql.one(self._expression(self._queries[field], pool))
             if found is None:
                 return base.absent(field, "the query gives nothing", self.name)
             observed_at, value = found
             if not math.isfinite(value):
                 return base.absent(field, f"the query gives {value}", self.name)
             if field in self._times:
-                stamped = await self._one(self._times[field], pool)
+                stamped = await self._promql.one(self._expression(self._times[field], pool))
                 if stamped is None or not math.isfinite(stamped[1]):
                     return base.absent(field, "the query for its time gives nothing", self.name)
-                observed_at = _moment(stamped[1])
+                observed_at = promql.moment(stamped[1])
         except Unanswered as failure:
             return base.error(field, str(failure), self.name)
         return base.fresh(field, value, observed_at=observed_at, source=self.name)
 
-    async def _one(self, expression: str, pool: str) -> tuple[datetime, float] | None:
-        """Ask for one number and the time it is of; None when there is none."""
-        query = {"query": POOL.sub(pool, expression)}
-        data = await self._ask("/api/v1/query", query)
-        if data.result_type == "scalar":
-            return _sample(_decode(data.result, tuple[float, str]))
-        if data.result_type != "vector":
-            raise Unanswered(f"the query gives a {data.result_type}, expected one number")
-        series = _decode(data.result, list[_Series])
-        _demand_one(series)
-        if not series or series[0].value is None:
-            return None
-        return _sample(series[0].value)
+    def _expression(self, template: str, pool: str) -> str:
+        return POOL.sub(pool, template)
 
     async def _history(self, pool: str) -> tuple[tuple[float, ...], Reading]:
         """Ask for the history, on a grid of whole intervals so that two answers agree."""
@@ -193,15 +156,14 @@ class PrometheusMetricsSource:
         step = self._history_asked.interval.total_seconds()
         end = math.floor(self._now().timestamp() / step) * step
         query = {
-            "query": POOL.sub(pool, expression),
+            "query": self._expression(expression, pool),
             "start": f"{end - self._history_asked.window.total_seconds():.3f}",
             "end": f"{end:.3f}",
             "step": f"{step:.3f}",
         }
         try:
-            data = await self._ask("/api/v1/query_range", query)
-            series = _decode(data.result, list[_Series])
-            _demand_one(series)
+            series = await self._promql.matrix(query)
+            promql.demand_one(series)
             values, observed_at = _unbroken(series[0].values if series else [], step)
         except Unanswered as failure:
             return (), base.error(UTILIZATION_HISTORY, str(failure), self.name)
@@ -211,61 +173,6 @@ class PrometheusMetricsSource:
         return values, base.fresh(
             UTILIZATION_HISTORY, count, observed_at=observed_at, source=self.name
         )
-
-    async def _ask(self, path: str, query: Mapping[str, str]) -> _Result:
-        try:
-            body = await self._endpoint.get(path, query, self._deadline)
-        except Unanswered as failure:
-            if failure.status is None:
-                raise
-            raise Unanswered(f"{failure} (query {query['query']})") from failure
-        answer = _decode(body, _Answer)
-        if answer.status != "success":
-            raise Unanswered(f"{self._endpoint.url}{path}: {answer.error or answer.status}")
-        if answer.warnings:
-            raise Unanswered(f"the answer may be a part: {'; '.join(answer.warnings)}")
-        return answer.data
-
-
-def _decode(body: bytes | msgspec.Raw, kind: type[T]) -> T:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except msgspec.MsgspecError as cause:
-        raise Unanswered(f"no answer of Prometheus: {cause}") from cause
-
-
-def _demand_one(series: Sequence[_Series]) -> None:
-    if len(series) > 1:
-        named = ", ".join(_label(one.metric) for one in series[:NAMED_MAX])
-        more = ", …" if len(series) > NAMED_MAX else ""
-        raise Unanswered(
-            f"the query gives {len(series)} series ({named}{more}), expected one: "
-            "aggregate them, as with avg(…) or sum(…)"
-        )
-
-
-def _label(metric: Mapping[str, str]) -> str:
-    labels = ",".join(f'{key}="{value}"' for key, value in metric.items() if key != "__name__")
-    return f"{metric.get('__name__', '')}{{{labels}}}"
-
-
-def _sample(sample: tuple[float, str]) -> tuple[datetime, float]:
-    return _moment(sample[0]), _number(sample[1])
-
-
-def _moment(seconds: float) -> datetime:
-    try:
-        return datetime.fromtimestamp(seconds, UTC)
-    except (OverflowError, ValueError, OSError) as cause:
-        raise Unanswered(f"{seconds} is no time") from cause
-
-
-def _number(text: str) -> float:
-    """Read a number as Prometheus writes it: ``NaN``, ``+Inf`` and ``-Inf`` included."""
-    try:
-        return float(text)
-    except ValueError as cause:
-        raise Unanswered(f"{text!r} is no number") from cause
 
 
 def _unbroken(
@@ -279,11 +186,11 @@ def _unbroken(
     values: list[float] = []
     newest = before = None
     for at, text in samples:
-        value = _number(text)
+        value = promql.number(text)
         if base.judged(UTILIZATION, Reading(value, "percent")).quality is not Quality.OK:
             continue
         if before is not None and at - before > step * 1.5:
             values.clear()
         values.append(value)
         newest = before = at
-    return tuple(values), None if newest is None else _moment(newest)
+    return tuple(values), None if newest is None else promql.moment(newest)
