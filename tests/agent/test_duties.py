@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from navarch.agent.assignments import COMMANDS_MAX
 from navarch.agent.duties import (
-    COMMANDS_MAX,
     POLL_EVERY,
     RETRY_MAX,
     Duties,

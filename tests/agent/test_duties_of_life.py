@@ -7,7 +7,8 @@ from typing import get_args
 
 import pytest
 
-from navarch.agent.duties import BOOT_RETRY_MAX, RUNNING_AFTER, Duties
+from navarch.agent.assignments import RUNNING_AFTER
+from navarch.agent.duties import BOOT_RETRY_MAX, Duties
 from navarch.agent.outbox import KEPT_EVENTS_MAX, REFUSALS_MAX, REFUSED_FOR, REPORTS_MAX
 from navarch.agent.turns import (
     AckAnswered,

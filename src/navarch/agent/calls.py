@@ -34,6 +34,7 @@ from navarch.core.model.messages import (
     ReportHealth,
 )
 from navarch.core.model.node import Metadata
+from navarch.core.model.replica import ModelSeen, NodeServing, ReplicaSeen
 from navarch.core.model.report import CheckResult, HealthEvent
 from navarch.errors import WireError
 
@@ -45,6 +46,9 @@ TEXT_BYTES_MAX: Final = 1024
 
 The wire allows 4 KiB a text, but 500 events with that, escaped, would not fit its 4 MiB.
 """
+
+SERVED_MAX: Final = 256
+"""Replicas, and likewise models, of one heartbeat: the wire's rule."""
 
 
 class Call(NamedTuple):
@@ -178,6 +182,8 @@ def _heartbeat(request: Heartbeat) -> Json:
         body["timestamp"] = _timestamp(request.sent_at)
     if request.sample is not None:
         body["metrics"] = _sample(request.sample)
+    if request.serving is not None:
+        body["serving"] = _serving(request.serving)
     return body
 
 
@@ -196,6 +202,36 @@ def _gpu_sample(gpu: GPUSample) -> Json:
         "powerUsage": gpu.power_watts,
         "utilizationPercent": gpu.utilization_percent,
         "memoryUsed": str(gpu.memory_used),
+    }
+
+
+def _serving(serving: NodeServing) -> Json:
+    """Name as much as a control plane takes; what is not named is not known to it."""
+    return {
+        "replicas": [_replica(each) for each in serving.replicas[:SERVED_MAX]],
+        "models": [_model(each) for each in serving.models[:SERVED_MAX]],
+    }
+
+
+def _replica(replica: ReplicaSeen) -> Json:
+    return {
+        "replicaId": replica.id,
+        "state": f"REPLICA_STATE_{replica.state.name}",
+        "port": replica.port,
+        "restarts": replica.restarts,
+        "message": _head(replica.message),
+    }
+
+
+def _model(model: ModelSeen) -> Json:
+    return {
+        "model": model.model,
+        "digest": model.digest,
+        "bytesDone": str(model.bytes_done),
+        "bytesTotal": str(model.bytes_total),
+        "complete": model.complete,
+        "problem": _head(model.problem),
+        "bytesPerSecond": str(model.bytes_per_second),
     }
 
 

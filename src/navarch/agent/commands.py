@@ -6,6 +6,8 @@ drain                     the same; no workload manager is attached, so it waits
 run_diagnostic            runs the configured program, or reads the sensors if there is none
 terminate                 says yes; the agent ends when the control plane knows
 gpu_reset, reboot         runs a program, on nodes that allow it
+load_model, unload_model  where the agent serves: `navarch.agent.serving`
+start_replica, stop_replica  the same
 everything else           is refused, with the reason
 ========================  ====================================================================
 
@@ -33,6 +35,8 @@ import msgspec
 from msgspec import Struct, structs
 
 from navarch.agent import programs
+from navarch.agent.assignments import BESIDE
+from navarch.agent.deeds import Deed, Unfit
 from navarch.agent.programs import Arguments
 from navarch.agent.reboot import (
     BOOT_ID_PATH,
@@ -123,12 +127,16 @@ class _Plan(NamedTuple):
     do: Callable[[], Awaitable[CommandFinished]]
 
 
-class _UnfitError(Exception):
-    """A command cannot be carried out as it was given; the text says why."""
+class Serving(Protocol):
+    """Carries out what is asked about replicas and models."""
+
+    def deed(self, order: Order) -> Deed:
+        """Say what a command is going to do. Raises `Unfit` when it cannot be done as given."""
+        ...
 
 
 class Commands:
-    """Carries out one command at a time."""
+    """Carries out commands."""
 
     def __init__(
         self,
@@ -140,11 +148,14 @@ class Commands:
         released: Released = contextlib.nullcontext,
         means: Means = Means(),  # noqa: B008 - frozen
         pretence: Pretence | None = None,
+        serving: Serving | None = None,
     ) -> None:
         """Keep what is wanted in `state_folder`.
 
         While GPUs are `released` they can be reset. A `pretence` stands in for missing hardware.
+        Without `serving` nothing is served here.
         """
+        self._serving = serving
         self._intent_path = state_folder / INTENT_NAME
         self._self_check = self_check
         self._note_reboot = note_reboot
@@ -160,16 +171,16 @@ class Commands:
             if self._means.dry_run:
                 return _refused(order, f"dry run, nothing was done: would {plan.would}")
             return await plan.do()
-        except _UnfitError as error:
+        except Unfit as error:
             return _refused(order, str(error))
         except (OSError, NavarchError) as error:
             return CommandFinished(order.id, CommandState.FAILED, str(error))
 
     def _plan(self, order: Order) -> _Plan:
-        """Find out what is to be done. Raises `_UnfitError`."""
+        """Find out what is to be done. Raises `Unfit`."""
         if order.type in ON_REQUEST and order.type not in self._means.allowed:
             option = f"--allow {order.type}"
-            raise _UnfitError(f"{order.type} is not allowed here: start the agent with {option}")
+            raise Unfit(f"{order.type} is not allowed here: start the agent with {option}")
         match order.type:
             case CommandType.CORDON:
                 return self._intend(order, "cordoned", "the node takes no new work")
@@ -186,8 +197,20 @@ class Commands:
                 return self._reset(order)
             case CommandType.REBOOT:
                 return self._reboot(order)
+            case _ if order.type in BESIDE:
+                return self._serve(order)
             case _:
-                raise _UnfitError(f"this agent does not know how to carry out {order.type!r}")
+                raise Unfit(f"this agent does not know how to carry out {order.type!r}")
+
+    def _serve(self, order: Order) -> _Plan:
+        if self._serving is None:
+            raise Unfit("nothing is served here: start the agent with --serving")
+        deed = self._serving.deed(order)
+
+        async def do() -> CommandFinished:
+            return _succeeded(order, await deed.do())
+
+        return _Plan(deed.would, do)
 
     def _intend(self, order: Order, intent: str, text: str) -> _Plan:
         async def do() -> CommandFinished:
@@ -285,26 +308,26 @@ def _diagnostic(program: Arguments) -> Arguments:
 
 
 def _demand_plain_names(order: Order) -> None:
-    """Raise `_UnfitError` for a parameter whose name cannot be part of a variable's."""
+    """Raise `Unfit` for a parameter whose name cannot be part of a variable's."""
     for name in order.parameters:
         if PARAMETER.fullmatch(name) is None:
             text = f"parameter {name!r} is none: expected lower-case letters, digits and _"
-            raise _UnfitError(text)
+            raise Unfit(text)
 
 
 def _gpu(order: Order) -> str:
-    """Read which GPU to reset: an index, or `ALL_GPUS`. Raises `_UnfitError`."""
+    """Read which GPU to reset: an index, or `ALL_GPUS`. Raises `Unfit`."""
     gpu = order.parameters.get("gpu", "")
     if gpu == ALL_GPUS or (gpu.isascii() and gpu.isdigit() and len(gpu) <= 2):
         return gpu
     what = f"{gpu[:40]!r} is no GPU" if gpu else "which GPU is missing"
-    raise _UnfitError(f"{what}: expected parameter gpu with an index such as 3, or all")
+    raise Unfit(f"{what}: expected parameter gpu with an index such as 3, or all")
 
 
 def _filled(program: Arguments, order: Order) -> Arguments:
-    """Put the parameters of a command into a program's arguments. Raises `_UnfitError`."""
+    """Put the parameters of a command into a program's arguments. Raises `Unfit`."""
     _demand_plain_names(order)
     try:
         return programs.filled(program, order.parameters)
     except ValueError as error:
-        raise _UnfitError(str(error)) from error
+        raise Unfit(str(error)) from error

@@ -24,10 +24,11 @@ import msgspec
 from msgspec import structs
 
 from navarch.agent import reboot
+from navarch.agent.assignments import BESIDE
 from navarch.agent.boot_check import Admission, admission, check_boot, read_admission
 from navarch.agent.commands import Commands
 from navarch.agent.duties import Duties
-from navarch.agent.equipment import Census, make_pretence, make_sensors
+from navarch.agent.equipment import Census, make_pretence, make_sensors, make_serving
 from navarch.agent.interruption import Interruptions, make_interruptions
 from navarch.agent.line import Line
 from navarch.agent.record import CommandRecord, Rebooting
@@ -103,6 +104,13 @@ class Daemon:
         self._record = record
         self._now = now
         self._disk_thread = Worker("agent-record")
+        self._inputs: asyncio.Queue[Input] = asyncio.Queue()
+        self._spread = zlib.crc32(settings.node_id.encode()) / 2**32
+        self._started_at = now()
+        self._loop_started_at = 0.0
+        self._serving = make_serving(
+            settings, now=self._present, tell=self._inputs.put_nowait, spread=self._spread
+        )
         self._commands = Commands(
             settings.state_dir,
             self._sensing.self_check,
@@ -111,13 +119,11 @@ class Daemon:
             released=self._sensing.released,
             means=settings.means,
             pretence=make_pretence(settings, now),
+            serving=self._serving,
         )
-        self._inputs: asyncio.Queue[Input] = asyncio.Queue()
         self._interruptions: Interruptions | None = make_interruptions(
             settings.interruptions, settings.metadata, now=now
         )
-        self._started_at = now()
-        self._loop_started_at = 0.0
         self._boot = CheckResult("boot", Health.UNKNOWN, "the boot check has not ended yet")
         self._report_file = ReportFile(settings.state_dir / FILE_NAME)
         self._reports: Sequence[ReportHealth] | None = None
@@ -135,6 +141,9 @@ class Daemon:
         except asyncio.CancelledError:
             if not work.cancelled():
                 raise
+        finally:
+            if self._serving is not None:
+                await self._serving.close()
         say("stopped", node=self._settings.node_id)
 
     def _signalled(self, work: asyncio.Task[None], number: signal.Signals) -> None:
@@ -160,10 +169,14 @@ class Daemon:
             if self._interruptions is not None:
                 watching = self._interruptions.watch(lambda event: self._sensed_early((event,)))
                 underway.add(tasks.create_task(watching))
+            if self._serving is not None:
+                underway.add(tasks.create_task(self._serving.run()))
             while True:
                 for output in duties.step(given, self._present()):
                     if isinstance(output, Stop):
                         say("stopping", because=output.because)
+                        if self._serving is not None:
+                            await self._serving.end()
                         for task in underway:
                             task.cancel()
                         return
@@ -176,6 +189,8 @@ class Daemon:
     def _begin(self) -> tuple[Duties, Rebooting | None]:
         """Take up what an earlier run has left; return a reboot that may still happen too."""
         settings = self._settings
+        if self._serving is not None:
+            self._serving.begin()
         awaited = self._settle_reboot()
         results = {
             result.id: AckCommand(
@@ -193,7 +208,7 @@ class Daemon:
         duties = Duties(
             _registration(settings, self._sensing.name),
             start=self._present(),
-            spread=zlib.crc32(settings.node_id.encode()) / 2**32,
+            spread=self._spread,
             results=results,
             running=Order(awaited.id, CommandType.REBOOT) if awaited else None,
             reports=self._earlier_reports(),
@@ -305,8 +320,13 @@ class Daemon:
     # --- commands ----------------------------------------------------------------------------
 
     async def _execute(self, order: Order) -> None:
-        """Carry out a command between the two lines of its record."""
+        """Carry out a command between the two lines of its record, unless it may be repeated."""
         say("command_started", command=order.id, type=order.type)
+        if order.type in BESIDE:
+            result = await self._commands.carry_out(order)
+            say("command_finished", command=order.id, state=result.state, message=result.message)
+            self._inputs.put_nowait(result)
+            return
         try:
             await self._disk_thread.do(lambda: self._record.started(order))
         except OSError as error:

@@ -13,11 +13,13 @@ Rules that hold:
    heartbeats, and never by all agents at the same moment.
 4. A health report is sent until it is taken. A result is sent until it is taken, and again
    whenever the command comes again.
-5. A command is executed once, by its id. What does not fit the queue is left for the next poll.
-   One that takes long is said to be running, once.
+5. A command is executed once, by its id, and one at a time but for those that take minutes and
+   may be repeated (`navarch.agent.assignments`). What does not fit the queue is left for the next
+   poll. One that takes long is said to be running, once.
 6. A node whose boot check has not passed does not register.
 7. What was sensed is written down until it is taken: events are given once.
-8. Everything is bounded.
+8. What becomes of a replica is said at once, by a heartbeat of its own.
+9. Everything is bounded.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from typing import Final, get_args
 
 from msgspec import structs
 
+from navarch.agent.assignments import Assignments
 from navarch.agent.backoff import ANY_TIME, Backoff
 from navarch.agent.codes import AWAY, PATIENT, USELESS_REPORT, USELESS_RESULT
 from navarch.agent.outbox import Outbox
@@ -53,10 +56,10 @@ from navarch.agent.turns import (
     Request,
     Send,
     SensorsRead,
+    ServingSeen,
     Stop,
     Tick,
 )
-from navarch.core.model.command import CommandState, CommandType
 from navarch.core.model.gpu import NodeSample
 from navarch.core.model.messages import (
     AckCommand,
@@ -65,6 +68,7 @@ from navarch.core.model.messages import (
     RegisterNode,
     ReportHealth,
 )
+from navarch.core.model.replica import NodeServing
 from navarch.core.model.report import CheckResult, HealthEvent
 
 INTERVAL_MIN: Final = timedelta(seconds=1)
@@ -97,17 +101,17 @@ BOOT_RETRY_FIRST: Final = timedelta(minutes=2)
 BOOT_RETRY_MAX: Final = timedelta(minutes=5)
 """The longest wait between boot checks: whoever repairs the machine is still watching."""
 
-RUNNING_AFTER: Final = timedelta(seconds=5)
-"""After this time a command is said to be running: most are done before that."""
-
 READING_PATIENCE: Final = timedelta(seconds=1)
 """How long a heartbeat waits for the sensors, if a quarter of the interval is not less."""
 
 POLL_EVERY: Final = 5
 """Heartbeats after which to poll though nothing was announced: an announcement may be lost."""
 
-COMMANDS_MAX: Final = 256
-"""Commands known at one time, finished or not: above what a control plane keeps pending."""
+EARLY_GAP: Final = timedelta(seconds=0.2)
+"""The least time between two heartbeats, however much happens to replicas."""
+
+PROGRESS_GAP: Final = timedelta(seconds=1)
+"""The same where only a number of bytes has grown."""
 
 OPTIONAL: Final = frozenset({"boot", "nvml", "xid"})
 """The checks that a control plane may leave out by not naming them; it does not know of others."""
@@ -164,12 +168,11 @@ class Duties:
         self._outbox = Outbox(self._node_id, reports)
         self._kept = self._outbox.version
 
-        self._orders: dict[str, Order] = {}
-        self._running = running
-        self._running_due: datetime | None = None
-        self._results: dict[str, AckCommand] = dict(results or {})
-        self._untold: dict[str, None] = {}
-        self._last_command = ""
+        self._assignments = Assignments(self._node_id, results or {}, running)
+
+        self._serving: NodeServing | None = None
+        self._heartbeat_sent = ANY_TIME
+        self._early_due: datetime | None = None
 
     @property
     def registered(self) -> bool:
@@ -183,9 +186,8 @@ class Duties:
             self._registered
             and not self._boot_owed
             and self._in_flight is None
-            and self._running is None
-            and not self._orders
-            and not self._untold
+            and self._assignments.idle
+            and self._early_due is None
             and not self._poll_due
             and not len(self._outbox)
         )
@@ -236,8 +238,11 @@ class Duties:
                 return self._reported((), given.events)
             case BootChecked():
                 return self._boot_checked(given, now)
+            case ServingSeen():
+                return self._serving_seen(given, now)
             case CommandFinished():
-                return self._command_finished(given)
+                self._assignments.finished(given)
+                return []
             case _:
                 return self._answered(given, now)
 
@@ -310,6 +315,13 @@ class Duties:
         dropped = self._outbox.events_dropped - dropped
         return [Remark("events_dropped", {"count": str(dropped)}, grave=True)] if dropped else []
 
+    def _serving_seen(self, given: ServingSeen, now: datetime) -> list[Output]:
+        self._serving = given.serving
+        gap = EARLY_GAP if given.urgent else PROGRESS_GAP
+        due = max(now, self._heartbeat_sent + gap)
+        self._early_due = due if self._early_due is None else min(due, self._early_due)
+        return []
+
     def _boot_checked(self, given: BootChecked, now: datetime) -> list[Output]:
         self._boot_underway = False
         self._may_register = given.passed or given.may_register
@@ -333,49 +345,13 @@ class Duties:
         self._poll_due = False
         self._heartbeats_since_poll = 0
         for order in orders:
-            if order.type == CommandType.TERMINATE:
-                self._last_command = order.id
-            if order.id in self._results:
-                self._untold[order.id] = None
-            elif not self._is_waiting(order) and self._has_room():
-                self._orders[order.id] = order
-        return []
-
-    def _is_waiting(self, order: Order) -> bool:
-        return order.id in self._orders or (
-            self._running is not None and order.id == self._running.id
-        )
-
-    def _has_room(self) -> bool:
-        """Make room for one more command by forgetting a result that was told; False if none."""
-        known = len(self._results) + len(self._orders) + (self._running is not None)
-        if known < COMMANDS_MAX:
-            return True
-        told = next((known for known in self._results if known not in self._untold), None)
-        if told is None:
-            return False
-        del self._results[told]
-        return True
-
-    def _command_finished(self, result: CommandFinished) -> list[Output]:
-        if self._running is None or self._running.id != result.id:
-            return []  # told twice
-        self._running = self._running_due = None
-        self._results[result.id] = AckCommand(
-            self._node_id, result.id, result.state, result.message, result.output
-        )
-        self._untold[result.id] = None
+            self._assignments.receive(order)
         return []
 
     def _told(self, request: Request) -> list[Output]:
         """Take note that the control plane has a result, or does not want it."""
         assert isinstance(request, AckCommand)
-        if request.state is CommandState.RUNNING:
-            self._running_due = None
-            return []
-        self._untold.pop(request.command_id, None)
-        terminated = request.command_id == self._last_command
-        if not terminated or request.state is not CommandState.SUCCEEDED:
+        if not self._assignments.told(request):
             return []
         self._stopped = True
         return [Stop(f"command {request.command_id} told the node to end")]
@@ -429,10 +405,7 @@ class Duties:
             yield CheckBoot()
         if self._reading_since is None and now >= self._reading_due:
             yield self._read_sensors(now)
-        if self._running is None and self._orders:
-            self._running = self._orders.pop(next(iter(self._orders)))
-            self._running_due = now + RUNNING_AFTER
-            yield Execute(self._running)
+        yield from map(Execute, self._assignments.begin(now))
         if self._in_flight is None:
             request = next((wanted for due, wanted in self._wanted() if due <= now), None)
             if request is not None:
@@ -459,14 +432,10 @@ class Duties:
         if not self._registered:
             yield ANY_TIME, self._registration
             return
-        yield self._heartbeat_due_with_sample(), Heartbeat(self._node_id, self._sample)
-        if self._untold:
-            yield ANY_TIME, self._results[next(iter(self._untold))]
-        if self._running is not None and self._running_due is not None:
-            yield (
-                self._running_due,
-                AckCommand(self._node_id, self._running.id, CommandState.RUNNING),
-            )
+        due = self._heartbeat_due_with_sample()
+        due = due if self._early_due is None else min(due, self._early_due)
+        yield due, Heartbeat(self._node_id, self._sample)
+        yield from self._assignments.to_tell()
         if self._poll_due:
             yield ANY_TIME, PollCommands(self._node_id)
         if self._outbox.first is not None:
@@ -481,9 +450,11 @@ class Duties:
 
     def _send(self, request: Request, now: datetime) -> Send:
         if isinstance(request, Heartbeat):
-            request = Heartbeat(request.node_id, request.sample, sent_at=now)
-            self._heartbeat_due = now + self._heartbeat_interval
-            self._reading_due = self._heartbeat_due
+            request = Heartbeat(request.node_id, request.sample, now, self._serving)
+            if now >= self._heartbeat_due_with_sample():  # an early one leaves the others as due
+                self._heartbeat_due = now + self._heartbeat_interval
+                self._reading_due = self._heartbeat_due
+            self._early_due, self._heartbeat_sent = None, now
         self._calls += 1
         self._in_flight = request
         return Send(self._calls, request)

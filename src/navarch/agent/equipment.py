@@ -6,11 +6,16 @@ import os
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from navarch.agent.commands import Pretence
+from navarch.agent.reboot import boot_id_or_empty
 from navarch.agent.sensors.base import Sensor
 from navarch.agent.settings import INJECTED, AgentSettings
 from navarch.core.model.gpu import GPU
+
+if TYPE_CHECKING:
+    from navarch.agent.serving.host import ServingHost, Tell
 
 Clock = Callable[[], datetime]
 
@@ -74,3 +79,26 @@ def make_pretence(settings: AgentSettings, now: Clock) -> Pretence | None:
     from navarch.agent.sensors.injected import InjectedHardware  # noqa: PLC0415
 
     return InjectedHardware(settings.state_dir, now=now)
+
+
+def make_serving(
+    settings: AgentSettings, *, now: Clock, tell: Tell, spread: float
+) -> ServingHost | None:
+    """Make what runs replicas; None where the node serves nothing, and nothing is imported then.
+
+    `now` never goes backwards; `tell` is given what is served whenever that changes.
+
+    Raises `ConfigError` where the cache of models cannot be used.
+    """
+    if settings.serving is None:
+        return None
+    from navarch.agent.serving.host import ServingHost  # noqa: PLC0415
+
+    return ServingHost(
+        settings.state_dir / "serving",
+        weights=None,
+        now=now,
+        tell=tell,
+        boot_id=boot_id_or_empty(settings.means.boot_id_path),
+        spread=spread,
+    )

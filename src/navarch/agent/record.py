@@ -4,6 +4,8 @@ One line of JSON a step, appended and flushed to the disk: a start *before* the 
 out, an end after it. So a command is never carried out twice: one that was begun and has no end
 was interrupted, and that is its result. A last line that a crash cut short counts as not written.
 
+Commands that may be carried out again without harm are not in it: those about replicas and models.
+
 A reboot has a step between the two, written before the machine is asked to go down: it is neither
 interrupted nor ended until `navarch.agent.reboot` has looked which start of the machine this is.
 """

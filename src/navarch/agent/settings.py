@@ -26,6 +26,9 @@ SENSORS_LABEL = "navarch.dev/sensors"
 STATE_FOLDER_LABEL = "navarch.dev/state-dir"
 """Names the agent's state folder, on the host that the metadata name."""
 
+MODEL_CACHE_LABEL = "navarch.io/model-cache"
+"""Says where other nodes may fetch models from this one, such as ``http://10.0.0.7:9650``."""
+
 TOKEN_VARIABLE = "NAVARCH_NODE_TOKEN"  # noqa: S105 - the name of a variable, not its content
 """Holds the node's secret, where no file does."""
 
@@ -38,6 +41,19 @@ REAL: Final = "real"
 SENSOR_KINDS: Final = (REAL, INJECTED)
 
 SERVER_URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
+
+
+class Serving(Struct, frozen=True, kw_only=True):
+    """How a node serves replicas: what the control plane says is run there, program by program."""
+
+    cache_dir: Path | None = None
+    """Where models are kept; None: in the state folder."""
+    cache_quota: int = 0
+    """How many bytes they may take; 0: as many as the disk has, less a reserve."""
+    cache_listen: str = ""
+    """Where other nodes may fetch models, as HOST:PORT; empty: nowhere."""
+    plugin_modules: tuple[str, ...] = ()
+    """Modules that register loaders of models; imported by their names."""
 
 
 class AgentSettings(Struct, frozen=True, kw_only=True):
@@ -87,6 +103,8 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
     ``off``."""
     metadata: Metadata = Metadata()
     """Where those notices are."""
+    serving: Serving | None = None
+    """None: the node serves nothing."""
 
     def check(self) -> None:
         """Raise `ConfigError`, naming the setting, where one cannot be used."""

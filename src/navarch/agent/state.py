@@ -8,6 +8,7 @@
     reports.json    health reports that nobody has taken (`navarch.agent.reports`)
     boot.json       what the newest boot check found (`navarch.agent.boot_check`)
     intent.json     what operators last wanted of this node (`navarch.agent.commands`)
+    serving/        replicas and models, where the agent serves (`navarch.agent.serving`)
     kernel_log.json where the kernel log was read to (`navarch.agent.sensors.kernel_log`)
     injected.json   faults for injected sensors (`navarch.agent.sensors.injected`)
 

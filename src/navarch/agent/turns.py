@@ -21,6 +21,7 @@ from navarch.core.model.messages import (
     RegisterNode,
     ReportHealth,
 )
+from navarch.core.model.replica import NodeServing
 from navarch.core.model.report import CheckResult, HealthEvent
 
 Request = RegisterNode | Heartbeat | ReportHealth | PollCommands | AckCommand
@@ -113,6 +114,15 @@ class EventsSensed(Struct, frozen=True):
     """As in `SensorsRead`: given once."""
 
 
+class ServingSeen(Struct, frozen=True):
+    """What the node serves is not what it was."""
+
+    serving: NodeServing
+    """All of it."""
+    urgent: bool = True
+    """Whether a state has changed; otherwise only more bytes are there."""
+
+
 class BootChecked(Struct, frozen=True):
     """What came of the check that precedes registration."""
 
@@ -144,7 +154,7 @@ Answer = (
 )
 """How a call can end."""
 
-Input = Tick | Answer | SensorsRead | EventsSensed | BootChecked | CommandFinished
+Input = Tick | Answer | SensorsRead | EventsSensed | ServingSeen | BootChecked | CommandFinished
 """What an agent can learn."""
 
 
@@ -178,7 +188,10 @@ class KeepReports(Struct, frozen=True):
 
 
 class Execute(Struct, frozen=True):
-    """Carry this out, once. There is never more than one at a time."""
+    """Carry this out, once.
+
+    There is never more than one at a time, but for those of `navarch.agent.assignments.BESIDE`.
+    """
 
     order: Order
 

@@ -97,11 +97,12 @@ def is_held(lock: Path) -> bool:
     return False
 
 
-def start(command: AgentCommand, *, lock: Path, log: Path) -> int:
+def start(command: AgentCommand, *, lock: Path, log: Path, mark: str = LOCK_VARIABLE) -> int:
     """Start a process that holds `lock`, in a session of its own, and return its id.
 
     It reads nothing, and what it prints is added to `log`; both files are made, for the owner
-    alone, where they are missing. There is no moment at which the process lives and the lock is
+    alone, where they are missing. `mark` is the variable that carries the lock's path: processes
+    within processes are told apart by it. There is no moment at which the process lives and the lock is
     free, wherever the caller is killed.
 
     :raises BlockingIOError: the lock is held: the process lives already
@@ -113,7 +114,7 @@ def start(command: AgentCommand, *, lock: Path, log: Path) -> int:
             return os.posix_spawnp(
                 command.argv[0],
                 list(command.argv),
-                {**command.env, LOCK_VARIABLE: str(lock)},
+                {**command.env, mark: str(lock)},
                 file_actions=[
                     (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                     (os.POSIX_SPAWN_DUP2, output, 1),
@@ -158,11 +159,11 @@ def holds(pid: int, lock: Path) -> bool:
     return False
 
 
-def belongs(pid: int, lock: Path) -> bool:
+def belongs(pid: int, lock: Path, mark: str = LOCK_VARIABLE) -> bool:
     """Tell whether this process holds the lock or was started by one that carried it."""
-    mark = os.fsencode(f"{LOCK_VARIABLE}={lock}")
+    carried = os.fsencode(f"{mark}={lock}")
     try:
-        if mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+        if carried in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
             return True
     except (*GONE, PermissionError):
         return False
@@ -177,24 +178,24 @@ def holder(lock: Path) -> int | None:
     return next((pid for pid in _pids() if holds(pid, lock)), None)
 
 
-def members(lock: Path) -> list[int]:
+def members(lock: Path, mark: str = LOCK_VARIABLE) -> list[int]:
     """Find every process that belongs to the lock, by ascending id.
 
     Costs a look at every process of the machine.
     """
-    return [pid for pid in _pids() if belongs(pid, lock)]
+    return [pid for pid in _pids() if belongs(pid, lock, mark)]
 
 
 def _pids() -> list[int]:
     return sorted(int(each.name) for each in Path("/proc").iterdir() if each.name.isdecimal())
 
 
-def send(pid: int, lock: Path, number: signal.Signals) -> None:
+def send(pid: int, lock: Path, number: signal.Signals, mark: str = LOCK_VARIABLE) -> None:
     """Send a signal to a process if, and only if, it belongs to the lock."""
     with suppress(*GONE):
         descriptor = os.pidfd_open(pid)
         try:
-            if belongs(pid, lock):
+            if belongs(pid, lock, mark):
                 signal.pidfd_send_signal(descriptor, number)
         finally:
             os.close(descriptor)

@@ -28,6 +28,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from navarch.core.model import messages
 from navarch.core.model.gpu import GPU, GPUSample, NodeSample
 from navarch.core.model.node import Metadata
+from navarch.core.model.replica import ModelSeen, NodeServing, ReplicaSeen, ReplicaState
 from navarch.core.model.report import CheckResult, Health, HealthEvent
 from navarch.errors import WireError
 from navarch.wire import words
@@ -58,6 +59,7 @@ _SECONDS_MIN: Final = -62_135_596_800
 """The year 1, the first that both protobuf and Python know."""
 _SECONDS_MAX: Final = 253_402_300_799
 """The end of the year 9999, the last one."""
+_PORT_MAX: Final = 65_535
 _EVENTS_LISTED: Final = 100
 """How many facts are listed when the caller does not say."""
 
@@ -92,7 +94,10 @@ def heartbeat(request: pb.HeartbeatRequest, limits: Limits = DEFAULT) -> message
     if request.HasField("metrics"):
         sample = _part("metrics", request.metrics, _sample, limits)
     sent_at = _time("timestamp", request.timestamp) if request.HasField("timestamp") else None
-    return messages.Heartbeat(check_id("node_id", request.node_id), sample, sent_at)
+    serving = None
+    if request.HasField("serving"):
+        serving = _part("serving", request.serving, _serving, limits)
+    return messages.Heartbeat(check_id("node_id", request.node_id), sample, sent_at, serving)
 
 
 def heartbeats(
@@ -307,6 +312,43 @@ def _gpu_sample(gpu: pb.GPUMetrics, limits: Limits) -> GPUSample:
         gpu.power_usage,
         _percent("utilization_percent", gpu.utilization_percent),
         _at_least("memory_used", gpu.memory_used, 0),
+    )
+
+
+def _serving(serving: pb.NodeServing, limits: Limits) -> NodeServing:
+    check_count("replicas", serving.replicas, "replicas", limits)
+    check_count("models", serving.models, "models", limits)
+    replicas = _each("replicas", serving.replicas, _replica, limits)
+    models = _each("models", serving.models, _model, limits)
+    if len({replica.id for replica in replicas}) < len(replicas):
+        raise invalid("replicas", "names a replica twice")
+    if len({model.model for model in models}) < len(models):
+        raise invalid("models", "names a model twice")
+    return NodeServing(replicas, models)
+
+
+def _replica(replica: pb.ReplicaStatus, limits: Limits) -> ReplicaSeen:
+    if not 0 <= replica.port <= _PORT_MAX:
+        raise invalid("port", f"{replica.port} is not from 0 to {_PORT_MAX}")
+    return ReplicaSeen(
+        id=check_id("replica_id", replica.replica_id),
+        # A newer agent may know a state that we do not: it has a place and is not ready.
+        state=words.REPLICA_STATE_OF.get(replica.state, ReplicaState.STARTING),
+        port=replica.port,
+        restarts=_at_least("restarts", replica.restarts, 0),
+        message=check_text("message", replica.message, limits),
+    )
+
+
+def _model(model: pb.ModelStatus, limits: Limits) -> ModelSeen:
+    return ModelSeen(
+        model=check_id("model", model.model),
+        digest=check_text("digest", model.digest, limits),
+        bytes_done=_at_least("bytes_done", model.bytes_done, 0),
+        bytes_total=_at_least("bytes_total", model.bytes_total, 0),
+        complete=model.complete,
+        problem=check_text("problem", model.problem, limits),
+        bytes_per_second=_at_least("bytes_per_second", model.bytes_per_second, 0),
     )
 
 

@@ -37,6 +37,10 @@ class Limits(Struct, frozen=True):
     """GPUs of a node; indexes are below it. The largest machines on sale have 16."""
     events: int = 1_000
     """Events, and likewise check results, of one health report."""
+    replicas: int = 256
+    """Replicas that a node speaks of."""
+    models: int = 256
+    """Models that a node speaks of."""
     heartbeats: int = 10_000
     """Heartbeats of one batch."""
     config_bytes: int = 1024 * 1024

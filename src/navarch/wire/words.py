@@ -11,6 +11,7 @@ from typing import Final
 from navarch.core.model.command import CommandState, CommandType
 from navarch.core.model.instance import InstanceState
 from navarch.core.model.node import NodeStatus
+from navarch.core.model.replica import ReplicaState
 from navarch.core.model.report import Health
 from navarch.wire.generated import navarch_pb2 as pb
 from navarch.wire.queries import SubjectKind
@@ -28,6 +29,10 @@ COMMAND_TYPE: Final[dict[CommandType, pb.NodeCommandType]] = {
     word: getattr(pb, f"NODE_COMMAND_TYPE_{word.name}") for word in CommandType
 }
 
+REPLICA_STATE: Final[dict[ReplicaState, pb.ReplicaState]] = {
+    word: getattr(pb, f"REPLICA_STATE_{word.name}") for word in ReplicaState
+}
+
 NODE_STATUS_OF: Final[dict[int, NodeStatus]] = {
     number: word for word, number in NODE_STATUS.items()
 }
@@ -37,6 +42,9 @@ INSTANCE_STATE_OF: Final[dict[int, InstanceState]] = {
 }
 COMMAND_TYPE_OF: Final[dict[int, CommandType]] = {
     number: word for word, number in COMMAND_TYPE.items()
+}
+REPLICA_STATE_OF: Final[dict[int, ReplicaState]] = {
+    number: word for word, number in REPLICA_STATE.items()
 }
 
 COMMAND_STATE_OF: Final[dict[int, CommandState]] = {
