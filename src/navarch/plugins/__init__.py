@@ -10,8 +10,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from navarch.core.model.resources import AgentClass, AgentPool, Model, ToolBinding
-    from navarch.core.serving.views import Node, Placement, Pod
+    from navarch.core.model.resources import (
+        AgentClass,
+        AgentPool,
+        Model,
+        ToolBinding,
+    )
+    from navarch.core.serving.scheduling import (
+        Batch,
+        Running,
+        Snapshot,
+    )
+    from navarch.core.serving.views import (
+        Node,
+        Placement,
+        Pod,
+    )
     from navarch.plugins.protocols import (
         AutoscalerPlugin,
         GuardrailPlugin,
@@ -41,12 +55,22 @@ if TYPE_CHECKING:
         register_scheduler,
         scheduler,
     )
-    from navarch.plugins.registry import Registry, get_global_registry
+    from navarch.plugins.registry import (
+        Registry,
+        get_global_registry,
+    )
+    from navarch.plugins.scheduling import (
+        Scheduler,
+    )
+    from navarch.plugins.scheduling_kubernetes import (
+        node_from_kubernetes,
+    )
 
 __all__ = [
     "AgentClass",
     "AgentPool",
     "AutoscalerPlugin",
+    "Batch",
     "GuardrailPlugin",
     "GuardrailRequest",
     "GuardrailResult",
@@ -58,13 +82,17 @@ __all__ = [
     "PluginKind",
     "Pod",
     "Registry",
+    "Running",
+    "Scheduler",
     "SchedulerPlugin",
+    "Snapshot",
     "ToolBinding",
     "autoscaler",
     "get_global_registry",
     "guardrail",
     "metrics_provider",
     "model_loader",
+    "node_from_kubernetes",
     "register",
     "register_autoscaler",
     "register_guardrail",
@@ -82,6 +110,7 @@ __all__ = [
 
 _HOMES = {
     "navarch.core.model.resources": ("AgentClass", "AgentPool", "Model", "ToolBinding"),
+    "navarch.core.serving.scheduling": ("Batch", "Running", "Snapshot"),
     "navarch.core.serving.views": ("Node", "Placement", "Pod"),
     "navarch.plugins.protocols": (
         "AutoscalerPlugin",
@@ -113,6 +142,8 @@ _HOMES = {
         "scheduler",
     ),
     "navarch.plugins.registry": ("Registry", "get_global_registry"),
+    "navarch.plugins.scheduling": ("Scheduler",),
+    "navarch.plugins.scheduling_kubernetes": ("node_from_kubernetes",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
