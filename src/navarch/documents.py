@@ -7,9 +7,13 @@ know what kind of file it is.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import yaml
+
+_Read = TypeVar("_Read")
 
 
 class Unreadable(Exception):
@@ -55,8 +59,40 @@ def compose(text: str, *, deepest: int) -> yaml.Node | None:
     `deepest` is how many levels may be nested. Raises `Unreadable`, with line and index where the
     mistake has a place. Takes time in proportion to the text: 0.1 s for 10 KB.
     """
+    return _composed(text, lambda: _Composer(text, deepest).get_single_node())
+
+
+def compose_all(text: str, *, deepest: int, most: int) -> list[yaml.Node]:
+    """Read the nodes of every document in `text`, of at most `most`; empty ones are left out.
+
+    Otherwise as `compose`.
+    """
+
+    def read() -> list[yaml.Node]:
+        composer = _Composer(text, deepest)
+        nodes: list[yaml.Node] = []
+        while composer.check_node():
+            node = composer.get_node()
+            if node is None or _is_nothing(node):
+                continue
+            if len(nodes) == most:
+                line = node.start_mark.line + 1
+                raise Unreadable(f"holds more than {most:,} documents", line=line)
+            nodes.append(node)
+        return nodes
+
+    return _composed(text, read)
+
+
+def _is_nothing(node: yaml.Node) -> bool:
+    """Whether nothing was written between two lines of dashes."""
+    return isinstance(node, yaml.ScalarNode) and not node.value and node.style is None
+
+
+def _composed(text: str, read: Callable[[], _Read]) -> _Read:
+    """Have the library read, and tell in our words what it could not."""
     try:
-        return _Composer(text, deepest).get_single_node()
+        return read()
     except yaml.MarkedYAMLError as error:
         raise _explained(error, len(text)) from error
     except yaml.reader.ReaderError as error:

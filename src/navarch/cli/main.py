@@ -30,6 +30,7 @@ from navarch.cli import (
     policies,
     pools,
     providers,
+    resources,
     session,
     simulating,
 )
@@ -69,6 +70,7 @@ for _command in (
     *(commands.reset, commands.reboot, commands.diagnose, policies.policy),
     *(injecting.inject, instances.instance, pools.pool, providers.provider),
     *(events.show_events, explaining.explain, configuration.config, autoscaling.autoscale),
+    *(resources.apply, resources.get_resource, resources.delete),
     simulating.simulate,
 ):
     cli.add_command(_command)

@@ -205,7 +205,7 @@ class Reader:
         try:
             parse(name)
         except ValueError:
-            message = f"expected {expected}, got {_quoted(name)}"
+            message = f"expected {expected}, got {quoted(name)}"
             self.note(self.fault(message, key=key, node=node))
 
     def _variant(self, variants: Variants, nodes: Sequence[yaml.Node], key: str) -> object:
@@ -245,7 +245,7 @@ class Reader:
                 message = "merge keys are not read; write the keys, or use defaults"
                 self.note(self.fault(message, key=_join(key, "<<"), node=name_node))
             elif not isinstance(name_node, yaml.ScalarNode) or name_node.tag != Tag.TEXT:
-                message = f"expected a key that is text, got {_got(name_node)}{_advice(name_node)}"
+                message = f"expected a key that is text, got {got(name_node)}{_advice(name_node)}"
                 self.note(self.fault(message, key=key, node=name_node))
             elif name_node.value in entries:
                 message = f"written twice, first on line {places[name_node.value]}"
@@ -297,7 +297,7 @@ class Reader:
             text = environment.expand(node.value, self.environ)
         except ValueError as error:
             raise self.fault(str(error), key=key, node=node) from None
-        if not _storable(text):
+        if not storable(text):
             message = "expected text without NUL and lone surrogates"
             raise self.fault(message, key=key, node=node)
         is_text = node.tag == Tag.TEXT
@@ -359,12 +359,12 @@ class Reader:
             advice = _advice(node)
         if node.tag == Tag.NOTHING:
             advice = "; remove the key or give it a value"
-        return self.fault(f"expected {expected}, got {_got(node)}{advice}", key=key, node=node)
+        return self.fault(f"expected {expected}, got {got(node)}{advice}", key=key, node=node)
 
     def _unknown(self, node: yaml.ScalarNode, known: Sequence[str], key: str) -> ConfigError:
         place = f"under {key}" if key else "at the top"
         advice = nearest(node.value, known) or f"; expected one of {', '.join(known)}"
-        message = f"unknown key {_quoted(node.value)} {place}{advice}"
+        message = f"unknown key {quoted(node.value)} {place}{advice}"
         return self.fault(message, key=_join(key, node.value), node=node)
 
 
@@ -385,12 +385,13 @@ def _within(number: float, leaf: Leaf) -> bool:
     return (low is None or number >= low) and (high is None or number <= high)
 
 
-def _storable(text: str) -> bool:
+def storable(text: str) -> bool:
+    """Tell whether every store, and every peer, can take a text."""
     return "\0" not in text and not re.search("[\ud800-\udfff]", text)
 
 
 def _join(key: str, name: str) -> str:
-    shown = name if re.fullmatch(r"[\w./-]{1,64}", name) else _quoted(name)
+    shown = name if re.fullmatch(r"[\w./-]{1,64}", name) else quoted(name)
     return f"{key}.{shown}" if key else shown
 
 
@@ -400,11 +401,11 @@ def nearest(name: str, known: Sequence[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """Put text on one line, in quotes, without control characters, at most `SHOWN_MAX` long."""
     cut = text if len(text) <= SHOWN_MAX else text[: SHOWN_MAX - 3] + "..."
-    quoted = json.dumps(cut, ensure_ascii=False)
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in quoted)
+    between = json.dumps(cut, ensure_ascii=False)
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in between)
 
 
 def _is_secret(shape: Leaf | Choice) -> bool:
@@ -416,13 +417,13 @@ def _shown(node: yaml.Node, *, secret: bool = False) -> str:
     if secret:
         return HIDDEN
     plain = re.fullmatch(r"[\x21-\x7e][\x20-\x7e]{0,59}", node.value)
-    return node.value if plain else _quoted(node.value)
+    return node.value if plain else quoted(node.value)
 
 
-def _got(node: yaml.Node) -> str:
+def got(node: yaml.Node) -> str:
     """Describe what stands there, in the words of people who write YAML."""
     if node.tag not in _PLAIN_TAGS:
-        return f"the tag {_quoted(node.tag)}"
+        return f"the tag {quoted(node.tag)}"
     match node:
         case yaml.MappingNode():
             return "a mapping"
@@ -433,7 +434,7 @@ def _got(node: yaml.Node) -> str:
         case yaml.ScalarNode(tag=Tag.WHOLE | Tag.DECIMAL):
             return f"the number {_shown(node)}"
         case yaml.ScalarNode(tag=Tag.TEXT):
-            return _quoted(node.value)
+            return quoted(node.value)
         case _:
             return _shown(node)  # true, false, a date
 
@@ -441,5 +442,5 @@ def _got(node: yaml.Node) -> str:
 def _advice(node: yaml.Node) -> str:
     """Tell how to write as text what YAML takes for something else."""
     if node.tag in _QUOTABLE and isinstance(node, yaml.ScalarNode):
-        return f"; put it in quotes: {_quoted(node.value)}"
+        return f"; put it in quotes: {quoted(node.value)}"
     return ""

@@ -13,9 +13,10 @@ from typing import TypeVar
 
 from navarch.controlplane.answering import Answering
 from navarch.controlplane.bootstrap_logs import BootstrapLogs, LogAccess
+from navarch.controlplane.resource_service import ResourceService
+from navarch.controlplane.service_base import Context
 from navarch.core import explain, explain_serving
 from navarch.core.model import messages as msg
-from navarch.core.model.fleet import Fleet
 from navarch.core.model.instance import Instance
 from navarch.core.model.node import Node
 from navarch.core.model.pool import Pool
@@ -27,8 +28,6 @@ from navarch.wire import answers, codec
 from navarch.wire.generated import navarch_pb2 as pb
 from navarch.wire.queries import Configuration, InstanceQuery, NodeQuery, Subject, SubjectKind
 
-# The library's context of a call: nothing here needs it, whoever calls was checked before.
-_Context = object
 _A = TypeVar("_A")
 
 Configure = Callable[[Configuration], Awaitable[Sequence[str]]]
@@ -40,7 +39,7 @@ EXPLAIN_FACTS = 50
 """Facts that an explanation quotes, the newest ones."""
 
 
-class Service:
+class Service(ResourceService):
     """Answers every method of ``navarch.ControlPlaneService``."""
 
     def __init__(
@@ -53,50 +52,38 @@ class Service:
 
         `logs` None: start-up logs are asked of providers alone, and not kept.
         """
-        self._runtime = runtime
+        super().__init__(runtime)
         self._configure = configure
         self._logs = logs or BootstrapLogs(
             LogAccess(), runtime.effects, lambda: runtime.machine.fleet, runtime.clock
         )
 
     @property
-    def _fleet(self) -> Fleet:
-        return self._runtime.machine.fleet
-
-    @property
     def _settings(self) -> Settings:
         return self._runtime.machine.strategies.settings
-
-    async def _ask(self, message: msg.Message, expected: type[_A]) -> _A:
-        """Have the machine look at a message; its refusal becomes an error of the call."""
-        answer = await self._runtime.ask(message)
-        if isinstance(answer, msg.Refused):
-            raise answers.refusal(answer)
-        assert isinstance(answer, expected), f"{answer!r} to {type(message).__name__}"
-        return answer
 
     # --- agents --------------------------------------------------------------------------
 
     async def register_node(
-        self, request: pb.RegisterNodeRequest, _ctx: _Context
+        self, request: pb.RegisterNodeRequest, _ctx: Context
     ) -> pb.RegisterNodeResponse:
         """Let a node join, or describe itself anew."""
         await self._ask(codec.register_node(request), msg.Accepted)
         return answers.registered(self._settings)
 
-    async def heartbeat(self, request: pb.HeartbeatRequest, _ctx: _Context) -> pb.HeartbeatResponse:
+    async def heartbeat(self, request: pb.HeartbeatRequest, _ctx: Context) -> pb.HeartbeatResponse:
         """Take a sign of life."""
         accepted = await self._ask(codec.heartbeat(request), msg.HeartbeatAccepted)
         return answers.heartbeat(accepted, self._settings)
 
     async def send_heartbeat(
-        self, request: pb.HeartbeatRequest, ctx: _Context
+        self, request: pb.HeartbeatRequest, ctx: Context
     ) -> pb.HeartbeatResponse:
         """Do the same, under the older name."""
         return await self.heartbeat(request, ctx)
 
     async def heartbeat_batch(
-        self, request: pb.HeartbeatBatchRequest, _ctx: _Context
+        self, request: pb.HeartbeatBatchRequest, _ctx: Context
     ) -> pb.HeartbeatBatchResponse:
         """Take many signs of life; the nodes that must register first are named."""
         heartbeats = codec.heartbeats(request)
@@ -112,7 +99,7 @@ class Service:
         )
 
     async def report_health(
-        self, request: pb.ReportHealthRequest, _ctx: _Context
+        self, request: pb.ReportHealthRequest, _ctx: Context
     ) -> pb.ReportHealthResponse:
         """Take what a node's sensors and checks found."""
         message = codec.report_health(request)
@@ -120,21 +107,21 @@ class Service:
         return answers.report_health(self._fleet.nodes[message.node_id].status)
 
     async def poll_commands(
-        self, request: pb.GetNodeCommandsRequest, _ctx: _Context
+        self, request: pb.GetNodeCommandsRequest, _ctx: Context
     ) -> pb.GetNodeCommandsResponse:
         """Hand out what waits for a node."""
         message = codec.poll_commands(request, acknowledges=True)
         return answers.commands(await self._ask(message, msg.CommandsHanded))
 
     async def get_node_commands(
-        self, request: pb.GetNodeCommandsRequest, _ctx: _Context
+        self, request: pb.GetNodeCommandsRequest, _ctx: Context
     ) -> pb.GetNodeCommandsResponse:
         """Do the same for an agent that never acknowledges."""
         message = codec.poll_commands(request, acknowledges=False)
         return answers.commands(await self._ask(message, msg.CommandsHanded))
 
     async def ack_command(
-        self, request: pb.AckCommandRequest, _ctx: _Context
+        self, request: pb.AckCommandRequest, _ctx: Context
     ) -> pb.AckCommandResponse:
         """Take the outcome of a command."""
         await self._ask(codec.ack_command(request), msg.Accepted)
@@ -143,15 +130,13 @@ class Service:
     # --- operators: nodes and instances --------------------------------------------------
 
     async def issue_command(
-        self, request: pb.IssueCommandRequest, _ctx: _Context
+        self, request: pb.IssueCommandRequest, _ctx: Context
     ) -> pb.IssueCommandResponse:
         """Note what an operator wants of a node."""
         accepted = await self._ask(codec.issue_command(request), msg.CommandAccepted)
         return answers.command_issued(accepted)
 
-    async def list_nodes(
-        self, request: pb.ListNodesRequest, _ctx: _Context
-    ) -> pb.ListNodesResponse:
+    async def list_nodes(self, request: pb.ListNodesRequest, _ctx: Context) -> pb.ListNodesResponse:
         """List nodes by id. Cost: O(nodes)."""
         query = codec.node_query(request)
         await self._runtime.settled()
@@ -161,7 +146,7 @@ class Service:
             nodes=[self._shown_node(nodes[id_]) for id_ in ids], next_page_token=token
         )
 
-    async def get_node(self, request: pb.GetNodeRequest, _ctx: _Context) -> pb.GetNodeResponse:
+    async def get_node(self, request: pb.GetNodeRequest, _ctx: Context) -> pb.GetNodeResponse:
         """Show one node."""
         await self._runtime.settled()
         node = _known("node", request.node_id, self._fleet.nodes.get(request.node_id))
@@ -171,7 +156,7 @@ class Service:
         return answers.node_info(node, self._runtime.machine.sightings.heard.get(node.id))
 
     async def list_instances(
-        self, request: pb.ListInstancesRequest, _ctx: _Context
+        self, request: pb.ListInstancesRequest, _ctx: Context
     ) -> pb.ListInstancesResponse:
         """List instances by id, ended ones included. Cost: O(instances)."""
         query = codec.instance_query(request)
@@ -188,7 +173,7 @@ class Service:
         )
 
     async def get_instance(
-        self, request: pb.GetInstanceRequest, _ctx: _Context
+        self, request: pb.GetInstanceRequest, _ctx: Context
     ) -> pb.GetInstanceResponse:
         """Show one instance."""
         await self._runtime.settled()
@@ -197,7 +182,7 @@ class Service:
         return pb.GetInstanceResponse(instance=answers.instance_info(instance))
 
     async def get_bootstrap_log(
-        self, request: pb.GetBootstrapLogRequest, _ctx: _Context
+        self, request: pb.GetBootstrapLogRequest, _ctx: Context
     ) -> pb.GetBootstrapLogResponse:
         """Show what an instance's start-up script told; the loop goes on meanwhile."""
         await self._runtime.settled()
@@ -208,39 +193,33 @@ class Service:
 
     # --- operators: pools ----------------------------------------------------------------
 
-    async def list_pools(
-        self, request: pb.ListPoolsRequest, _ctx: _Context
-    ) -> pb.ListPoolsResponse:
+    async def list_pools(self, request: pb.ListPoolsRequest, _ctx: Context) -> pb.ListPoolsResponse:
         """List all pools by name. Cost: O(pools × instances)."""
         del request  # it has no fields
         await self._runtime.settled()
         pools = sorted(self._fleet.pools.values(), key=lambda pool: pool.name)
         return pb.ListPoolsResponse(pools=[self._shown_pool(pool) for pool in pools])
 
-    async def get_pool(self, request: pb.GetPoolRequest, _ctx: _Context) -> pb.GetPoolResponse:
+    async def get_pool(self, request: pb.GetPoolRequest, _ctx: Context) -> pb.GetPoolResponse:
         """Show one pool."""
         await self._runtime.settled()
         pool = _known("pool", request.pool_name, self._fleet.pools.get(request.pool_name))
         return pb.GetPoolResponse(pool=self._shown_pool(pool))
 
-    async def scale_pool(
-        self, request: pb.ScalePoolRequest, _ctx: _Context
-    ) -> pb.ScalePoolResponse:
+    async def scale_pool(self, request: pb.ScalePoolRequest, _ctx: Context) -> pb.ScalePoolResponse:
         """Set how many nodes a pool wants."""
         message = codec.scale_pool(request)
         await self._ask(message, msg.Accepted)
         return pb.ScalePoolResponse(pool=self._shown_pool(self._fleet.pools[message.pool]))
 
-    async def pause_pool(
-        self, request: pb.PausePoolRequest, _ctx: _Context
-    ) -> pb.PausePoolResponse:
+    async def pause_pool(self, request: pb.PausePoolRequest, _ctx: Context) -> pb.PausePoolResponse:
         """Stop a pool, or let it go on."""
         message = codec.pause_pool(request)
         await self._ask(message, msg.Accepted)
         return pb.PausePoolResponse(pool=self._shown_pool(self._fleet.pools[message.pool]))
 
     async def clear_health(
-        self, request: pb.ClearHealthRequest, _ctx: _Context
+        self, request: pb.ClearHealthRequest, _ctx: Context
     ) -> pb.ClearHealthResponse:
         """Set aside what stands against a node."""
         message = codec.clear_health(request)
@@ -256,7 +235,7 @@ class Service:
         return answers.pool_info(pool, members)
 
     async def apply_config(
-        self, request: pb.ApplyConfigRequest, _ctx: _Context
+        self, request: pb.ApplyConfigRequest, _ctx: Context
     ) -> pb.ApplyConfigResponse:
         """Use another configuration from now on."""
         written = codec.apply_config(request)
@@ -268,7 +247,7 @@ class Service:
     # --- operators: history --------------------------------------------------------------
 
     async def list_events(
-        self, request: pb.ListEventsRequest, _ctx: _Context
+        self, request: pb.ListEventsRequest, _ctx: Context
     ) -> pb.ListEventsResponse:
         """List facts from the journal."""
         query = codec.event_query(request)
@@ -284,7 +263,7 @@ class Service:
         )
 
     async def watch_events(
-        self, request: pb.WatchEventsRequest, _ctx: _Context
+        self, request: pb.WatchEventsRequest, _ctx: Context
     ) -> AsyncIterator[pb.WatchEventsResponse]:
         """Send facts as they come, for as long as the caller listens."""
         query = codec.watch_query(request)
@@ -302,7 +281,7 @@ class Service:
             after = max(after, known, recorded[-1].seq if recorded else 0)
             await self._runtime.wait_appended(after)
 
-    async def explain(self, request: pb.ExplainRequest, _ctx: _Context) -> pb.ExplainResponse:
+    async def explain(self, request: pb.ExplainRequest, _ctx: Context) -> pb.ExplainResponse:
         """Say why something is as it is."""
         subject = codec.subject(request)
         await self._runtime.settled()

@@ -27,7 +27,7 @@ from navarch.core.model.fleet import Fleet
 from navarch.core.model.sightings import Sightings
 from navarch.core.repair import beginning, breaker, in_place, replacing
 from navarch.core.scaling import target
-from navarch.core.serving import balance, preloading, upkeep
+from navarch.core.serving import balance, conditions, preloading, upkeep
 from navarch.core.strategies import Strategies
 
 Stage = Callable[[Fleet, Sightings, datetime, Strategies], Iterator[ev.Fact]]
@@ -62,6 +62,7 @@ STAGES: tuple[Stage, ...] = (
     lambda fleet, seen, now, how: preloading.preloaded(fleet, seen, now, how.settings),
     lambda fleet, _seen, now, how: upkeep.forgotten(fleet, now, how.settings),
     lambda fleet, _seen, now, how: lifecycle.forgotten(fleet, now, how.settings),
+    lambda fleet, _seen, now, _how: conditions.changed(fleet, now),
 )
 
 

@@ -22,7 +22,7 @@ from navarch.core.model.node import Contact, Intent, Node, Phase
 from navarch.core.model.offer import PATTERNS_MAX
 from navarch.core.model.report import CheckResult, Health, HealthEvent, HealthReport, folded
 from navarch.core.model.sightings import Sightings
-from navarch.core.serving import accepting, hearing
+from navarch.core.serving import accepting, hearing, resources
 from navarch.core.settings import Settings
 from navarch.errors import QuotaScope
 
@@ -63,6 +63,8 @@ def interpret(
             return _acknowledge(fleet, message, now, settings)
         case msg.IssueCommand() | msg.ScalePool() | msg.PausePool() | msg.ClearHealth():
             return requests.interpret(fleet, message, now, settings)
+        case msg.ApplyResources() | msg.DeleteResource():
+            return resources.learned(fleet, message, now)
         case msg.WorkloadAnswered() | msg.DrainAnswered():
             return workload.learned(fleet, message, now)
         case msg.Found() | msg.Resume() | msg.ConfigurePools() | msg.AdoptPolicy():

@@ -25,6 +25,7 @@ from navarch.core.model.fleet import Fleet
 from navarch.core.model.report import folded
 from navarch.core.model.sightings import Catalog, Recommendation, Sightings
 from navarch.core.owed import owed
+from navarch.core.serving import resources
 from navarch.core.strategies import Strategies
 
 
@@ -221,5 +222,7 @@ class Machine:
             case msg.IssueCommand():
                 issued = next(fact for fact in learned if isinstance(fact, ev.CommandIssued))
                 return msg.CommandAccepted(issued.command_id, now)
+            case msg.ApplyResources():
+                return resources.answer(self.fleet, message, learned)
             case _:
                 return msg.Accepted()

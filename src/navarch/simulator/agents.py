@@ -457,7 +457,12 @@ class Agent:
             case msg.CommandsHanded():
                 orders = tuple(turns.Order(c.id, c.type, c.parameters) for c in answer.commands)
                 return turns.CommandsReceived(call, orders)
-            case msg.Accepted() | msg.CommandAccepted() | msg.HeartbeatBatchAccepted():
+            case (
+                msg.Accepted()
+                | msg.CommandAccepted()
+                | msg.HeartbeatBatchAccepted()
+                | msg.ResourcesApplied()
+            ):
                 return self._accepted(call, request)
             case _:
                 assert_never(answer)

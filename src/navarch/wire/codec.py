@@ -201,7 +201,7 @@ def node_query(request: pb.ListNodesRequest, limits: Limits = DEFAULT) -> NodeQu
         region=check_text("region", request.region, limits),
         status=_wanted("status", request.status, words.NODE_STATUS_OF),
         pool=check_text("pool", request.pool, limits),
-        page=_page(request.page_size, request.page_token, limits),
+        page=page(request.page_size, request.page_token, limits),
     )
 
 
@@ -212,7 +212,7 @@ def instance_query(request: pb.ListInstancesRequest, limits: Limits = DEFAULT) -
         region=check_text("region", request.region, limits),
         state=_wanted("state", request.state, words.INSTANCE_STATE_OF),
         pool=check_text("pool_name", request.pool_name, limits),
-        page=_page(request.page_size, request.page_token, limits),
+        page=page(request.page_size, request.page_token, limits),
     )
 
 
@@ -377,7 +377,8 @@ def _health_event(event: pb.HealthEvent, limits: Limits) -> HealthEvent:
     )
 
 
-def _page(size: int, token: str, limits: Limits) -> Page:
+def page(size: int, token: str, limits: Limits) -> Page:
+    """Read which part of a listing is wanted. Raises `WireError`."""
     if _at_least("page_size", size, 0) > limits.page_size:
         raise invalid("page_size", f"{size} is more than {limits.page_size}")
     return Page(size=size, after=check_id("page_token", token) if token else "")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Literal
 
 from msgspec import Struct, field
 
@@ -18,6 +19,7 @@ from navarch.core.model.node import Metadata
 from navarch.core.model.pool import PoolSpec
 from navarch.core.model.replica import Blocker, NodeServing, ReplicaSeen
 from navarch.core.model.report import CheckResult, HealthEvent
+from navarch.core.model.resources import Resource
 from navarch.errors import QuotaScope
 
 # --- from agents -----------------------------------------------------------------------------
@@ -114,6 +116,22 @@ class ClearHealth(Struct, frozen=True):
     """An operator sets aside everything that stands against a node."""
 
     node_id: str
+    reason: str = ""
+
+
+class ApplyResources(Struct, frozen=True):
+    """An operator wants these resources, all of them or none."""
+
+    resources: tuple[Resource, ...]
+    reason: str = ""
+
+
+class DeleteResource(Struct, frozen=True):
+    """An operator wants a resource no more."""
+
+    kind: str
+    name: str
+    """``namespace/name``."""
     reason: str = ""
 
 
@@ -338,6 +356,8 @@ Message = (
     | ScalePool
     | PausePool
     | ClearHealth
+    | ApplyResources
+    | DeleteResource
     | Found
     | Resume
     | ConfigurePools
@@ -412,6 +432,22 @@ class CommandAccepted(Struct, frozen=True):
     issued_at: datetime
 
 
+class Outcome(Struct, frozen=True):
+    """What became of one resource that was applied."""
+
+    kind: str
+    name: str
+    """``namespace/name``."""
+    outcome: Literal["created", "configured", "unchanged"]
+
+
+class ResourcesApplied(Struct, frozen=True):
+    """The resources are wanted, as they were written."""
+
+    outcomes: tuple[Outcome, ...] = ()
+    """In the order of the request."""
+
+
 Answer = (
     Refused
     | Accepted
@@ -419,4 +455,5 @@ Answer = (
     | HeartbeatBatchAccepted
     | CommandsHanded
     | CommandAccepted
+    | ResourcesApplied
 )

@@ -1,0 +1,34 @@
+"""What all remote calls are made of: a machine that is asked, and a fleet that is read."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from navarch.controlplane.answering import Answering
+from navarch.core.model import messages as msg
+from navarch.core.model.fleet import Fleet
+from navarch.wire import answers
+
+# The library's context of a call: nothing here needs it, whoever calls was checked before.
+Context = object
+_A = TypeVar("_A")
+
+
+class ServiceBase:
+    """Holds the control plane that answers."""
+
+    def __init__(self, runtime: Answering) -> None:
+        """Answer for this control plane."""
+        self._runtime = runtime
+
+    @property
+    def _fleet(self) -> Fleet:
+        return self._runtime.machine.fleet
+
+    async def _ask(self, message: msg.Message, expected: type[_A]) -> _A:
+        """Have the machine look at a message; its refusal becomes an error of the call."""
+        answer = await self._runtime.ask(message)
+        if isinstance(answer, msg.Refused):
+            raise answers.refusal(answer)
+        assert isinstance(answer, expected), f"{answer!r} to {type(message).__name__}"
+        return answer

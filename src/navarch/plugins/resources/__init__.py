@@ -1,0 +1,1 @@
+"""Resources as people write them: YAML and JSON in Kubernetes' shape, read and written."""
