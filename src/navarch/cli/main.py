@@ -27,6 +27,7 @@ from navarch.cli import (
     instances,
     nodes,
     output,
+    plugin_authoring,
     policies,
     pools,
     providers,
@@ -62,6 +63,14 @@ def version() -> None:
     """Print the version of this program."""
     click.echo(VERSION)
 
+
+@cli.group("plugin")
+def plugin() -> None:
+    """Write and try plugins."""
+
+
+plugin.add_command(plugin_authoring.verify)
+plugin.add_command(plugin_authoring.new)
 
 for _command in (
     *(daemons.up, daemons.server, daemons.agent),
