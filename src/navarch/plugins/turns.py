@@ -250,9 +250,10 @@ class Turns:
 
     def foreign(self) -> tuple[str, ...]:
         """Name the scheduler plugins that are not built in."""
+        plugins: Sequence[object] = self.registry.schedulers
         return tuple(
             str(getattr(plugin, "name", ""))
-            for plugin in self.registry.schedulers
+            for plugin in plugins
             if not isinstance(plugin, BUILT_IN_SCHEDULERS)
         )
 

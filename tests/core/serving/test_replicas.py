@@ -6,7 +6,6 @@ from datetime import timedelta
 
 import pytest
 from msgspec.structs import replace
-from serving_world import A_CLASS, A_MODEL, MODEL, POOL, ServingWorld, a_pool, want
 
 from factories import at, name
 from navarch.core import fold
@@ -18,6 +17,7 @@ from navarch.core.model.command import CommandState, CommandType
 from navarch.core.model.node import Intent
 from navarch.core.model.replica import Blocker, ReplicaSeen, ReplicaState
 from navarch.core.model.resources import CachePolicy, ModelSpec, Runtime, Scheduling
+from serving_world import A_CLASS, A_MODEL, MODEL, POOL, ServingWorld, a_pool, want
 
 
 def test_a_pool_gets_its_minimum_and_the_replicas_become_ready() -> None:
