@@ -213,7 +213,7 @@ def test_a_configuration_is_checked_and_explained(
         "from": "whole.yaml:3",
     }
     schema = json.loads(run("config", "schema").stdout)
-    assert sorted(schema["properties"]) == ["defaults", "pools", "providers", "server"]
+    assert sorted(schema["properties"]) == ["defaults", "plugins", "pools", "providers", "server"]
 
 
 @pytest.mark.parametrize("command", ["check", "explain"])

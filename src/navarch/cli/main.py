@@ -27,7 +27,7 @@ from navarch.cli import (
     instances,
     nodes,
     output,
-    plugin_authoring,
+    plugins,
     policies,
     pools,
     providers,
@@ -64,14 +64,6 @@ def version() -> None:
     click.echo(VERSION)
 
 
-@cli.group("plugin")
-def plugin() -> None:
-    """Write and try plugins."""
-
-
-plugin.add_command(plugin_authoring.verify)
-plugin.add_command(plugin_authoring.new)
-
 for _command in (
     *(daemons.up, daemons.server, daemons.agent),
     *(nodes.list_nodes, nodes.get_node),
@@ -80,7 +72,7 @@ for _command in (
     *(injecting.inject, instances.instance, pools.pool, providers.provider),
     *(events.show_events, explaining.explain, configuration.config, autoscaling.autoscale),
     *(resources.apply, resources.get_resource, resources.delete),
-    simulating.simulate,
+    *(plugins.plugin, simulating.simulate),
 ):
     cli.add_command(_command)
 

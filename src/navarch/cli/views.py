@@ -113,6 +113,47 @@ class LogView(Struct, rename="camel", frozen=True):
     problem: str = ""
 
 
+class PluginView(Struct, rename="camel", frozen=True):
+    """One plugin."""
+
+    kind: str = ""
+    name: str = ""
+    priority: int = 0
+    enabled: bool = False
+    shadow: bool = False
+    origin: str = ""
+    version: str = ""
+    summary: str = ""
+    # Whole numbers of 64 bits are texts in the JSON of the wire.
+    calls: int | str = 0
+    failures: int | str = 0
+    latency_p50: float = msgspec.field(default=0.0, name="latencyP50")
+    latency_p99: float = msgspec.field(default=0.0, name="latencyP99")
+    last_failure: str = ""
+    disagreements: int | str = 0
+
+    @property
+    def state_word(self) -> str:
+        """One word for how it is used."""
+        if not self.enabled:
+            return "DISABLED"
+        return "SHADOW" if self.shadow else "ENABLED"
+
+
+class PluginTraceView(Struct, rename="camel", frozen=True):
+    """One call of a plugin."""
+
+    at: datetime | None = None
+    plugin: str = ""
+    point: str = ""
+    pool: str = ""
+    subject: str = ""
+    seconds: float = 0.0
+    outcome: str = ""
+    verdict: str = ""
+    shadow: bool = False
+
+
 class PoolView(Struct, rename="camel", frozen=True):
     """One pool."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -44,6 +45,11 @@ class RealClock:
     async def sleep(self, duration: timedelta) -> None:
         """Wait, whatever happens to the machine's clock meanwhile."""
         await asyncio.sleep(max(duration.total_seconds(), 0))
+
+
+def stopwatch() -> float:
+    """Seconds from some moment on: what two readings differ by has passed."""
+    return time.perf_counter()
 
 
 class FakeClock:

@@ -29,6 +29,7 @@ from navarch.controlplane.demand import StoreMetricsSource
 from navarch.controlplane.effects import BootScript, ListPrices
 from navarch.controlplane.founding import new_tag
 from navarch.controlplane.instance_manager import InstanceManager, NodeHealthObserver
+from navarch.controlplane.plugin_host import PluginHost
 from navarch.controlplane.pool_manager import PoolManager
 from navarch.controlplane.runtime import TICK, Runtime
 from navarch.controlplane.service import Configure, Service
@@ -42,6 +43,7 @@ from navarch.core.settings import Settings
 from navarch.core.strategies import Strategies
 from navarch.errors import NavarchError, PluginError
 from navarch.notifiers.base import Notifier
+from navarch.plugins.registry import Registry, get_global_registry
 from navarch.policy import HealthPolicy
 from navarch.providers.base import Provider, facts_of
 from navarch.stores.base import Store
@@ -49,6 +51,7 @@ from navarch.stores.memory import MemoryStore
 from navarch.version import VERSION
 from navarch.wire.asgi import Application, Readiness
 from navarch.wire.auth import Authenticator
+from navarch.wire.pages import Pages
 
 
 class ServerConfig(Struct, frozen=True):
@@ -111,6 +114,7 @@ class ControlPlane:
         policy: judging.HealthPolicy | None = None,
         notifier: Notifier | None = None,
         bootstrap_logs: LogAccess | None = None,
+        plugins: Registry | None = None,
     ) -> None:
         """Prepare; nothing is opened before `start`.
 
@@ -118,7 +122,8 @@ class ControlPlane:
         `authenticator` every caller is an admin: serve `asgi_app` on loopback only. `policy` None
         means the built-in one. A `notifier` is told of cordons and drains; None: nobody is, and
         agents say themselves when they are empty. `bootstrap_logs` says where start-up logs are
-        and are kept; None: providers alone are asked for them. Raises `ValueError` when the
+        and are kept; None: providers alone are asked for them. `plugins` are those of the serving
+        plane; None: those of the process. Raises `ValueError` when the
         configuration is impossible.
         """
         self._config = config or ServerConfig()
@@ -142,6 +147,8 @@ class ControlPlane:
         self._running: asyncio.Task[None] | None = None
         self._evaluating: asyncio.Task[None] | None = None
         self._configure: Configure | None = None
+        self.plugins = PluginHost(plugins or get_global_registry(), self._clock)
+        """The plugins of the serving plane, how they are called and what they did."""
         self.store_metrics = StoreMetricsSource(
             lambda: self.runtime.machine, self._clock.now, self._config.evaluation_interval
         )
@@ -236,7 +243,9 @@ class ControlPlane:
                 self._log_access, runtime.effects, lambda: runtime.machine.fleet, self._clock
             )
             runtime.effects.before_end = self._logs.before_end
+            runtime.hears.append(self.plugins.hear)
             await runtime.recover(new_tag(), VERSION, holder())
+            self.plugins.follow(runtime.machine.fleet)
         except BaseException:
             await self._store.close()
             raise
@@ -349,10 +358,13 @@ class ControlPlane:
     @property
     def asgi_app(self) -> Application:
         """The remote calls as an ASGI 3 application. Ask for it after the start."""
+        pages = Pages()
+        self.plugins.serve(pages)
         return Application(
-            Service(self.runtime, self._configure, self._logs),
+            Service(self.runtime, self._configure, self._logs, self.plugins),
             authenticator=self._authenticator,
             ready=self.readiness,
+            pages=pages,
         )
 
     @property

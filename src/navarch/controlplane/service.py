@@ -13,6 +13,8 @@ from typing import TypeVar
 
 from navarch.controlplane.answering import Answering
 from navarch.controlplane.bootstrap_logs import BootstrapLogs, LogAccess
+from navarch.controlplane.plugin_host import PluginHost
+from navarch.controlplane.plugin_service import PluginService
 from navarch.controlplane.resource_service import ResourceService
 from navarch.controlplane.service_base import Context
 from navarch.core import explain, explain_serving
@@ -23,6 +25,7 @@ from navarch.core.model.pool import Pool
 from navarch.core.sentences import sentence
 from navarch.core.settings import Settings
 from navarch.errors import WireError
+from navarch.plugins.registry import Registry
 from navarch.stores.base import Recorded
 from navarch.wire import answers, codec
 from navarch.wire.generated import navarch_pb2 as pb
@@ -39,7 +42,7 @@ EXPLAIN_FACTS = 50
 """Facts that an explanation quotes, the newest ones."""
 
 
-class Service(ResourceService):
+class Service(ResourceService, PluginService):
     """Answers every method of ``navarch.ControlPlaneService``."""
 
     def __init__(
@@ -47,12 +50,15 @@ class Service(ResourceService):
         runtime: Answering,
         configure: Configure | None = None,
         logs: BootstrapLogs | None = None,
+        plugins: PluginHost | None = None,
     ) -> None:
         """Answer for this control plane; `configure` is None where there is no file to replace.
 
-        `logs` None: start-up logs are asked of providers alone, and not kept.
+        `logs` None: start-up logs are asked of providers alone, and not kept. `plugins` None:
+        there are none.
         """
         super().__init__(runtime)
+        self._plugins = plugins or PluginHost(Registry(), runtime.clock)
         self._configure = configure
         self._logs = logs or BootstrapLogs(
             LogAccess(), runtime.effects, lambda: runtime.machine.fleet, runtime.clock

@@ -65,6 +65,8 @@ def interpret(
             return requests.interpret(fleet, message, now, settings)
         case msg.ApplyResources() | msg.DeleteResource():
             return resources.learned(fleet, message, now)
+        case msg.SetPlugin():
+            return requests.set_plugin(fleet, message, now)
         case msg.WorkloadAnswered() | msg.DrainAnswered():
             return workload.learned(fleet, message, now)
         case msg.Found() | msg.Resume() | msg.ConfigurePools() | msg.AdoptPolicy():

@@ -14,7 +14,7 @@ from typing import assert_never
 from navarch.core.model import events as ev
 from navarch.core.model import messages as msg
 from navarch.core.model.command import CommandType
-from navarch.core.model.fleet import Fleet
+from navarch.core.model.fleet import Fleet, PluginSetting
 from navarch.core.model.node import Intent, Node
 from navarch.core.model.pool import Pool
 from navarch.core.orders import Orders
@@ -157,3 +157,30 @@ def _pause(fleet: Fleet, request: msg.PausePool, now: datetime) -> Sequence[ev.F
         because = _by_operator("paused", request.reason)
         return [ev.PoolPaused(now, pool.name, because)]
     return [ev.PoolUnpaused(now, pool.name, _by_operator("resumed", request.reason))]
+
+
+# --- plugins ---------------------------------------------------------------------------------
+
+PLUGINS_MAX = 10_000
+"""Plugins that operators may have decided about."""
+
+
+def set_plugin(
+    fleet: Fleet, request: msg.SetPlugin, now: datetime
+) -> Sequence[ev.Fact] | msg.Refused:
+    """Say what an operator's wish about a plugin changes: only what is different becomes a fact."""
+    key = f"{request.plugin_kind}/{request.name}"
+    had = fleet.plugins.get(key)
+    if had is None and len(fleet.plugins) >= PLUGINS_MAX:
+        text = f"{PLUGINS_MAX:,} plugins have been changed already, the most that are kept"
+        return msg.Refused(msg.Refusal.RESOURCE_EXHAUSTED, text)
+    before = had or PluginSetting("")
+    enabled = None if request.enabled == before.enabled else request.enabled
+    priority = None if request.priority == before.priority else request.priority
+    shadow = None if request.shadow == before.shadow else request.shadow
+    if enabled is None and priority is None and shadow is None:
+        return ()
+    because = _by_operator("changed", request.reason)
+    return [
+        ev.PluginChanged(now, request.plugin_kind, request.name, because, enabled, priority, shadow)
+    ]

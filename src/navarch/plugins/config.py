@@ -1,14 +1,14 @@
 """From what the configuration says under ``plugins`` to a registry in which it holds.
 
-First the modules are imported, which register what they bring; then each entry is found, made with
-its configuration and placed. Whatever is wrong is told with file, line and key. Nothing is changed
-in a registry by an entry behind the first mistake.
+First the modules are imported, which register what they bring; then each entry is found and made
+with its configuration; then all of them are used. Whatever is wrong is told with file, line and
+key, and then no plugin is used otherwise than before.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
@@ -20,7 +20,7 @@ from navarch.config.plugin_file import load_plugins
 from navarch.config.plugins import PLUGINS_MAX, Plugins, PluginUse
 from navarch.errors import ConfigError, PluginError
 from navarch.plugins import loading
-from navarch.plugins.kinds import KINDS, SERVING, KindSpec
+from navarch.plugins.kinds import KINDS, SERVING, KindSpec, word_of
 from navarch.plugins.protocols import PluginKind
 from navarch.plugins.registry import Configured, Entry, Registry
 
@@ -70,26 +70,73 @@ def written(
     return Written(found.plugins, str(plugins.file), found.lines)
 
 
-def apply(said: Written, registry: Registry) -> tuple[Entry, ...]:
-    """Have a registry hold what is said; return the plugins that are named, in order.
+class Prepared(Struct, frozen=True):
+    """Plugins that are made, and not used yet."""
 
-    Raises `ConfigError` for the first one that does not fit: unknown, broken, or with a
-    configuration that its plugin does not take.
+    entries: tuple[Entry, ...]
+    restored: tuple[tuple[PluginKind, str], ...]
+    """Those that an earlier configuration named and this one does not."""
+
+
+def prepare(said: Written, registry: Registry) -> Prepared:
+    """Find and make every plugin that is named, and change nothing of those in use.
+
+    Modules are imported and classes that are named by their place are registered. Raises
+    `ConfigError` for the first one that does not fit: unknown, broken, or with a configuration
+    that its plugin does not take.
     """
     for number, module in enumerate(said.plugins.modules):
         try:
             loading.import_module(module)
         except PluginError as error:
             raise said.fault(str(error), f"modules[{number}]") from error
-    held = []
-    for key, uses in said.plugins.uses().items():
-        for number, use in enumerate(uses):
-            held.append(_hold(said, registry, KIND_OF_KEY[key], f"{key}[{number}]", use))
-    _forget(registry, held)
-    return tuple(held)
+    made = tuple(
+        _made(said, registry, KIND_OF_KEY[key], f"{key}[{number}]", use)
+        for key, uses in said.plugins.uses().items()
+        for number, use in enumerate(uses)
+    )
+    named = {(each.kind, each.name) for each in made}
+    restored = tuple(
+        (kind, entry.name)
+        for kind in SERVING
+        for entry in registry.entries(kind)
+        if entry.configured and (kind, entry.name) not in named
+    )
+    return Prepared(made, restored)
 
 
-def _hold(said: Written, registry: Registry, kind: PluginKind, key: str, use: PluginUse) -> Entry:
+def hold(prepared: Prepared, registry: Registry) -> tuple[str, ...]:
+    """Use what was prepared from now on; return which plugins are used otherwise than before."""
+    before = [(each, registry.declared(each.kind, each.name)) for each in prepared.entries]
+    registry.hold(prepared.entries)
+    for kind, name in prepared.restored:
+        had = registry.declared(kind, name)
+        if had is not None and ":" in had.origin:  # nobody but the configuration brought it
+            registry.unregister(kind, name)
+        else:
+            registry.restore(kind, name)
+    changed = [
+        f"{word_of(each.kind)} {each.name}"
+        for each, old in before
+        if old is None or _use(old) != _use(each)
+    ]
+    restored = [f"{word_of(kind)} {name}" for kind, name in prepared.restored]
+    return (*changed, *restored)
+
+
+def apply(said: Written, registry: Registry) -> tuple[str, ...]:
+    """Do both at once."""
+    return hold(prepare(said, registry), registry)
+
+
+def _use(entry: Entry) -> tuple[object, ...]:
+    return (
+        *(entry.enabled, entry.priority, entry.shadow, entry.on_error),
+        *(entry.deadline, entry.rank, dict(entry.config)),
+    )
+
+
+def _made(said: Written, registry: Registry, kind: PluginKind, key: str, use: PluginUse) -> Entry:
     spec = KINDS[kind]
     if use.on_error is not None and use.on_error not in spec.on_error:
         words = " or ".join(spec.on_error)
@@ -106,7 +153,7 @@ def _hold(said: Written, registry: Registry, kind: PluginKind, key: str, use: Pl
             deadline=use.deadline,
             rank=_rank(kind, key),
         )
-        return registry.configure(kind, name, configured)
+        return registry.prepare(kind, name, configured)
     except loading.BadKey as error:
         inner = f".{error.key}" if error.key in use.config else ""
         raise said.fault(str(error), f"{key}.config{inner}") from error
@@ -136,15 +183,6 @@ def _rank(kind: PluginKind, key: str) -> int:
     if kind is not PluginKind.METRICS_PROVIDER:
         return 0
     return int(key.partition("[")[2].rstrip("]")) - PLUGINS_MAX
-
-
-def _forget(registry: Registry, held: Sequence[Entry]) -> None:
-    """Put plugins back as they are of themselves that an earlier configuration named."""
-    named = {(each.kind, each.name) for each in held}
-    for kind in SERVING:
-        for entry in registry.entries(kind):
-            if entry.configured and (kind, entry.name) not in named:
-                registry.restore(kind, entry.name)
 
 
 def schema_of(entry: Entry) -> Mapping[str, object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from navarch.plugins.histograms import histogram, numbers
+from navarch.plugins.kinds import word_of
 from navarch.plugins.shadow import Shadows
 from navarch.plugins.traces import Series, Traced
 
@@ -35,7 +36,7 @@ def lines(traced: Traced, shadows: Shadows | None = None) -> Iterator[str]:
         "navarch_plugin_isolated",
         "Plugins that are left alone because they only fail.",
         "gauge",
-        [({"kind": kind, "plugin_name": name}, 1) for kind, name in traced.isolated()],
+        [({"kind": word_of(kind), "plugin_name": name}, 1) for kind, name in traced.isolated()],
     )
     if shadows is not None:
         yield from numbers(
@@ -43,7 +44,10 @@ def lines(traced: Traced, shadows: Shadows | None = None) -> Iterator[str]:
             "Answers of plugins that are asked without effect.",
             "counter",
             [
-                ({"kind": each.kind, "plugin_name": each.plugin, "verdict": verdict}, number)
+                (
+                    {"kind": word_of(each.kind), "plugin_name": each.plugin, "verdict": verdict},
+                    number,
+                )
                 for each in shadows.tallies()
                 for verdict, number in (
                     ("same", each.same),
@@ -55,4 +59,4 @@ def lines(traced: Traced, shadows: Shadows | None = None) -> Iterator[str]:
 
 
 def _labels(series: Series) -> dict[str, str]:
-    return {"kind": series.kind, "plugin_name": series.plugin, "point": series.point}
+    return {"kind": word_of(series.kind), "plugin_name": series.plugin, "point": series.point}

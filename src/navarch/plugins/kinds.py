@@ -191,25 +191,28 @@ KINDS: Final[Mapping[PluginKind, KindSpec]] = {spec.kind: spec for spec in _SPEC
 SERVING: Final = tuple(spec.kind for spec in _SPECS if spec.key)
 """The kinds of the serving plane: those that ``plugins`` of the configuration names."""
 
-# The documents' word for the one that scales agents is the word that ours has for the one that
-# scales nodes. Where somebody asks about the serving plane, the documents' meaning goes first.
-_DOCUMENTED: Final = {"autoscaler": PluginKind.REPLICA_AUTOSCALER}
+_POOL_AUTOSCALER: Final = "pool-autoscaler"
 
 
-def kind_of(word: str, *, documented: bool = False) -> PluginKind:
-    """Find a kind by its word: ``model-loader``, ``model_loader`` or ``model-loaders``.
+def word_of(kind: PluginKind) -> str:
+    """The word by which operators name a kind, in commands and paths.
 
-    With `documented`, as in paths under ``/debug/plugins``, ``autoscaler`` is the one of replicas,
-    and ``pool-autoscaler`` that of nodes. Raises `PluginError` that lists them.
+    To them ``autoscaler`` is short for the one of replicas, as plugins' authors write it, so that
+    the one of pools of machines is told as ``pool-autoscaler``.
     """
-    told = word.strip().lower().replace("_", "-")
-    told = told.removesuffix("s").removesuffix("-plugin")
-    if documented and told in _DOCUMENTED:
-        return _DOCUMENTED[told]
-    if told == "pool-autoscaler":
-        return PluginKind.AUTOSCALER
-    try:
-        return PluginKind(told)
-    except ValueError:
-        words = ", ".join(PluginKind)
-        raise PluginError(f"no such kind of plugin: {word!r}; there are: {words}") from None
+    return _POOL_AUTOSCALER if kind is PluginKind.AUTOSCALER else kind.value
+
+
+def kind_of(word: str) -> PluginKind:
+    """Find the kind that an operator names: ``model-loader``, ``model_loader``, ``model-loaders``.
+
+    Raises `PluginError` that lists them.
+    """
+    told = word.strip().lower().replace("_", "-").removesuffix("s").removesuffix("-plugin")
+    if told == PluginKind.AUTOSCALER:
+        return PluginKind.REPLICA_AUTOSCALER
+    for kind in PluginKind:
+        if told == word_of(kind):
+            return kind
+    words = ", ".join(map(word_of, PluginKind))
+    raise PluginError(f"no such kind of plugin: {word[:100]!r}; there are: {words}")

@@ -13,7 +13,7 @@ the registry's lock.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from functools import cache
 from typing import Final, cast
@@ -170,8 +170,17 @@ class Registry:
     def configure(self, kind: PluginKind, name: str, written: Configured) -> Entry:
         """Give a registered plugin what the configuration says of it.
 
-        One with a config is made anew. What operators decided at run time still counts more.
-        Raises `PluginError` when there is none, or it cannot be made so.
+        What operators decided at run time still counts more. Raises `PluginError` when there is
+        none, or it cannot be made so.
+        """
+        entry = self.prepare(kind, name, written)
+        self.hold([entry])
+        return entry
+
+    def prepare(self, kind: PluginKind, name: str, written: Configured) -> Entry:
+        """Make what `configure` would hold, and change nothing yet.
+
+        One with a config is made anew. Raises as `configure` does.
         """
         self._fill(kind)
         spec = KINDS[kind]
@@ -185,7 +194,7 @@ class Registry:
         priority = entry.priority
         if written.priority is not None:
             priority = checks.check_priority(spec, name, written.priority)
-        entry = structs.replace(
+        return structs.replace(
             entry,
             enabled=written.enabled,
             priority=priority,
@@ -195,10 +204,21 @@ class Registry:
             rank=written.rank,
             configured=True,
         )
+
+    def hold(self, entries: Iterable[Entry]) -> None:
+        """Take entries that `prepare` made in the places of those that are there.
+
+        Raises `PluginError` when one is not registered any more; nothing is changed then.
+        """
         with self._lock:
-            self._known[kind][name] = entry
-            self._changed(kind)
-        return entry
+            listed = list(entries)
+            for entry in listed:
+                if entry.name not in self._known[entry.kind]:
+                    raise self._absent(entry.kind, entry.name)
+            for entry in listed:
+                self._known[entry.kind][entry.name] = entry
+            for kind in {entry.kind for entry in listed}:
+                self._changed(kind)
 
     def restore(self, kind: PluginKind, name: str) -> None:
         """Put a plugin back as it was registered, as though nobody had configured it.
@@ -289,6 +309,11 @@ class Registry:
     def find(self, kind: PluginKind, name: str) -> Entry | None:
         """Look a plugin up, in whatever state it is; None where there is none."""
         return next((each for each in self.entries(kind) if each.name == name), None)
+
+    def declared(self, kind: PluginKind, name: str) -> Entry | None:
+        """Look a plugin up as it is without what operators decided at run time."""
+        self._fill(kind)
+        return self._known[kind].get(name)
 
     def get(self, kind: PluginKind, name: str) -> object:
         """Return a plugin that is to be asked.

@@ -77,10 +77,11 @@ class Shadows:
         a line. Returns whether they agree; a failure does not. Cost: O(1).
         """
         key = (about.kind.value, about.plugin)
-        failed = isinstance(shadow, Failed)
-        agree = not failed and (
-            effective == shadow if same is None else same(effective, shadow)  # type: ignore[arg-type]
-        )
+        if isinstance(shadow, Failed):
+            differs, agree = "", False
+        else:
+            agree = effective == shadow if same is None else same(effective, shadow)
+            differs = "" if agree else shown(shadow)[:200]
         with self._lock:
             tally = self._tallies.get(key)
             if tally is None:
@@ -88,7 +89,7 @@ class Shadows:
                     return agree
                 tally = self._tallies[key] = Tally(about.kind, about.plugin)
                 self._kept[key] = deque(maxlen=KEPT)
-            if failed:
+            if isinstance(shadow, Failed):
                 tally.failed += 1
             elif agree:
                 tally.same += 1
@@ -103,7 +104,7 @@ class Shadows:
                         about.pool,
                         about.subject[:200],
                         shown(effective)[:200],
-                        shown(shadow)[:200],  # type: ignore[arg-type]
+                        differs,
                     )
                 )
         return agree

@@ -152,6 +152,7 @@ class Traced:
         self._abandoned: set[asyncio.Future[object]] = set()
         self._lock = threading.Lock()
         self._workers = Workers()
+        self._tells = log.isEnabledFor(logging.DEBUG)
 
     # --- calling -------------------------------------------------------------------------
 
@@ -314,6 +315,8 @@ class Traced:
         result: object,
     ) -> None:
         shadow = bool(self._shadows) and (about.kind, about.plugin) in self._shadows
+        if self._tells:
+            log.debug("%s %s.%s took %.6f s", about.kind, about.plugin, about.point, seconds)
         kept = result if result is None or type(result) in _PLAIN else verdict_of(result)
         ring.append((self._now(), about, seconds, "ok", kept, shadow))
         with self._lock:

@@ -6,7 +6,7 @@ it arrives, the message itself (`codec`). All refusals are JSON in the form of a
 and all are counted.
 
 `/healthz` says that the process lives, `/readyz` that it can serve. Both are open to everyone,
-take constant time, and ask nothing of the fleet.
+take constant time, and ask nothing of the fleet. Other pages are for viewers: `navarch.wire.pages`.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 from msgspec import Struct
 
+from navarch.errors import WireError
 from navarch.wire import calls
 from navarch.wire.auth import Authenticator
 from navarch.wire.generated import navarch_pb2
@@ -35,6 +36,7 @@ from navarch.wire.generated.navarch_connect import (
     ControlPlaneServiceASGIApplication,
 )
 from navarch.wire.limits import DEFAULT, LimitExceeded, Limits
+from navarch.wire.pages import Pages, status_of
 
 # ASGI passes plain dictionaries whose values depend on their "type" (ASGI 3.0, "Events").
 Event = MutableMapping[str, Any]
@@ -82,8 +84,14 @@ class Application:
         authenticator: Authenticator,
         ready: Callable[[], Readiness],
         limits: Limits = DEFAULT,
+        pages: Pages | None = None,
     ) -> None:
-        """Serve `service`; `ready` is asked on every ``/readyz`` and must not block."""
+        """Serve `service`; `ready` is asked on every ``/readyz`` and must not block.
+
+        `pages` are served beside the calls; None: there are none.
+        """
+        self._pages = pages or Pages()
+        self._authenticator = authenticator
         self._ready = ready
         self._limits = limits
         self._refused: Counter[str] = Counter()
@@ -120,10 +128,31 @@ class Application:
             await self._answer_call(path.removeprefix(_PREFIX), scope, receive, send)
         elif path in ("/healthz", "/readyz"):
             await self._answer_health(path, scope, send)
+        elif self._pages.has(path):
+            await self._answer_page(path, scope, send)
         else:
             await self._refuse(
                 send, HTTPStatus.NOT_FOUND, "unknown_path", f"no such path: {path[:200]}"
             )
+
+    async def _answer_page(self, path: str, scope: Event, send: Send) -> None:
+        if scope["method"] not in ("GET", "HEAD"):
+            await self._refuse_method(send, scope, "GET, HEAD")
+            return
+        headers = dict(scope["headers"])
+        token = headers.get(b"authorization")
+        try:
+            said = None if token is None else token.decode("latin-1")
+            page = self._pages.page(path, scope["query_string"], said, self._authenticator)
+        except WireError as error:
+            self._refused[error.code] += 1
+            body = msgspec.json.encode({"code": error.code, "message": error.message})
+            await _send_json(send, status_of(error), body)
+            return
+        length = str(len(page.body)).encode()
+        told = [(b"content-type", page.content_type), (b"content-length", length)]
+        await send({"type": "http.response.start", "status": int(page.status), "headers": told})
+        await send({"type": "http.response.body", "body": page.body})
 
     async def _answer_health(self, path: str, scope: Event, send: Send) -> None:
         if scope["method"] not in ("GET", "HEAD"):

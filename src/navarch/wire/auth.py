@@ -120,6 +120,7 @@ ACCESS: Final[Mapping[str, Access]] = MappingProxyType(
         "DeleteResource": _CHANGE,
         "ListResources": _READ,
         "ListReplicas": _READ,
+        "SetPlugin": _CHANGE,
         "ListNodes": _READ,
         "GetNode": _READ,
         "ListInstances": _READ,
@@ -130,6 +131,8 @@ ACCESS: Final[Mapping[str, Access]] = MappingProxyType(
         "ListEvents": _READ,
         "WatchEvents": _READ,
         "Explain": _READ,
+        "ListPlugins": _READ,
+        "ListPluginTraces": _READ,
         # It may name plugins, which are code.
         "ApplyConfig": _ADMINISTER,
     }

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
+from collections.abc import Mapping
+from typing import Final
+
+from navarch.errors import ConfigError
+
+LEVELS: Final = ("debug", "info", "warning", "error")
+"""What ``LOG_LEVEL`` may say."""
 
 
 class Lines(logging.Formatter):
@@ -21,11 +29,28 @@ class Lines(logging.Formatter):
         return line
 
 
-def to_stderr() -> None:
-    """Send all logs of this process to its standard error."""
+def level_of(environ: Mapping[str, str]) -> int:
+    """How much is logged: what ``LOG_LEVEL`` says, else info.
+
+    Raises `ConfigError` when it is no level.
+    """
+    word = environ.get("LOG_LEVEL", "").strip().lower() or "info"
+    if word not in LEVELS:
+        message = f"LOG_LEVEL is {word[:40]!r}, expected one of {', '.join(LEVELS)}"
+        raise ConfigError(message)
+    return logging.getLevelNamesMapping()[word.upper()]
+
+
+def to_stderr(environ: Mapping[str, str] = os.environ) -> None:
+    """Send all logs of this process to its standard error, down to the level of ``LOG_LEVEL``.
+
+    Libraries stay at info. Raises `ConfigError` when that is no level.
+    """
+    level = level_of(environ)
     formatter = Lines()
     formatter.converter = time.gmtime
     stderr = logging.StreamHandler()
     stderr.setFormatter(formatter)
-    logging.basicConfig(level=logging.INFO, handlers=[stderr], force=True)
+    logging.basicConfig(level=max(level, logging.INFO), handlers=[stderr], force=True)
+    logging.getLogger("navarch").setLevel(level)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)

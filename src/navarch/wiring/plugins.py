@@ -9,16 +9,21 @@ among the plugins that were registered, then among the entry points of its kind;
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from navarch.errors import PluginError
 from navarch.plugins import checks, loading
+from navarch.plugins import config as from_config
 from navarch.plugins.kinds import KINDS
 from navarch.plugins.loading import Wanted as Kind
 from navarch.plugins.protocols import PluginKind
 from navarch.plugins.registry import get_global_registry
 
-__all__ = ["Kind", "kind", "make"]
+if TYPE_CHECKING:
+    from navarch.config.schema import Config
+    from navarch.plugins.config import Prepared
+
+__all__ = ["Kind", "hold", "kind", "make", "prepare"]
 
 
 def kind(of: PluginKind) -> Kind:
@@ -48,6 +53,22 @@ def make(kind: Kind, use: str, config: Mapping[str, object] | None = None) -> An
             told = str(error).partition(": ")[2]
             raise PluginError(f"{kind.noun} {use}: {told}") from error
     return made
+
+
+def prepare(config: Config | None) -> Prepared | None:
+    """Make the plugins that a configuration names; None without a configuration.
+
+    Raises `ConfigError` with the place of the first one that does not fit.
+    """
+    if config is None:
+        return None
+    said = from_config.written(config.plugins, config.file, config.lines)
+    return from_config.prepare(said, get_global_registry())
+
+
+def hold(prepared: Prepared | None) -> tuple[str, ...]:
+    """Use them from now on; return which are used otherwise than before."""
+    return () if prepared is None else from_config.hold(prepared, get_global_registry())
 
 
 def _registered(kind: Kind, use: str) -> object | None:

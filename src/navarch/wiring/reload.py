@@ -19,7 +19,7 @@ from navarch.config import document, load
 from navarch.core.model.pool import PoolSpec
 from navarch.core.selection import BUILT_IN
 from navarch.errors import ConfigError, NavarchError, WireError
-from navarch.wiring import health, providers
+from navarch.wiring import health, plugins, providers
 
 if TYPE_CHECKING:
     from navarch.config.schema import Config
@@ -94,11 +94,15 @@ class Reload:
             config = await asyncio.to_thread(_understood, text, source, before)
             self._check_restart(before, config)
             policy = await asyncio.to_thread(health.policy_of, config)
+            prepared = await asyncio.to_thread(plugins.prepare, config)
             scaling = self._scaling.make(config)
             await self._control_plane.configure_pools(providers.pools_of(config))
             await self._scaling.place(scaling)
+            used = plugins.hold(prepared)
+            self._control_plane.plugins.mark_shadows()
             self._config = config
-            return [*_changes(before, config), *await self._judge_by(policy, source)]
+            changes = [*_changes(before, config), *(f"plugin {each}" for each in used)]
+            return [*changes, *await self._judge_by(policy, source)]
 
     async def _judge_by(self, policy: HealthPolicy, source: str) -> Sequence[str]:
         """Adopt a policy that differs from the one in use; the file may have changed by itself."""

@@ -16,7 +16,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from navarch.errors import NavarchError
-from navarch.wiring import first_scripts, health, logs, parts, plans, provider_types, providers
+from navarch.wiring import (
+    first_scripts,
+    health,
+    logs,
+    parts,
+    plans,
+    plugins,
+    provider_types,
+    providers,
+)
 from navarch.wiring.plans import Plan
 
 if TYPE_CHECKING:
@@ -157,6 +166,7 @@ def _control_plane(plan: Plan, clock: Clock, url: str) -> ControlPlane:
     from navarch.controlplane.control_plane import ControlPlane, ServerConfig
     from navarch.wire.auth import Authenticator
 
+    plugins.hold(plugins.prepare(plan.config))  # first: pools may name what modules register
     secret = parts.fleet_secret(plan.data)
     settings = plan.settings
     config = ServerConfig(

@@ -112,6 +112,17 @@ class PausePool(Struct, frozen=True):
     reason: str = ""
 
 
+class SetPlugin(Struct, frozen=True):
+    """An operator changes how a plugin is used; None: as it is."""
+
+    plugin_kind: str
+    name: str
+    enabled: bool | None = None
+    priority: int | None = None
+    shadow: bool | None = None
+    reason: str = ""
+
+
 class ClearHealth(Struct, frozen=True):
     """An operator sets aside everything that stands against a node."""
 
@@ -355,6 +366,7 @@ Message = (
     | IssueCommand
     | ScalePool
     | PausePool
+    | SetPlugin
     | ClearHealth
     | ApplyResources
     | DeleteResource
