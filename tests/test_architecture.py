@@ -28,7 +28,14 @@ PURE = frozenset(
 )
 """What the core may import from outside: values and computing, nothing that reaches the world."""
 
-COLUMNS = {"navarch.core.model.last_heard": "numpy"}
+COLUMNS = {
+    "navarch.core.model.last_heard": "numpy",
+    **{
+        f"navarch.core.serving.scheduling.{module}": "numpy"
+        for module in ("batch", "company", "costs", "gpus", "nodes", "preempting", "shapes")
+    },
+    "navarch.core.serving.scheduling.snapshot": "numpy",
+}
 """Which module keeps packed columns, and by what."""
 
 HEAVY = frozenset(

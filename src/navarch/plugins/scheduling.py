@@ -34,6 +34,7 @@ from navarch.core.serving.scheduling.snapshot import Ints, Rows
 from navarch.core.serving.views import Node, Placement, Pod
 from navarch.plugins.calls import About, Caller, Direct, Failed
 from navarch.plugins.protocols import PluginKind, SchedulerPlugin
+from navarch.plugins.registry import get_global_registry
 
 BUILT_IN: Final = COLUMNS
 """The scheduler plugins of this package."""
@@ -280,7 +281,7 @@ class Scheduler:
         caller: Caller | None = None,
         policies: Mapping[str, FailurePolicy] | None = None,
     ) -> None:
-        """Place with the plugins of a registry; None: with the built-in ones.
+        """Place with the plugins of a registry; None: with those of the process's own.
 
         The built-in plugins that filter take part even if the registry lacks them: without them
         more would be placed than there is. `weights` says by name how much a plugin's score counts
@@ -288,7 +289,7 @@ class Scheduler:
         ``on_error``. A weight for a plugin that does not take part raises `ValueError` when
         something is placed.
         """
-        self._registry = registry
+        self._registry: Schedulers = get_global_registry() if registry is None else registry
         self._weights = dict(weights or {})
         self._caller = caller or Direct()
         self._policies = dict(policies or {})
@@ -319,8 +320,7 @@ class Scheduler:
         """Make what places pods on one snapshot, and can be asked more about it."""
         priorities, policies = self._bindings()
         plugins = [
-            self._kept(each, policies.get(each.name, ""))
-            for each in (BUILT_IN_MADE if self._registry is None else self._registry.schedulers)
+            self._kept(each, policies.get(each.name, "")) for each in self._registry.schedulers
         ]
         named = {each.name for each in plugins}
         plugins += [each for each in BUILT_IN_MADE if each.essential and each.name not in named]

@@ -25,17 +25,18 @@ from navarch.core.serving.views import (
 from navarch.errors import PluginError
 
 PRODUCT: Final = "nvidia.com/gpu.product"
-"""The label with the GPU's product name: NVIDIA GPU feature discovery (read November 2026)."""
+"""The label with the GPU's product name, as NVIDIA's GPU feature discovery writes it."""
 MEMORY: Final = "nvidia.com/gpu.memory"
-"""The label with the memory of one GPU in MiB, likewise."""
+"""The label with the memory of one GPU in MiB: NVIDIA/k8s-device-plugin, release notes of v0.17.2
+(read November 2026)."""
 SPOT: Final = (
     ("karpenter.sh/capacity-type", "spot"),
     ("eks.amazonaws.com/capacityType", "SPOT"),
     ("cloud.google.com/gke-spot", "true"),
     ("kubernetes.azure.com/scalesetpriority", "spot"),
 )
-"""Labels by which clusters say that a machine may be taken away: the documentation of Karpenter,
-Amazon EKS, Google GKE and Azure AKS (read November 2026)."""
+"""Labels by which clusters say that a machine may be taken away: of Karpenter, Amazon EKS, Google
+GKE and Azure AKS, as public manifests for each select by them (GitHub, read November 2026)."""
 GPUS_MAX: Final = 256
 _QUANTITY = re.compile(r"\d{1,18}")
 

@@ -55,7 +55,7 @@ class BatchScheduler(Protocol):
 class Batch:
     """What batch plugins have unless they say otherwise.
 
-    A plugin that inherits nothing is taken to have these too.
+    A plugin that inherits nothing is taken to filter, to score, and to follow what is reserved.
     """
 
     name: str = ""
@@ -93,7 +93,13 @@ class Batch:
         """Say of each row how good it is."""
         raise NotImplementedError(f"{type(self).__name__}.score")
 
-    def easings(self, pod: Pod, state: Any, snapshot: Snapshot, rows: Ints) -> list[Easing]:  # noqa: ANN401
+    def easings(
+        self,
+        pod: Pod,
+        state: Any,  # noqa: ANN401
+        snapshot: Snapshot,
+        rows: Ints,
+    ) -> list[Easing]:
         """List smaller wishes that this plugin might let pass on these rows.
 
         The rows are those that it alone rules out. What comes back is tried before it is told.

@@ -23,8 +23,8 @@ HALF: Final = 60.0
 UNKNOWN: Final = 25.0
 """The score of a node that lacks weights of unknown size."""
 SLICES: Final = 7
-"""Compute slices of a GPU that can be divided: NVIDIA Multi-Instance GPU User Guide, "Partitioning"
-(read November 2026)."""
+"""Parts that a GPU can be divided into at most: ``max_gpu_instances`` of NVIDIA's profiles
+(nvidia.github.io/k8s-test-infra/mig, read November 2026)."""
 _SLICES_OF = re.compile(r"(\d+)[gc]")
 
 

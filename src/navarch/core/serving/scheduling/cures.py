@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from msgspec import structs
+
 from navarch.core.model.resources import AgentPool
 from navarch.core.serving.scheduling.batch import Batch, Easing
 from navarch.core.serving.scheduling.shapes import Bound, Shape
-from navarch.core.serving.scheduling.snapshot import units
+from navarch.core.serving.scheduling.snapshot import slots_of, units
+from navarch.core.serving.views import Node
 
 TRIED_MAX: Final = 32
 """Changes that are tried for one shape of pod, the smallest first."""
@@ -56,3 +59,18 @@ def cured(shape: Shape, change: Easing, bound: Sequence[Bound], pool: AgentPool)
     else:
         what_if = snapshot.with_service(row)
     return Shape(pod, pool, bound, what_if).fits(row)
+
+
+def changed_row(node: Node, change: Easing) -> Node:
+    """Show a node as it would be after a change of it."""
+    if change.kind != "free":
+        return structs.replace(node, why_not="", unschedulable=False, healthy=True, conditions=())
+    slots = list(slots_of(node))
+    for at, slot in enumerate(slots):
+        times = change.gpus.count(slot.index)
+        if times and change.mig:
+            free = {**slot.mig_free, change.mig: slot.mig_free.get(change.mig, 0) + times}
+            slots[at] = structs.replace(slot, mig_free=free)
+        elif times:
+            slots[at] = structs.replace(slot, free=max(slot.free, change.share))
+    return structs.replace(node, gpus=tuple(slots), allocatable={})

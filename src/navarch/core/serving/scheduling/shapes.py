@@ -227,11 +227,7 @@ class Shape:
         if self._epoch != self.snapshot.epoch:
             self._update(ALL)
             return
-        changed = sorted(set(log[self._seen :]))
-        if len(changed) * 4 > len(self.snapshot):
-            self._update(ALL)
-        else:
-            self._update(np.array(changed, dtype=np.intp))
+        self._update(np.array(sorted(set(log[self._seen :])), dtype=np.intp))
 
     def best(self) -> int:
         """Give the row with the highest score, the first by name of equal ones; -1: none fits."""

@@ -352,7 +352,11 @@ class Snapshot:
     def reserved(self) -> tuple[object, ...]:
         """Everything that reservations change, for comparing."""
         mig = {profile: column.tolist() for profile, column in self.mig.items() if column.any()}
-        pools = {pool: column.tolist() for pool, column in self._replicas.items() if column.any()}
+        pools = {}
+        for pool, column in self._replicas.items():
+            given = _ints(node.replicas.get(pool, 0) for node in self.nodes)
+            if (column != given).any():
+                pools[pool] = (column - given).tolist()
         return self.free.tolist(), mig, pools
 
 
