@@ -67,12 +67,13 @@ def known(**values: float | Quality) -> dict[str, Series]:
 
 def a_demand(
     pool: AgentPool,
+    values: Mapping[str, float | Quality] | None = None,
     *,
     current: int = 0,
     ready: int | None = None,
     agent_class: AgentClass | None = None,
-    **values: float | Quality,
+    **more: float | Quality,
 ) -> Demand:
     """Return what an autoscaler is shown; all replicas serve unless `ready` says otherwise."""
     serving = current if ready is None else ready
-    return Demand(pool, agent_class, current, serving, known(**values), START)
+    return Demand(pool, agent_class, current, serving, known(**(values or {}), **more), START)

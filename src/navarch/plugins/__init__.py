@@ -16,6 +16,14 @@ if TYPE_CHECKING:
         Model,
         ToolBinding,
     )
+    from navarch.core.serving.scaling.proposal import (
+        Demand,
+        Proposal,
+    )
+    from navarch.core.serving.scaling.series import (
+        Sample,
+        Series,
+    )
     from navarch.core.serving.scheduling import (
         Batch,
         Running,
@@ -65,12 +73,19 @@ if TYPE_CHECKING:
     from navarch.plugins.scheduling_kubernetes import (
         node_from_kubernetes,
     )
+    from navarch.plugins.signals import (
+        GatewayMetricsProvider,
+        ProviderChain,
+        PushedSample,
+    )
 
 __all__ = [
     "AgentClass",
     "AgentPool",
     "AutoscalerPlugin",
     "Batch",
+    "Demand",
+    "GatewayMetricsProvider",
     "GuardrailPlugin",
     "GuardrailRequest",
     "GuardrailResult",
@@ -81,10 +96,15 @@ __all__ = [
     "Placement",
     "PluginKind",
     "Pod",
+    "Proposal",
+    "ProviderChain",
+    "PushedSample",
     "Registry",
     "Running",
+    "Sample",
     "Scheduler",
     "SchedulerPlugin",
+    "Series",
     "Snapshot",
     "ToolBinding",
     "autoscaler",
@@ -110,6 +130,8 @@ __all__ = [
 
 _HOMES = {
     "navarch.core.model.resources": ("AgentClass", "AgentPool", "Model", "ToolBinding"),
+    "navarch.core.serving.scaling.proposal": ("Demand", "Proposal"),
+    "navarch.core.serving.scaling.series": ("Sample", "Series"),
     "navarch.core.serving.scheduling": ("Batch", "Running", "Snapshot"),
     "navarch.core.serving.views": ("Node", "Placement", "Pod"),
     "navarch.plugins.protocols": (
@@ -144,6 +166,7 @@ _HOMES = {
     "navarch.plugins.registry": ("Registry", "get_global_registry"),
     "navarch.plugins.scheduling": ("Scheduler",),
     "navarch.plugins.scheduling_kubernetes": ("node_from_kubernetes",),
+    "navarch.plugins.signals": ("GatewayMetricsProvider", "ProviderChain", "PushedSample"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

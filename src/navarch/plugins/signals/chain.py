@@ -236,9 +236,16 @@ async def _by_document(
             )
         return signals.fresh(name, float(value), provider.name)
 
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(name)) for name in asked]
-    return {name: task.result() for name, task in zip(asked, tasks, strict=True)}
+    found = await asyncio.gather(*(one(name) for name in asked), return_exceptions=True)
+    failures = [failure for failure in found if isinstance(failure, BaseException)]
+    if failures and len(failures) == len(asked):
+        raise failures[0]
+    return {
+        name: sample
+        if isinstance(sample, Reading)
+        else signals.broken(name, f"{type(sample).__name__}: {sample}", provider.name)
+        for name, sample in zip(asked, found, strict=True)
+    }
 
 
 def _sample(sample: object) -> Sample:

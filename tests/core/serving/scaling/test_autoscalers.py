@@ -95,7 +95,7 @@ def test_a_target_that_nothing_can_be_divided_by_holds(target: float) -> None:
 def test_each_signal_counts_in_its_own_way(
     metric: str, target: float, values: dict[str, float], replicas: int
 ) -> None:
-    found = TOKENS.propose(a_demand(a_pool({metric: target}), current=4, **values))
+    found = TOKENS.propose(a_demand(a_pool({metric: target}), values, current=4))
     assert (found.replicas, found.held) == (replicas, False), found.reason
 
 
@@ -253,9 +253,9 @@ WORSE = [name for name, one in signals.CATALOGUE.items() if one.higher_is_worse]
 
 def propose(name: str, target: float, value: float, current: int, ready: int) -> Proposal:
     pool = a_pool({name: target})
-    plugin = QUEUE if name == "queue-depth" else TOKENS
+    plugin: ReplicaAutoscaler = QUEUE if name == "queue-depth" else TOKENS
     return plugin.propose(
-        a_demand(pool, current=current, ready=ready, **{name.replace("-", "_"): value})
+        a_demand(pool, {name.replace("-", "_"): value}, current=current, ready=ready)
     )
 
 
@@ -288,11 +288,11 @@ def test_more_demand_never_gives_a_lower_proposal(
 def test_without_a_fresh_value_nothing_is_taken_away(
     name: str, quality: Quality, current: int
 ) -> None:
-    plugin = QUEUE if name == "queue-depth" else TOKENS
+    plugin: ReplicaAutoscaler = QUEUE if name == "queue-depth" else TOKENS
     demand = a_demand(
         a_pool({name: 1}),
+        {name.replace("-", "_"): quality},
         current=current,
-        **{name.replace("-", "_"): quality},
     )
     found = plugin.propose(demand)
     assert found.held
