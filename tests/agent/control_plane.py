@@ -25,7 +25,7 @@ from pathlib import Path
 import msgspec
 from navarch.agent.commands import Means
 from navarch.agent.daemon import run_agent
-from navarch.agent.settings import AgentSettings
+from navarch.agent.settings import AgentSettings, Serving
 from navarch.controlplane.clock import RealClock
 logging.basicConfig(level="INFO", stream=sys.stderr)
 given = json.loads(sys.argv[1])
@@ -33,6 +33,8 @@ given["servers"], given["state_dir"] = tuple(given["servers"]), Path(given["stat
 if "kernel_log" in given:
     given["kernel_log"] = Path(given["kernel_log"])
 given["means"] = msgspec.convert(given["means"], Means, dec_hook=lambda kind, text: kind(text))
+if "serving" in given:
+    given["serving"] = Serving()
 given["boot_checks"] = tuple(map(tuple, given.get("boot_checks", ())))
 run_agent(AgentSettings(**given), now=RealClock().now)
 """
@@ -133,10 +135,12 @@ class ControlPlane:
                 pass
         return 200, {"acknowledged": True}
 
-    def issue(self, command_id: str, kind: str) -> None:
+    def issue(self, command_id: str, kind: str, **parameters: str) -> None:
         """Leave a command for the node."""
         with self._changed:
-            command = {"commandId": command_id, "type": f"NODE_COMMAND_TYPE_{kind}"}
+            command: Body = {"commandId": command_id, "type": f"NODE_COMMAND_TYPE_{kind}"}
+            if parameters:
+                command["parameters"] = parameters
             self.commands[command_id] = command
 
     def heard(self, method: str) -> list[Body]:

@@ -33,6 +33,7 @@ from navarch.core.model.messages import (
     ReportHealth,
 )
 from navarch.core.model.node import Metadata
+from navarch.core.model.replica import ModelSeen, NodeServing, ReplicaSeen, ReplicaState
 from navarch.core.model.report import CheckResult, Health, HealthEvent
 from navarch.errors import WireError
 from navarch.wire import codec
@@ -59,6 +60,15 @@ READ: dict[str, tuple[type[Message], Callable[[Any], object]]] = {
 }
 
 
+SERVING = NodeServing(
+    (
+        ReplicaSeen("chat-1", ReplicaState.READY, 8000, 2, "it answers"),
+        ReplicaSeen("chat-2", ReplicaState.STARTING),
+    ),
+    (ModelSeen("default/llama", "sha256:1", 2**40, 2**41, problem="no room", bytes_per_second=9),),
+)
+
+
 def as_received(request: Request) -> object:
     """Send a request the way it travels, and read it with the control plane's own reader."""
     method, body = calls.encode(request)
@@ -72,6 +82,8 @@ def as_received(request: Request) -> object:
         RegisterNode("n1", "fake", "us-west-2", "a", "h100-8x", GPUS, METADATA),
         RegisterNode("n1"),
         Heartbeat("n1", SAMPLE, NOW),
+        Heartbeat("n1", serving=NodeServing()),
+        Heartbeat("n1", serving=SERVING),
         Heartbeat("n1"),
         ReportHealth("n1", (RESULT,), (EVENT, HealthEvent("xid"))),
         ReportHealth("n1", (CheckResult("boot"),)),

@@ -12,8 +12,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from navarch.agent.assignments import BESIDE
 from navarch.agent.commands import ALLOWED as ALLOWED_ALWAYS
-from navarch.agent.commands import Commands, Means, SelfCheck
+from navarch.agent.commands import Commands, Means, SelfCheck, Serving
+from navarch.agent.deeds import Deed, Unfit
 from navarch.agent.record import Rebooting
 from navarch.agent.sensors.base import SensorError
 from navarch.agent.sensors.injected import (
@@ -44,8 +46,16 @@ async def no_reboot(asked: Rebooting) -> None:
     pytest.fail(f"{asked} was noted")
 
 
-def a_node(folder: Path, *, means: Means = USUAL, check: SelfCheck = all_well) -> Commands:
-    return Commands(folder, check, note_reboot=no_reboot, now=lambda: NOW, means=means)
+def a_node(
+    folder: Path,
+    *,
+    means: Means = USUAL,
+    check: SelfCheck = all_well,
+    serving: Serving | None = None,
+) -> Commands:
+    return Commands(
+        folder, check, note_reboot=no_reboot, now=lambda: NOW, means=means, serving=serving
+    )
 
 
 def carry_out(commands: Commands, order: Order) -> CommandFinished:
@@ -87,11 +97,47 @@ def test_terminate_succeeds_and_ends_nothing_by_itself(tmp_path: Path) -> None:
 KNOWN = {"cordon", "uncordon", "drain", "run_diagnostic", "terminate", "gpu_reset", "reboot"}
 
 
-@pytest.mark.parametrize("word", [*sorted(set(CommandType) - KNOWN), "", "unknown", "999"])
+@pytest.mark.parametrize("word", [*sorted(set(CommandType) - KNOWN - BESIDE), "", "unknown", "999"])
 def test_everything_else_is_refused_with_the_reason(tmp_path: Path, word: str) -> None:
     result = carry_out(a_node(tmp_path), Order("c1", word))
     assert result.state is CommandState.REFUSED
     assert result.message == f"this agent does not know how to carry out {word!r}"
+
+
+@pytest.mark.parametrize("word", sorted(BESIDE))
+def test_a_node_that_does_not_serve_refuses_to(tmp_path: Path, word: str) -> None:
+    result = carry_out(a_node(tmp_path), Order("c1", word))
+    assert result.state is CommandState.REFUSED
+    assert result.message == "nothing is served here: start the agent with --serving"
+
+
+class Served:
+    """Serves, and writes down what."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+
+    def deed(self, order: Order) -> Deed:
+        async def do() -> str:
+            self.done.append(order.id)
+            if order.id == "full":
+                raise Unfit("256 replicas are here already")
+            return "r1 is supervised"
+
+        return Deed("start replica r1", do)
+
+
+def test_what_is_served_is_done_or_refused_with_the_reason(tmp_path: Path) -> None:
+    served = Served()
+    node = a_node(tmp_path, serving=served)
+    done = carry_out(node, Order("c1", "start_replica"))
+    assert done == CommandFinished("c1", CommandState.SUCCEEDED, "r1 is supervised")
+    full = carry_out(node, Order("full", "start_replica"))
+    assert full == CommandFinished("full", CommandState.REFUSED, "256 replicas are here already")
+    dry = a_node(tmp_path, serving=served, means=Means(dry_run=True))
+    refused = carry_out(dry, Order("c2", "start_replica"))
+    assert refused.message == "dry run, nothing was done: would start replica r1"
+    assert served.done == ["c1", "full"]
 
 
 def test_without_a_program_the_sensors_are_read(tmp_path: Path) -> None:

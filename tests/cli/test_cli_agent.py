@@ -14,7 +14,7 @@ import pytest
 from cli.connect_server import Run
 from navarch import wiring
 from navarch.agent.commands import ALLOWED, Means
-from navarch.agent.settings import AgentSettings
+from navarch.agent.settings import AgentSettings, Serving
 from navarch.cli.daemons import agent
 
 NEEDED = ("agent", "--server", "http://a:1", "--node-id", "n1", "--state-dir", "/var/state")
@@ -54,6 +54,8 @@ def test_every_option_becomes_a_setting(run: Run, begun: list[AgentSettings]) ->
         *("--diagnostic", "dcgmi diag -r {level}", "--diagnostic-time-max", "10m"),
         *("--allow", "gpu_reset", "--allow", "reboot", "--dry-run-commands"),
         *("--gpu-reset-command", "reset {gpu}", "--reboot-command", "shutdown -r now"),
+        *("--serving", "--model-cache-dir", "/models", "--model-cache-quota", "2Ti"),
+        *("--model-cache-listen", "10.0.0.7:9650", "--plugin-module", "acme.loaders"),
     ]
     assert run(*NEEDED, *options).code == 0
     assert begun == [
@@ -82,6 +84,12 @@ def test_every_option_becomes_a_setting(run: Run, begun: list[AgentSettings]) ->
                 gpu_reset=("reset", "{gpu}"),
                 reboot=("shutdown", "-r", "now"),
             ),
+            serving=Serving(
+                cache_dir=Path("/models"),
+                cache_quota=2 * 1024**4,
+                cache_listen="10.0.0.7:9650",
+                plugin_modules=("acme.loaders",),
+            ),
         )
     ]
 
@@ -94,6 +102,10 @@ def test_every_option_becomes_a_setting(run: Run, begun: list[AgentSettings]) ->
         (["--boot-check", "'' x"], "it is empty, expected a program and its arguments"),
         (["--allow", "terminate"], "'terminate' is not one of 'gpu_reset', 'reboot'"),
         (["--gpu-count", "8"], "--gpu-count and --gpu-type go with --sensors injected only"),
+        (["--model-cache-quota", "1T"], "--model-cache-… and --plugin-module go with --serving"),
+        (["--serving", "--model-cache-quota", "-1"], "'-1' is no size such as 500G or 2Ti"),
+        (["--serving", "--model-cache-listen", "9650"], "is no place to listen such as 10.0.0.7"),
+        (["--serving", "--plugin-module", "a-b"], "'a-b' is no module such as acme.loaders"),
         (["--expected-gpus", "65"], "65 is not in the range 0<=x<=64"),
     ],
 )

@@ -6,14 +6,19 @@ import os
 import shlex
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from navarch.cli.parameters import DURATION, LABEL
+from navarch.cli.serving_options import serving_options
 from navarch.errors import ConfigError
 
 FOLDER = click.Path(path_type=Path)
 PORT = click.IntRange(min=0, max=65535)
+if TYPE_CHECKING:
+    from navarch.agent.settings import Serving
+
 TOKEN_VARIABLE = "NAVARCH_NODE_TOKEN"  # noqa: S105 - the name of a variable, not what is in it
 
 
@@ -41,6 +46,7 @@ TOKEN_VARIABLE = "NAVARCH_NODE_TOKEN"  # noqa: S105 - the name of a variable, no
     show_default=True,
     help="How often agents speak; three missed mean lost.",
 )
+@click.option("--serving", is_flag=True, help="Have the local agents run replicas.")
 @click.pass_context
 def up(
     context: click.Context,
@@ -50,6 +56,7 @@ def up(
     port: int,
     data: Path,
     heartbeat_interval: timedelta,
+    serving: bool,
 ) -> None:
     """Run a whole fleet on this machine, until Ctrl-C."""
     from navarch import wiring
@@ -64,6 +71,7 @@ def up(
             data=data,
             config=config,
             heartbeat_interval=heartbeat_interval,
+            serving=serving,
         )
     )
 
@@ -204,6 +212,7 @@ WORDS = Words()
     is_flag=True,
     help="Carry out no command: refuse each, and say what would be done.",
 )
+@serving_options
 @click.pass_context
 def agent(  # noqa: PLR0913 - click hands over one argument an option
     context: click.Context,
@@ -234,6 +243,7 @@ def agent(  # noqa: PLR0913 - click hands over one argument an option
     reboot_command: tuple[str, ...] | None,
     interruptions: str,
     dry_run_commands: bool,
+    serving: Serving | None,
 ) -> None:
     """Run the agent of a node."""
     if sensors != "injected" and (gpu_count is not None or gpu_type is not None):
@@ -271,6 +281,7 @@ def agent(  # noqa: PLR0913 - click hands over one argument an option
         boot_checks=boot_checks,
         boot_check_register_anyway=boot_check_register_anyway,
         interruptions=interruptions,
+        serving=serving,
     )
     context.exit(wiring.run_agent(settings))
 

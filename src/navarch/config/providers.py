@@ -79,6 +79,7 @@ class ProcessProvider(Struct, frozen=True, tag_field="type", tag="process"):
         ],
         Key("The commands that its agents carry out beyond the harmless ones."),
     ] = ()
+    serving: Annotated[bool, Key("Whether its agents run replicas and keep models.")] = False
 
 
 class ApiKey(Struct, frozen=True, kw_only=True):

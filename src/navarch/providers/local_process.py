@@ -102,8 +102,8 @@ def start(command: AgentCommand, *, lock: Path, log: Path, mark: str = LOCK_VARI
 
     It reads nothing, and what it prints is added to `log`; both files are made, for the owner
     alone, where they are missing. `mark` is the variable that carries the lock's path: processes
-    within processes are told apart by it. There is no moment at which the process lives and the lock is
-    free, wherever the caller is killed.
+    within processes are told apart by it. There is no moment at which the process lives and the
+    lock is free, wherever the caller is killed.
 
     :raises BlockingIOError: the lock is held: the process lives already
     :raises OSError: the program cannot be started; nothing was

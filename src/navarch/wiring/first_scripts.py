@@ -141,6 +141,8 @@ def agent_command(
         argv += ["--sensors", "injected"]
         for word in config.allow:
             argv += ["--allow", word]
+        if config.serving:
+            argv += ["--serving", "--model-cache-listen", "127.0.0.1:0"]
         if tls_ca:
             argv += ["--tls-ca", tls_ca]
         argv += ["--gpu-count", str(config.gpu_count), "--gpu-type", config.gpu_type]

@@ -77,8 +77,13 @@ def local_settings(heartbeat_interval: timedelta) -> Settings:
     )
 
 
-def local(nodes: int, port: int, data: Path, heartbeat_interval: timedelta) -> Plan:
-    """Plan a fleet of processes on this machine; agents speak each `heartbeat_interval`."""
+def local(
+    nodes: int, port: int, data: Path, heartbeat_interval: timedelta, *, serving: bool = False
+) -> Plan:
+    """Plan a fleet of processes on this machine; agents speak each `heartbeat_interval`.
+
+    With `serving` they run replicas.
+    """
     from navarch.config.providers import ProcessProvider as ProcessConfig
 
     pool = PoolSpec(
@@ -97,7 +102,7 @@ def local(nodes: int, port: int, data: Path, heartbeat_interval: timedelta) -> P
         data=data.absolute(),
         store=str(data.absolute() / "navarch.db"),
         settings=local_settings(heartbeat_interval),
-        providers={"process": ProcessConfig()},
+        providers={"process": ProcessConfig(serving=serving)},
         pools=(pool,),
         local=True,
     )

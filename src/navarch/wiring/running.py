@@ -43,14 +43,22 @@ POWER_OFF_MAX: Final = timedelta(seconds=5)
 
 
 def run_up(
-    *, nodes: int, port: int, data: Path, config: Path | None, heartbeat_interval: timedelta
+    *,
+    nodes: int,
+    port: int,
+    data: Path,
+    config: Path | None,
+    heartbeat_interval: timedelta,
+    serving: bool = False,
 ) -> int:
     """Run a whole fleet on this machine until a signal says stop; return the exit code.
 
-    A `config` takes the place of the local pool. Raises `NavarchError` when it cannot begin.
+    A `config` takes the place of the local pool, whose agents run replicas with `serving`.
+
+    Raises `NavarchError` when it cannot begin.
     """
     logs.to_stderr()
-    local = plans.local(nodes, port, data, heartbeat_interval)
+    local = plans.local(nodes, port, data, heartbeat_interval, serving=serving)
     if config is not None:
         local = plans.with_config(local, plans.planned(_load(config)))
     return _run(local)
