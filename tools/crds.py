@@ -158,6 +158,8 @@ def _object(block: Block, about: dict[str, tuple[str, dict[str, str]]]) -> dict[
     properties = {}
     for key, slot in block.slots.items():
         inner = _schema(slot.shape, about)
+        if slot.optional and "pattern" in inner:
+            inner["pattern"] = f"{inner['pattern'][:-1]}?$"
         said = fields.get(slot.attribute, "")
         if said:
             inner = {"description": said, **{k: v for k, v in inner.items() if k != "description"}}

@@ -73,18 +73,18 @@ class RealKubernetes:
         pods = "/api/v1/namespaces/default/pods"
         metadata = {"name": name, "labels": {"navarch.dev/pool": pool}}
         spec = {"containers": [{"name": "main", "image": "none"}]}
-        self._call("POST", pods, {"metadata": metadata, "spec": spec})
+        self.call("POST", pods, {"metadata": metadata, "spec": spec})
         self.set_phase(name, phase)
 
     def set_phase(self, name: str, phase: str) -> None:
         """Write what a kubelet would write."""
         path = f"/api/v1/namespaces/default/pods/{name}/status"
-        self._call("PATCH", path, {"status": {"phase": phase}})
+        self.call("PATCH", path, {"status": {"phase": phase}})
 
     def delete(self, name: str) -> None:
         """Remove a pod at once, without the grace that a kubelet would end."""
         path = f"/api/v1/namespaces/default/pods/{name}?gracePeriodSeconds=0"
-        self._call("DELETE", path, {})
+        self.call("DELETE", path, {})
 
     def start(self) -> None:
         """Start the API server."""
@@ -161,11 +161,23 @@ class RealKubernetes:
             return False
         return True
 
-    def _call(self, method: str, path: str, body: dict[str, Any]) -> None:
+    def call(self, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Ask the server for something, and return its answer."""
         try:
-            self._request(method, path, json.dumps(body).encode())
+            answer: dict[str, Any] = json.loads(
+                self._request(method, path, json.dumps(body).encode())
+            )
         except HTTPError as error:
             raise AssertionError(f"{method} {path}: {error.read().decode()}") from error
+        return answer
+
+    def answers(self, path: str) -> bool:
+        """Tell whether the server serves a path by now."""
+        try:
+            self._request("GET", path, None)
+        except HTTPError:
+            return False
+        return True
 
     def _request(self, method: str, path: str, body: bytes | None) -> bytes:
         merge = "application/merge-patch+json" if method == "PATCH" else "application/json"

@@ -12,6 +12,8 @@ from navarch.cli.session import Json
 
 BAR = 10
 """Characters of a bar."""
+UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
+"""Decimal ones, as the makers of disks and links count."""
 
 
 class Row(Struct, frozen=True):
@@ -103,12 +105,9 @@ def amount(size: int) -> str:
     >>> amount(140_000_000_000)
     '140 GB'
     """
-    number, unit = float(size), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):  # noqa: B007 - the last one is what is written
-        if number < 1000:
-            break
-        number /= 1000
-    return f"{number:.3g} {unit}"
+    power = min(max(len(str(size)) - 1, 0) // 3, len(UNITS) - 1)
+    number = size / 1000**power
+    return f"{number:.0f} {UNITS[power]}" if number >= 100 else f"{number:.3g} {UNITS[power]}"
 
 
 def table(kind: str, documents: Sequence[Json], replicas: Iterable[Json], now: datetime) -> Table:

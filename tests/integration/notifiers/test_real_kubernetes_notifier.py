@@ -40,7 +40,7 @@ class Cluster(RealKubernetes):
 
     def add_node(self, name: str) -> None:
         """Register a node, as a kubelet would."""
-        self._call("POST", "/api/v1/nodes", {"metadata": {"name": name}})
+        self.call("POST", "/api/v1/nodes", {"metadata": {"name": name}})
 
     def node(self, name: str) -> dict[str, Any]:
         """Read a node."""
@@ -60,17 +60,17 @@ class Cluster(RealKubernetes):
     def cordon_as(self, who: str, name: str, *, unschedulable: bool) -> None:
         """Change a node as somebody else."""
         spec = {"unschedulable": unschedulable or None}
-        self._call("PATCH", f"/api/v1/nodes/{name}?fieldManager={who}", {"spec": spec})
+        self.call("PATCH", f"/api/v1/nodes/{name}?fieldManager={who}", {"spec": spec})
 
     def place(self, name: str, node: str, **metadata: object) -> None:
         """Create a pod that runs on a node."""
         spec = {"nodeName": node, "containers": [{"name": "main", "image": "none"}]}
-        self._call("POST", PODS, {"metadata": {"name": name, **metadata}, "spec": spec})
+        self.call("POST", PODS, {"metadata": {"name": name, **metadata}, "spec": spec})
         self.set_phase(name, "Running")
 
     def end(self, name: str) -> None:
         """Remove a pod, as the kubelet does that has ended it."""
-        self._call("DELETE", f"{PODS}/{name}", {"gracePeriodSeconds": 0})
+        self.call("DELETE", f"{PODS}/{name}", {"gracePeriodSeconds": 0})
 
     def is_going(self, name: str) -> bool:
         """Whether a pod is being deleted."""
@@ -81,21 +81,21 @@ class Cluster(RealKubernetes):
         """Give a pod a budget; with no controller to count, no eviction is allowed."""
         selector = {"matchLabels": {"app": name}}
         spec = {"minAvailable": 1, "selector": selector}
-        self._call("POST", BUDGETS, {"metadata": {"name": name}, "spec": spec})
+        self.call("POST", BUDGETS, {"metadata": {"name": name}, "spec": spec})
 
     def unprotect(self, name: str) -> None:
         """Take the budget away."""
-        self._call("DELETE", f"{BUDGETS}/{name}", {})
+        self.call("DELETE", f"{BUDGETS}/{name}", {})
 
     def grant(self, manifest: str) -> None:
         """Create the roles of a manifest for the stranger instead of for a service account."""
         for document in yaml.safe_load_all(manifest):
             if document["kind"] == "ClusterRole":
-                self._call("POST", f"{ROLES}/clusterroles", document)
+                self.call("POST", f"{ROLES}/clusterroles", document)
             else:
                 group = "rbac.authorization.k8s.io"
                 document["subjects"] = [{"kind": "User", "name": "stranger", "apiGroup": group}]
-                self._call("POST", f"{ROLES}/clusterrolebindings", document)
+                self.call("POST", f"{ROLES}/clusterrolebindings", document)
 
 
 @pytest.fixture(scope="module")

@@ -24,8 +24,8 @@ _DURATIONS: Final = {
     "us": 1,
 }
 """Microseconds."""
-_PART: Final = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)(us|ms|s|m|h|d)")
-_DURATION: Final = re.compile(r"(?:[0-9]{1,12}(?:\.[0-9]{1,6})?(?:us|ms|s|m|h|d)){1,6}")
+_PART: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)(us|ms|s|m|h|d)")
+_DURATION: Final = re.compile(r"(?:[0-9]{1,15}(?:\.[0-9]{1,6})?(?:us|ms|s|m|h|d)){1,6}")
 _WRITTEN: Final = ("h", "m", "s", "ms", "us")
 """Units that are written, the largest first: Go knows no days."""
 _YEARS: Final = timedelta(days=3650)

@@ -189,7 +189,7 @@ class _Walk:
         resource = type_(metadata=metadata, spec=spec)
         if len(self.faults) == before or resource.name:
             self._check_name(resource, kind, node, prefix)
-        self._check(resource, prefix, node)
+        self._check(resource, prefix, node, before)
         self.resources.append(resource)
 
     def _check_name(self, resource: res.Resource, kind: str, node: yaml.Node, prefix: str) -> None:
@@ -199,9 +199,9 @@ class _Walk:
             message = f"{kind} {resource.full_name} is written twice, first on line {first}"
             self.note(message, f"{prefix}metadata.name", line=line)
 
-    def _check(self, resource: res.Resource, prefix: str, node: yaml.Node) -> None:
+    def _check(self, resource: res.Resource, prefix: str, node: yaml.Node, before: int) -> None:
         """Note what is wrong with values together, where none of them is wrong alone."""
-        wrong = {fault.key for fault in self.faults}
+        wrong = {fault.key for fault in self.faults[before:]}
         for broken in checks.broken(resource):
             keys = [f"{prefix}{key}" for key in broken.keys]
             if wrong.isdisjoint(keys):
@@ -243,7 +243,9 @@ class _Walk:
         for name, slot in block.slots.items():
             here = f"{key}.{name}"
             value: object = _ABSENT
-            if name in entries:
+            if name in entries and slot.optional and _is_empty(entries[name]):
+                value = slot.default
+            elif name in entries:
                 value = self.value(slot.shape, entries[name], here)
             elif slot.required:
                 self.note(f"missing, expected {slot.shape.expected}", here, around)
@@ -404,6 +406,11 @@ class _Walk:
             message = f"holds more than {VALUES_MAX:,} values, anchors counted where they are used"
             self.note(message, "", node)
             raise _TooManyFaults
+
+
+def _is_empty(node: yaml.Node) -> bool:
+    """Whether an empty text stands there: where that is the default, it says so."""
+    return isinstance(node, yaml.ScalarNode) and node.tag == Tag.TEXT and not node.value
 
 
 def _join(key: str, name: str) -> str:

@@ -80,17 +80,17 @@ MIG: Final = Form(
     r"(?:[1-7]c\.)?[1-7]g\.[0-9]{1,3}gb(?:\+me(?:\.all)?|\+gfx|-me)?",
 )
 WEIGHTS: Final = Form(
-    "a URI such as s3://bucket/llama/ or hf://org/name", r"[a-z][a-z0-9+.-]{0,31}://\S{1,2048}"
+    "a URI such as s3://bucket/llama/ or hf://org/name", r"[a-z][a-z0-9+.-]{0,31}://\S+"
 )
-URL: Final = Form("a URL such as https://tools.example/search", r"https?://\S{1,2048}")
-QUEUE_URL: Final = Form("a URL such as kafka://broker:9092", r"[a-z][a-z0-9+.-]{0,31}://\S{1,2048}")
+URL: Final = Form("a URL such as https://tools.example/search", r"https?://\S+")
+QUEUE_URL: Final = Form("a URL such as kafka://broker:9092", r"[a-z][a-z0-9+.-]{0,31}://\S+")
 METHOD: Final = Form("a method of HTTP such as POST", r"[A-Z]{1,16}")
 HEADER: Final = Form("a header's name such as X-Team", r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
 RATE_LIMIT: Final = Form(
     "a number of calls such as 10/minute",
     r"(?:[1-9][0-9]{0,8}/(?:second|minute|hour|day|s|m|h|d))?",
 )
-PATH: Final = Form("a path such as /healthz", r"/\S{0,1023}")
+PATH: Final = Form("a path such as /healthz", r"/\S*")
 VARIABLE: Final = Form("a variable's name such as HF_HOME", r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 _NO_LESS = Rule(minimum=0)

@@ -141,6 +141,11 @@ class Slot(Struct, frozen=True):
     default: object
     required: bool
 
+    @property
+    def optional(self) -> bool:
+        """Whether an empty text may stand there, and says nothing."""
+        return self.default == "" and not self.required
+
 
 @functools.cache
 def block(type_: type[res.Part], *, required: bool = False, optional: bool = False) -> Block:
