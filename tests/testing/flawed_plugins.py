@@ -11,6 +11,7 @@ import re
 import time
 import uuid
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from navarch.plugins import AgentPool, GuardrailRequest, GuardrailResult, Model, Node, Pod
 
@@ -349,3 +350,56 @@ class NeverTheSame(Guardrail):
 
     async def check(self, request: GuardrailRequest) -> GuardrailResult:
         return GuardrailResult(passed=True, metadata={"id": uuid.uuid4().hex})
+
+
+class Span(NamedTuple):
+    """What a scanner finds."""
+
+    start: int
+    end: int
+    type: str = "word"
+    score: float = 1.0
+    evidence: str = ""
+
+
+class Scanner:
+    """Sound, in the rich form; the flawed ones are made of it."""
+
+    name = "flawed"
+    type = "flawed"
+    span_max: int | None = 30
+    look_behind = 1
+    look_ahead = 1
+    pattern = re.compile(r"(?<![A-Za-z.])[a-z]{1,20}@[a-z]{1,9}(?![A-Za-z])")
+
+    def scan(self, text: str, context: GuardrailRequest) -> list[Span]:
+        return [Span(*match.span()) for match in self.pattern.finditer(text)]
+
+
+class LooksFurther(Scanner):
+    """Looks behind further than it says."""
+
+    pattern = re.compile(r"(?<!please note)(?<![a-z])[a-z]{1,20}@[a-z]{1,9}(?![a-z])")
+    look_behind = 0
+
+
+class FindsNothingAtAll(Scanner):
+    """Finds places without a text."""
+
+    def scan(self, text: str, context: GuardrailRequest) -> list[Span]:
+        return [Span(len(text), len(text))]
+
+
+class LongerThanItSays(Scanner):
+    """Finds more than its longest span."""
+
+    span_max = 3
+
+
+class ShowsEvidence(Scanner):
+    """Tells what it has found."""
+
+    pattern = re.compile(r"[a-z.]{1,20}@[a-z.]{1,15}")
+
+    def scan(self, text: str, context: GuardrailRequest) -> list[Span]:
+        return [found._replace(evidence=text) for found in super().scan(text, context)]

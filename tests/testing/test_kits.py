@@ -26,6 +26,12 @@ class Quick(GuardrailContract):
     seconds_per_100_kb: ClassVar[float] = 1.0
 
 
+class Scanning(Quick):
+    """The same, for the rich form, of texts in which the sound one finds something."""
+
+    found = ("write to me@here, or you@there",)
+
+
 class Hasty(SchedulerContract):
     """Gives up on a slow one earlier than in earnest."""
 
@@ -38,6 +44,7 @@ SOUND: dict[type[PluginContract], type] = {
     ModelLoaderContract: flawed.Loader,
     MetricsProviderContract: flawed.Provider,
     Quick: flawed.Guardrail,
+    Scanning: flawed.Scanner,
 }
 
 FLAWS = [
@@ -77,6 +84,10 @@ FLAWS = [
     (flawed.Quadratic, "twice the time", "times as long"),
     (flawed.Exponential, "twice the time", "characters of 'a'"),
     (flawed.MixesTexts, "do not mix", "among others"),
+    (flawed.LooksFurther, "cut anywhere", "is found only in a piece, cut at"),
+    (flawed.FindsNothingAtAll, "lies in the text", "no span of it"),
+    (flawed.LongerThanItSays, "lies in the text", "longer than its span_max of 3"),
+    (flawed.ShowsEvidence, "lies in the text", "evidence repeats"),
     (flawed.NeverTheSame, "same answer", "asked twice"),
 ]
 

@@ -133,13 +133,13 @@ def _document(verdict: Verdict) -> Json:
 def new(context: click.Context, kind: str, name: str, parent: Path) -> None:
     """Write the package of a new plugin: module, tests, packaging.
 
-    KIND is scheduler, replica-autoscaler, model-loader, metrics-provider, guardrail, provider,
-    autoscaler, ranker or metrics-source.
+    KIND is scheduler, autoscaler (of replicas), model-loader, metrics-provider, guardrail,
+    pool-autoscaler, provider, ranker or metrics-source.
     """
     from navarch.plugins.kinds import kind_of
     from navarch.testing.scaffold import write_package
 
-    written = write_package(kind_of(kind), name, parent)
+    written = write_package(kind_of(kind, documented=True), name, parent)
     if output.for_programs(output_format(context)):
         content: Json = {
             "folder": str(written.folder),

@@ -202,7 +202,7 @@ def findings_of(contract: PluginContract, make: MakePlugin) -> Iterator[Finding]
             text, skipped = str(reason), True
         except Broken as broken:
             ok, text = False, str(broken)
-        except Exception as error:  # noqa: BLE001 - whatever a plugin raises is what was to be found
+        except Exception as error:  # noqa: BLE001 - whatever a plugin raises is the finding
             ok, text = False, f"raised {told(error)}"
         seconds = (clock.now() - began).total_seconds()
         yield Finding(sentence(name), ok, text[:TEXT_MAX], seconds, skipped)

@@ -18,7 +18,8 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Sequence
-from typing import ClassVar, Final, Literal
+from functools import partial
+from typing import Any, ClassVar, Final, Literal
 
 from navarch.controlplane.clock import RealClock
 from navarch.plugins.protocols import (
@@ -28,7 +29,8 @@ from navarch.plugins.protocols import (
     PluginKind,
 )
 from navarch.testing.findings import Broken, checked, expect, not_shown, told
-from navarch.testing.manners import Manners, is_number, is_word
+from navarch.testing.manners import Manners, is_number, is_word, pure
+from navarch.testing.scanning import as_result, expect_sound, scanned, windows
 
 ACTIONS: Final = frozenset({"allow", "block", "redact", "warn", "log"})
 REDACTED: Final = "redacted_content"
@@ -70,6 +72,13 @@ ODD_TEXTS: Final = (
 )
 """What people and programs write."""
 
+MIXED: Final = (
+    " ".join(SECRETS),
+    "".join(f"{secret}," for secret in SECRETS),
+    f"x{SECRETS[0]} {SECRETS[1]}.{SECRETS[2]}; {SECRETS[3]}é{SECRETS[4]}/{SECRETS[5]}",
+)
+"""Several at once, close together."""
+
 REPEATED: Final = ("a", "1", " ", "@", "1-", "a.", "a@", "ignore ", "(", "é")
 """Of what long texts are made that make a careless pattern slow."""
 
@@ -103,6 +112,8 @@ class GuardrailContract(Manners):
         """Ask; what it raises is told with what it was asked."""
         try:
             async with asyncio.timeout(self.patience.total_seconds()):
+                if not callable(getattr(plugin, "check", None)):
+                    return as_result(scanned(plugin, request))
                 answer = await plugin.check(request)
         except Exception as error:
             asked = f"asked about {_shown(request.content)} ({request.direction})"
@@ -219,6 +230,31 @@ class GuardrailContract(Manners):
             answer = await self.asked(plugin, GuardrailRequest(text))
             expect(answer.passed, f"{_shown(text)} did not pass: {answer.reason}")
         return f"{len(self.found)} found, {len(self.passed)} passed"
+
+    @checked
+    def test_what_it_finds_lies_in_the_text(self, plugin: Any) -> str:  # noqa: ANN401 - a scanner
+        """In the rich form: spans that are not empty, with a type and a score."""
+        if not callable(getattr(plugin, "scan", None)):
+            not_shown("it has no scan: it is asked about whole texts")
+        count = 0
+        for text in self.texts():
+            request = GuardrailRequest(text)
+            for found in pure("scan", partial(scanned, plugin, request)):
+                expect_sound(plugin, text, found)
+                told_on = [secret for secret in SECRETS if secret in found.evidence]
+                expect(not told_on, f"evidence repeats {told_on}, which it was asked about")
+                count += 1
+        return f"{count} spans"
+
+    @checked
+    def test_a_text_may_be_cut_anywhere(self, plugin: Any) -> str:  # noqa: ANN401 - a scanner
+        """In the rich form: the same is found in a piece that holds all that may count."""
+        if not callable(getattr(plugin, "scan", None)):
+            not_shown("it has no scan: it is asked about whole texts")
+        if plugin.span_max is None:
+            not_shown("it needs the whole text")
+        tried = sum(windows(plugin, text) for text in (*self.found, *MIXED, *ODD_TEXTS))
+        return f"{tried} pieces"
 
     @checked
     async def test_twice_the_text_takes_about_twice_the_time(self, plugin: GuardrailPlugin) -> str:

@@ -51,6 +51,10 @@ class RankerContract(Manners):
     kind: ClassVar[str] = PluginKind.RANKER
     has_priority: ClassVar[bool] = False
 
+    def ranked(self, plugin: Ranker, market: Market) -> list[Offer]:
+        """Ask about all offers."""
+        return list(plugin.rank(OFFERS, market))
+
     @checked
     def test_every_offer_is_in_the_answer_once(self, plugin: Ranker) -> None:
         """An offer that is left out is never bought, whatever else is sold out."""
@@ -68,8 +72,8 @@ class RankerContract(Manners):
             for again in (plugin, self.another()):
                 same_twice(
                     f"the order when {when}",
-                    lambda market=market: list(plugin.rank(OFFERS, market)),  # type: ignore[misc]
-                    lambda market=market, by=again: list(by.rank(OFFERS, market)),  # type: ignore[misc]
+                    partial(self.ranked, plugin, market),
+                    partial(self.ranked, again, market),
                 )
 
     @checked

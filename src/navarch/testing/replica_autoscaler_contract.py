@@ -26,6 +26,8 @@ from navarch.core.model.resources import (
     AgentPoolStatus,
     ObjectMeta,
 )
+from navarch.core.serving.scaling import signals
+from navarch.core.serving.scaling.proposal import Proposal, of_metrics
 from navarch.plugins.protocols import AutoscalerPlugin, PluginKind
 from navarch.testing.findings import Broken, checked, expect, told
 from navarch.testing.manners import Manners, expect_names, pure, same_twice, untouched
@@ -73,9 +75,21 @@ class ReplicaAutoscalerContract(Manners):
     def answer(self, plugin: AutoscalerPlugin, pool: AgentPool, values: Mapping[str, float]) -> int:
         """Ask, and say what it was asked where it raises."""
         try:
-            return plugin.calculate_replicas(pool, dict(values))
+            return self.call(plugin, pool, values)
+        except Broken:
+            raise
         except Exception as error:
             raise Broken(f"asked with {_shown(values)}: {told(error)}") from error
+
+    def call(self, plugin: AutoscalerPlugin, pool: AgentPool, values: Mapping[str, float]) -> int:
+        """Ask in the rich form where it has one, else in the documents'."""
+        propose = getattr(plugin, "propose", None)
+        if propose is None:
+            return plugin.calculate_replicas(pool, values)
+        answer: object = propose(of_metrics(pool, values))
+        if not isinstance(answer, Proposal):
+            raise Broken(f"propose answers {answer!r:.80}, expected a Proposal")
+        return answer.replicas
 
     def loads(self, plugin: AutoscalerPlugin) -> Iterator[dict[str, float]]:
         """All its signals at the same values, and each of them alone."""
@@ -123,7 +137,7 @@ class ReplicaAutoscalerContract(Manners):
             untouched(
                 f"asking with {_shown(values)}",
                 (pool, values),
-                partial(plugin.calculate_replicas, pool, values),
+                partial(self.call, plugin, pool, values),
             )
 
     @checked
@@ -131,8 +145,8 @@ class ReplicaAutoscalerContract(Manners):
         """The load is what it is given."""
         for pool, values in itertools.product(self.pools, self.loads(plugin)):
             pure(
-                "calculate_replicas",
-                partial(plugin.calculate_replicas, pool, values),
+                "it",
+                partial(self.call, plugin, pool, values),
             )
 
     @checked
@@ -197,11 +211,8 @@ def _shown(values: Mapping[str, float]) -> str:
     return ", ".join(f"{name} = {value:g}" for name, value in values.items()) or "no signal"
 
 
-HIGHER_IS_LOAD: Final = frozenset(
-    {"queue-depth", "concurrent-sessions", "ttft-p95", "p95-latency", "tool-call-rate"}
-)
-
-
 def _known(name: str) -> int:
     """What more of a known signal means; 0: nobody knows the signal."""
-    return 1 if name.replace("_", "-") in HIGHER_IS_LOAD else 0
+    if not signals.is_known(name):
+        return 0
+    return 1 if signals.signal_of(name).higher_is_worse else -1

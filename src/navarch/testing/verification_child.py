@@ -63,7 +63,7 @@ class _Child:
     def run(self, ask: Ask) -> None:
         """Try all plugins that are meant."""
         try:
-            found = search(ask.target, kind_of(ask.kind) if ask.kind else None)
+            found = search(ask.target, kind_of(ask.kind, documented=True) if ask.kind else None)
         except PluginError as error:
             self.tell(Tell(refused=str(error)))
             return
