@@ -22,7 +22,7 @@ BOUND = bind([each() for each in BUILT_IN])
 GIB = 2**30
 PROFILE = "2g.20gb"
 ZONE = "topology.kubernetes.io/zone"
-CASES = settings(max_examples=60, deadline=None)
+CASES = settings(max_examples=50, deadline=None)
 
 taints = st.builds(
     Taint,
@@ -307,6 +307,26 @@ def test_only_replicas_of_lower_priority_make_room_and_it_is_enough(
         fewer = [each for each in stopped if each is not spared]
         host = next(each for each in on if each.name == placement.node)
         assert not fits(pod, _without(host, fewer), on)
+
+
+@CASES
+@given(crowded(), st.lists(st.tuples(st.sampled_from([0.5, 1.0, 2.0]), st.integers(1, 3))))
+def test_room_that_was_made_once_is_not_made_again(
+    crowd: tuple[list[Node], list[Running]], asked: list[tuple[float, int]]
+) -> None:
+    on, running = crowd
+    planner = Planner(BOUND, Snapshot(on), AgentPool(), running)
+    left = {each.replica: each for each in running}
+    for at, (gpus, priority) in enumerate(asked[:6]):
+        pod = Pod(f"p{at}", gpu_request=gpus, priority=priority)
+        placement = planner.place([pod])[0]
+        stopped = [left.pop(name) for name in placement.preempts]
+        assert all(each.priority < priority for each in stopped)
+        on = [_without(each, stopped) for each in on]
+        lower = [each for each in left.values() if each.priority < priority]
+        rid = [_without(each, lower) for each in on]
+        assert (placement.node is not None) == any(fits(pod, each, rid) for each in rid)
+        on = after(pod, placement, on)
 
 
 def _without(node: Node, stopped: Sequence[Running]) -> Node:

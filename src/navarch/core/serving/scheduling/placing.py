@@ -198,7 +198,12 @@ class Planner:
     def _preempt(self, pod: Pod, shape: Shape) -> Placed | None:
         if self.pool_of(pod).spec.scheduling.preemption == "never":
             return None
-        found = self._victims.find(pod, shape)
+        pool = self.pool_of(pod)
+
+        def against(what_if: Snapshot) -> Shape:
+            return Shape(pod, pool, self.bound, what_if)
+
+        found = self._victims.find(pod, shape, against)
         if found is None:
             return None
         row, victims = found

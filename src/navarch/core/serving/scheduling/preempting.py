@@ -7,22 +7,28 @@ as fit beside the pod, those of the highest priority first. Equal or higher ones
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
 from msgspec import Struct
 
-from navarch.core.serving.scheduling.shapes import Shape
+from navarch.core.serving.scheduling.shapes import Shape, key_of
 from navarch.core.serving.scheduling.snapshot import UNIT, Snapshot, units
 from navarch.core.serving.views import Pod
 
-CANDIDATES_MAX: Final = 256
+CANDIDATES_MAX: Final = 64
 """Nodes that are looked at closely for one pod: those whose least important replica is the least
 important of all."""
 
 STOPPING: Final = -(2**31)
 """The priority of what stops anyway: below all that a pod can have."""
+NOBODY: Final = 2**62
+"""The priority of nobody: above all that a pod can have."""
+RELIEFS_MAX: Final = 16
+"""Priorities for which what-ifs are kept; when there are more, they are made anew."""
+RELIEVED_MAX: Final = 64
+"""Shapes of pods that are kept for each."""
 
 
 class Running(Struct, frozen=True):
@@ -56,6 +62,70 @@ class Victim(Struct, frozen=True):
         """How much it has, in millionths of GPUs; a slice counts as a seventh."""
         return len(self.at) * (UNIT // 7 if self.mig else self.units)
 
+    def give(self, snapshot: Snapshot) -> None:
+        """Free what it has."""
+        snapshot.unreserve(self.row, self.at, self.units, mig=self.mig, agent_pool=self.agent_pool)
+
+    def take(self, snapshot: Snapshot) -> None:
+        """Undo `give`."""
+        snapshot.reserve(self.row, self.at, self.units, mig=self.mig, agent_pool=self.agent_pool)
+
+
+class Relief:
+    """What if all replicas below a priority were gone: the same nodes without them."""
+
+    def __init__(
+        self, snapshot: Snapshot, by_row: Mapping[int, Sequence[Victim]], below: int
+    ) -> None:
+        """Copy the nodes, and free what those replicas have. Cost: O(GPUs and replicas)."""
+        self._source = snapshot
+        self._by_row = by_row
+        self._below = below
+        self._shapes: dict[tuple[object, ...], Shape] = {}
+        self._begin()
+
+    def _begin(self) -> None:
+        self.snapshot = self._source.copy()
+        self._shapes.clear()
+        self.least = np.full(len(self.snapshot), NOBODY, dtype=np.int64)
+        """The lowest priority on each row; `NOBODY` where there is none below."""
+        for row in self._by_row:
+            self._relieve(row)
+        self._seen, self._epoch = len(self._source.log), self._source.epoch
+
+    def lower(self, row: int) -> list[Victim]:
+        """List the replicas of a row that may be stopped."""
+        return [each for each in self._by_row.get(row, ()) if each.priority < self._below]
+
+    def _relieve(self, row: int) -> None:
+        lower = self.lower(row)
+        for each in lower:
+            each.give(self.snapshot)
+        self.least[row] = min((each.priority for each in lower), default=NOBODY)
+
+    def candidates(self, key: tuple[object, ...], make: Callable[[Snapshot], Shape]) -> list[int]:
+        """List the rows where a pod would fit, those with the least important replicas first.
+
+        Cost: O(rows that have changed since), and one comparison of all rows.
+        """
+        source = self._source
+        if self._epoch != source.epoch:
+            self._begin()
+        for row in set(source.log[self._seen :]):
+            self.snapshot.follow(source, row)
+            self._relieve(row)
+        self._seen = len(source.log)
+        if key not in self._shapes:
+            if len(self._shapes) >= RELIEVED_MAX:
+                self._shapes.clear()
+            self._shapes[key] = make(self.snapshot)
+        shape = self._shapes[key]
+        shape.refresh()
+        rows = np.flatnonzero((shape.total >= 0) & (self.least < NOBODY))
+        order = np.argsort(self.least[rows], kind="stable")[:CANDIDATES_MAX]
+        found: list[int] = rows[order].tolist()
+        return found
+
 
 class Victims:
     """What runs, by row, and may be stopped."""
@@ -67,6 +137,8 @@ class Victims:
         """
         self._snapshot = snapshot
         self._by_row: dict[int, list[Victim]] = {}
+        self._reliefs: dict[int, Relief] = {}
+        self._lowest = NOBODY
         for each in running:
             row = snapshot.row.get(each.node)
             if row is None:
@@ -80,51 +152,39 @@ class Victims:
                 *(STOPPING if each.stopping else each.priority, each.agent_pool),
             )
             self._by_row.setdefault(row, []).append(victim)
+            self._lowest = min(self._lowest, victim.priority)
 
     def stop(self, victim: Victim) -> None:
         """Count on a replica's place."""
         self._by_row[victim.row].remove(victim)
-        self._give(victim)
+        victim.give(self._snapshot)
 
     def keep(self, victim: Victim) -> None:
         """Undo `stop`."""
         self._by_row[victim.row].append(victim)
-        self._take(victim)
+        victim.take(self._snapshot)
 
-    def _give(self, victim: Victim) -> None:
-        self._snapshot.unreserve(
-            victim.row, victim.at, victim.units, mig=victim.mig, agent_pool=victim.agent_pool
-        )
-
-    def _take(self, victim: Victim) -> None:
-        self._snapshot.reserve(
-            victim.row, victim.at, victim.units, mig=victim.mig, agent_pool=victim.agent_pool
-        )
-
-    def find(self, pod: Pod, shape: Shape) -> tuple[int, tuple[Victim, ...]] | None:
+    def find(
+        self, pod: Pod, shape: Shape, make: Callable[[Snapshot], Shape]
+    ) -> tuple[int, tuple[Victim, ...]] | None:
         """Find the row where the least has to stop, and what. None: nowhere is that enough.
 
-        Leaves the snapshot as it was. Cost: O(nodes), and at most `CANDIDATES_MAX` closer looks.
+        `make` gives the pod's shape against another snapshot. Leaves this one as it was. Cost:
+        O(nodes and replicas) for the first pod of a priority, then a closer look at
+        `CANDIDATES_MAX` nodes at most.
         """
-        lower = {
-            row: found
-            for row, replicas in self._by_row.items()
-            if (found := [each for each in replicas if each.priority < pod.priority])
-        }
-        if not lower:
+        if self._lowest >= pod.priority:
             return None
-        for replicas in lower.values():
-            for each in replicas:
-                self._give(each)
-        shape.refresh()
-        rows = [row for row in np.flatnonzero(shape.total >= 0).tolist() if row in lower]
-        for replicas in reversed(lower.values()):
-            for each in reversed(replicas):
-                self._take(each)
-        rows.sort(key=lambda row: (min(each.priority for each in lower[row]), row))
+        if pod.priority not in self._reliefs:
+            if len(self._reliefs) >= RELIEFS_MAX:
+                self._reliefs.clear()
+            self._reliefs[pod.priority] = Relief(self._snapshot, self._by_row, pod.priority)
+        relief = self._reliefs[pod.priority]
         best: tuple[tuple[int, int, int, int], int, tuple[Victim, ...]] | None = None
-        for row in rows[:CANDIDATES_MAX]:
-            stopped = self._fewest(shape, row, lower[row])
+        for row in relief.candidates(key_of(pod), make):
+            if best is not None and best[0][0] < relief.least[row]:
+                break
+            stopped = self._fewest(shape, row, relief.lower(row))
             if stopped:
                 top = max(each.priority for each in stopped)
                 rank = top, len(stopped), sum(each.size for each in stopped), row
@@ -152,11 +212,11 @@ class Victims:
     def _enough(self, shape: Shape, row: int, stopped: Sequence[Victim]) -> bool:
         """Whether the pod fits on a row without these."""
         for each in stopped:
-            self._give(each)
+            each.give(self._snapshot)
         fits = shape.choose(row) is not None
-        if fits:
+        if fits and shape.moves:
             shape.refresh()
             fits = shape.fits(row)
         for each in reversed(stopped):
-            self._take(each)
+            each.take(self._snapshot)
         return fits

@@ -124,6 +124,12 @@ class Shape:
         }
         """What each plugin scored, by its place."""
         self._sort_states()
+        self.moves = any(
+            each.filters and type(each.plugin) is not GPUFit
+            for layer in self._by_layer[1:]
+            for each, _ in layer
+        )
+        """Whether anything but its GPUs can rule a row out after a reservation."""
         size = len(snapshot)
         fresh, zeros = np.full(size, FITS, dtype=np.int16), np.zeros(size)
         self._still = self._ask(self._by_layer[0], ALL, fresh, zeros)

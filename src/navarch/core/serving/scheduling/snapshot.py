@@ -335,6 +335,19 @@ class Snapshot:
         self._views = self._views.copy()
         self.log = self.log.copy()
 
+    def follow(self, other: Snapshot, row: int) -> None:
+        """Take over a row of the snapshot that this one was copied from."""
+        self.free[row], self.free_sum[row] = other.free[row], other.free_sum[row]
+        for profile, column in other.mig.items():
+            self.slices(profile)[row] = column[row]
+        for pool in other.counted_pools() | self.counted_pools():
+            self.replicas(pool)[row] = other.replicas(pool)[row]
+        self.reserve(row, (), 0)
+
+    def counted_pools(self) -> set[str]:
+        """Name the pools of agents whose replicas anybody has asked for."""
+        return set(self._replicas)
+
     def with_free(self, row: int, at: Sequence[int], share: int, mig: str = "") -> Snapshot:
         """Copy, with so much free on these GPUs, or a slice more for each time one is named."""
         twin = self.copy()
