@@ -33,17 +33,25 @@ from navarch.controlplane.plugin_host import PluginHost
 from navarch.controlplane.pool_manager import PoolManager
 from navarch.controlplane.runtime import TICK, Runtime
 from navarch.controlplane.service import Configure, Service
+from navarch.controlplane.serving import ServingParts, ServingPlane
 from navarch.core import judging
 from navarch.core.model.messages import AdoptPolicy, ConfigurePools
 from navarch.core.model.pool import PoolSpec
+from navarch.core.model.resources import AgentPool
+from navarch.core.scaling.base import Reading
 from navarch.core.selection import BUILT_IN
 from navarch.core.selection.base import Ranker
 from navarch.core.selection.guarded import GuardedRanker
+from navarch.core.serving.scaling.signals import GPU_UTILIZATION
 from navarch.core.settings import Settings
 from navarch.core.strategies import Strategies
 from navarch.errors import NavarchError, PluginError
 from navarch.notifiers.base import Notifier
-from navarch.plugins.registry import Registry, get_global_registry
+from navarch.plugins.registry import get_global_registry
+from navarch.plugins.signals.chain import ProviderChain
+from navarch.plugins.signals.gateway import GatewayMetricsProvider, Pushed, PushedSample
+from navarch.plugins.signals.store import StoreMetricsProvider, gpu_load
+from navarch.plugins.turns import Turns
 from navarch.policy import HealthPolicy
 from navarch.providers.base import Provider, facts_of
 from navarch.stores.base import Store
@@ -114,7 +122,7 @@ class ControlPlane:
         policy: judging.HealthPolicy | None = None,
         notifier: Notifier | None = None,
         bootstrap_logs: LogAccess | None = None,
-        plugins: Registry | None = None,
+        serving: ServingParts | None = None,
     ) -> None:
         """Prepare; nothing is opened before `start`.
 
@@ -122,8 +130,8 @@ class ControlPlane:
         `authenticator` every caller is an admin: serve `asgi_app` on loopback only. `policy` None
         means the built-in one. A `notifier` is told of cordons and drains; None: nobody is, and
         agents say themselves when they are empty. `bootstrap_logs` says where start-up logs are
-        and are kept; None: providers alone are asked for them. `plugins` are those of the serving
-        plane; None: those of the process. Raises `ValueError` when the
+        and are kept; None: providers alone are asked for them. `serving` says what the serving
+        plane is made of; None: the plugins of the process. Raises `ValueError` when the
         configuration is impossible.
         """
         self._config = config or ServerConfig()
@@ -146,8 +154,10 @@ class ControlPlane:
         self._runtime: Runtime | None = None
         self._running: asyncio.Task[None] | None = None
         self._evaluating: asyncio.Task[None] | None = None
+        self._serving: asyncio.Task[None] | None = None
         self._configure: Configure | None = None
-        self.plugins = PluginHost(plugins or get_global_registry(), self._clock)
+        parts = serving or ServingParts()
+        self.plugins = PluginHost(parts.plugins or get_global_registry(), self._clock)
         """The plugins of the serving plane, how they are called and what they did."""
         self.store_metrics = StoreMetricsSource(
             lambda: self.runtime.machine, self._clock.now, self._config.evaluation_interval
@@ -161,6 +171,10 @@ class ControlPlane:
             self._declare,
         )
         """Which pools are scaled, by what, and what came of it."""
+        self.gateway = GatewayMetricsProvider()
+        """Takes the samples of load that are pushed."""
+        self.serving = self._serving_plane(parts)
+        """How many replicas there are, and where they run."""
         self.instance_manager = InstanceManager(
             lambda: self.runtime, self._strategies.settings, self._config.stale_check_interval
         )
@@ -243,7 +257,7 @@ class ControlPlane:
                 self._log_access, runtime.effects, lambda: runtime.machine.fleet, self._clock
             )
             runtime.effects.before_end = self._logs.before_end
-            runtime.hears.append(self.plugins.hear)
+            runtime.hears += [self.plugins.hear, self.serving.hear]
             await runtime.recover(new_tag(), VERSION, holder())
             self.plugins.follow(runtime.machine.fleet)
         except BaseException:
@@ -252,6 +266,7 @@ class ControlPlane:
         self._runtime = runtime
         self._running = asyncio.create_task(runtime.run(), name="control plane")
         self._evaluating = asyncio.create_task(self.pool_manager.run(), name="pool manager")
+        self._serving = asyncio.create_task(self.serving.run(), name="serving plane")
         await self.adopt_policy(self._strategies.policy, "the control plane has started")
         if self._specs:
             await self.configure_pools(self._specs.values())
@@ -265,11 +280,13 @@ class ControlPlane:
         runtime, running = self._runtime, self._running
         if runtime is None or running is None:
             return
-        evaluating, self._evaluating = self._evaluating, None
+        looking = [task for task in (self._evaluating, self._serving) if task is not None]
+        self._evaluating = self._serving = None
         try:
-            if evaluating is not None:
-                evaluating.cancel()
-                await asyncio.wait([evaluating])
+            for task in looking:
+                task.cancel()
+            if looking:
+                await asyncio.wait(looking)
             await self.instance_manager.stop()
             if self._logs is not None:
                 await self._logs.close()
@@ -331,6 +348,36 @@ class ControlPlane:
         """What judges health events."""
         return self._strategies.policy
 
+    def _serving_plane(self, parts: ServingParts) -> ServingPlane:
+        """Make what counts and places replicas, with everybody's plugins.
+
+        What is pushed and what heartbeats say comes first: it is at hand.
+        """
+        host = self.plugins
+        own = (self.gateway, StoreMetricsProvider(self._load_of))
+        chain = ProviderChain(
+            lambda: (*own, *host.registry.metrics_providers), host.calls, self._clock.now
+        )
+        return ServingPlane(
+            lambda: self.runtime,
+            self._clock,
+            Turns(host.registry, host.calls, facts=parts.machine_facts, shadows=host.shadows),
+            chain,
+            evaluate=self._evaluate_soon,
+            elsewhere=parts.elsewhere,
+        )
+
+    def _load_of(self, pool: AgentPool) -> Mapping[str, Reading]:
+        machine = self.runtime.machine
+        replicas = machine.fleet.replicas_in(pool.full_name)
+        sample = gpu_load(replicas, machine.sightings.samples, machine.sightings.heard.get)
+        return {GPU_UTILIZATION: sample}
+
+    async def _evaluate_soon(self, pool: str) -> None:
+        """Have a pool of machines looked at, if anything scales it."""
+        if pool in self.pool_manager.pools():
+            await self.pool_manager.evaluate(pool)
+
     def _declare(self, spec: PoolSpec, providers: Mapping[str, Provider]) -> None:
         """Add a pool, with providers that may be new; before the start or after."""
         if spec.strategy not in self._rankers:
@@ -361,11 +408,18 @@ class ControlPlane:
         pages = Pages()
         self.plugins.serve(pages)
         return Application(
-            Service(self.runtime, self._configure, self._logs, self.plugins),
+            Service(self.runtime, self._configure, self._logs, self.plugins, self._pushed),
             authenticator=self._authenticator,
             ready=self.readiness,
             pages=pages,
         )
+
+    def _pushed(self, samples: Sequence[PushedSample]) -> Pushed:
+        """Take samples of load, and look at their pools at once."""
+        taken = self.gateway.push(samples, self._clock.now())
+        if taken.pools:
+            self.serving.wake()
+        return taken
 
     @property
     def bootstrap_logs(self) -> BootstrapLogs:

@@ -26,12 +26,16 @@ from navarch.core.sentences import sentence
 from navarch.core.settings import Settings
 from navarch.errors import WireError
 from navarch.plugins.registry import Registry
+from navarch.plugins.signals.gateway import Pushed, PushedSample
 from navarch.stores.base import Recorded
-from navarch.wire import answers, codec
+from navarch.wire import answers, codec, serving_codec
 from navarch.wire.generated import navarch_pb2 as pb
 from navarch.wire.queries import Configuration, InstanceQuery, NodeQuery, Subject, SubjectKind
 
 _A = TypeVar("_A")
+
+Push = Callable[[Sequence[PushedSample]], Pushed]
+"""Takes samples of load."""
 
 Configure = Callable[[Configuration], Awaitable[Sequence[str]]]
 """Uses a configuration from now on, and says what is different. Raises `WireError`."""
@@ -51,13 +55,15 @@ class Service(ResourceService, PluginService):
         configure: Configure | None = None,
         logs: BootstrapLogs | None = None,
         plugins: PluginHost | None = None,
+        push: Push | None = None,
     ) -> None:
         """Answer for this control plane; `configure` is None where there is no file to replace.
 
         `logs` None: start-up logs are asked of providers alone, and not kept. `plugins` None:
-        there are none.
+        there are none. `push` takes samples of load; None: nobody does.
         """
         super().__init__(runtime)
+        self._push = push
         self._plugins = plugins or PluginHost(Registry(), runtime.clock)
         self._configure = configure
         self._logs = logs or BootstrapLogs(
@@ -249,6 +255,21 @@ class Service(ResourceService, PluginService):
             text = "this control plane was started without a configuration file"
             raise WireError("failed_precondition", text)
         return pb.ApplyConfigResponse(changes=await self._configure(written))
+
+    async def push_metrics(
+        self, request: pb.PushMetricsRequest, _ctx: Context
+    ) -> pb.PushMetricsResponse:
+        """Take samples of load; those that can not be taken are left out, unless all are."""
+        samples = [
+            PushedSample(each.agent_pool, each.metric, each.value, each.observed_at, each.source)
+            for each in serving_codec.pushed(request)
+        ]
+        if self._push is None:
+            raise WireError("failed_precondition", "nobody takes samples here")
+        taken = self._push(samples)
+        if samples and not taken.accepted:
+            raise WireError("invalid_argument", "; ".join(taken.refused))
+        return pb.PushMetricsResponse(accepted=taken.accepted)
 
     # --- operators: history --------------------------------------------------------------
 

@@ -171,11 +171,10 @@ class Turns:
         )
         return msg.ReplicasRecommended(name, shaped.target, shaped.because, shaped.needed)
 
-    def forget(self, known: Sequence[str]) -> None:
-        """Forget all pools but these."""
-        for name in self._histories.keys() - set(known):
-            del self._histories[name]
-            self._book.forget(name)
+    def forget(self, agent_pool: str) -> None:
+        """Forget a pool, ``namespace/name``, that is no more."""
+        self._histories.pop(agent_pool, None)
+        self._book.forget(agent_pool)
 
     async def _ask_shadows(
         self, asked: Asking, proposals: Sequence[Proposal], now: datetime

@@ -131,6 +131,7 @@ ACCESS: Final[Mapping[str, Access]] = MappingProxyType(
         "ListEvents": _READ,
         "WatchEvents": _READ,
         "Explain": _READ,
+        "PushMetrics": _CHANGE,
         "ListPlugins": _READ,
         "ListPluginTraces": _READ,
         # It may name plugins, which are code.

@@ -93,7 +93,7 @@ def heartbeat(request: pb.HeartbeatRequest, limits: Limits = DEFAULT) -> message
     sample = None
     if request.HasField("metrics"):
         sample = _part("metrics", request.metrics, _sample, limits)
-    sent_at = _time("timestamp", request.timestamp) if request.HasField("timestamp") else None
+    sent_at = moment("timestamp", request.timestamp) if request.HasField("timestamp") else None
     serving = None
     if request.HasField("serving"):
         serving = _part("serving", request.serving, _serving, limits)
@@ -225,7 +225,7 @@ def event_query(request: pb.ListEventsRequest, limits: Limits = DEFAULT) -> Even
         after_seq=_at_least("after_seq", request.after_seq, 0),
         limit=limit,
         subject=check_text("subject", request.subject, limits),
-        since=_time("since", request.since) if request.HasField("since") else None,
+        since=moment("since", request.since) if request.HasField("since") else None,
         newest_first=request.newest_first,
     )
 
@@ -359,7 +359,7 @@ def _check_result(result: pb.HealthCheckResult, limits: Limits) -> CheckResult:
         check_name=check_text("check_name", result.check_name, limits),
         status=words.HEALTH_OF.get(result.status, Health.UNKNOWN),
         message=check_text("message", result.message, limits),
-        at=_time("timestamp", result.timestamp) if result.HasField("timestamp") else None,
+        at=moment("timestamp", result.timestamp) if result.HasField("timestamp") else None,
         details=check_map("details", result.details, limits),
     )
 
@@ -372,7 +372,7 @@ def _health_event(event: pb.HealthEvent, limits: Limits) -> HealthEvent:
         system=words.WATCH_SYSTEM_OF.get(event.system, ""),
         metrics={**check_map("metrics", event.metrics, limits)},
         message=check_text("message", event.message, limits),
-        timestamp=_time("timestamp", event.timestamp) if event.HasField("timestamp") else None,
+        timestamp=moment("timestamp", event.timestamp) if event.HasField("timestamp") else None,
         count=max(event.count, 1),
     )
 
@@ -387,8 +387,8 @@ def page(size: int, token: str, limits: Limits) -> Page:
 # --- single values ---------------------------------------------------------------------------
 
 
-def _time(field: str, stamp: Timestamp) -> datetime:
-    """A time, cut to microseconds, the finest that Python knows."""
+def moment(field: str, stamp: Timestamp) -> datetime:
+    """Read a time, cut to microseconds, the finest that Python knows. Raises `WireError`."""
     seconds, nanos = stamp.seconds, stamp.nanos
     if not (_SECONDS_MIN <= seconds <= _SECONDS_MAX and 0 <= nanos <= 999_999_999):
         raise invalid(field, "is no time between the years 1 and 9999")

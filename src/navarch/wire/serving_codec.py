@@ -40,6 +40,39 @@ class WrittenResources(Struct, frozen=True):
     reason: str = ""
 
 
+SAMPLES_MAX: Final = 1_000
+"""Samples of one push."""
+
+
+def pushed(request: pb.PushMetricsRequest, limits: Limits = DEFAULT) -> tuple[Pushing, ...]:
+    """Read samples of load. Raises `WireError`."""
+    if len(request.samples) > SAMPLES_MAX:
+        raise invalid("samples", f"{len(request.samples):,} are more than {SAMPLES_MAX:,}")
+    return tuple(
+        Pushing(
+            check_id(f"samples[{index}].agent_pool", each.agent_pool),
+            check_id(f"samples[{index}].metric", each.metric),
+            each.value,
+            codec.moment(f"samples[{index}].observed_at", each.observed_at)
+            if each.HasField("observed_at")
+            else None,
+            check_text(f"samples[{index}].source", each.source, limits),
+        )
+        for index, each in enumerate(request.samples)
+    )
+
+
+class Pushing(Struct, frozen=True):
+    """One value that somebody saw of a pool of agents."""
+
+    agent_pool: str
+    metric: str
+    value: float
+    observed_at: datetime | None = None
+    """None: now."""
+    source: str = ""
+
+
 class ResourceQuery(Struct, frozen=True):
     """Which resources to list. An empty string does not filter."""
 

@@ -1,4 +1,4 @@
-"""The serving manager: reads the load of agent pools, has replicas counted and placed, on time.
+"""The serving plane: reads the load of agent pools, has replicas counted and placed, on time.
 
 It asks outside of the core, as the pool manager does: metrics providers, autoscalers and schedulers
 of others may be slow, may wait for somebody, and may be wrong. What they say becomes messages; the
@@ -14,6 +14,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
+from msgspec import Struct
+
 from navarch.controlplane.clock import Clock
 from navarch.controlplane.runtime import Runtime
 from navarch.core.model import events as ev
@@ -25,8 +27,9 @@ from navarch.core.serving import balance
 from navarch.errors import NavarchError
 from navarch.plugins.calls import About, Failed
 from navarch.plugins.protocols import PluginKind
+from navarch.plugins.registry import Registry
 from navarch.plugins.traces import Traced
-from navarch.plugins.turns import Problem, Turns
+from navarch.plugins.turns import Facts, Problem, Turns
 
 log = logging.getLogger(__name__)
 
@@ -52,10 +55,12 @@ _WAKING = (
 class Signals(Protocol):
     """Reads the load of a pool of agents."""
 
-    async def read(
-        self, pool: AgentPool, metrics: Sequence[str], now: datetime
-    ) -> Mapping[str, Reading]:
+    async def read(self, pool: AgentPool, metrics: Sequence[str]) -> Mapping[str, Reading]:
         """Read these signals; it answers in time, whatever its providers do."""
+        ...
+
+    def forget(self, pool: str) -> None:
+        """Forget a pool, ``namespace/name``, that is no more."""
         ...
 
 
@@ -70,7 +75,19 @@ class Elsewhere(Protocol):
         ...
 
 
-class ServingManager:
+class ServingParts(Struct, frozen=True):
+    """What a serving plane is made of, where it is not what everybody has."""
+
+    plugins: Registry | None = None
+    """None: those of the process."""
+    machine_facts: Facts | None = None
+    """What machines a pool would buy, so that one without any is known to fit replicas; None: only
+    what pools have already is known."""
+    elsewhere: Elsewhere | None = None
+    """Runs replicas on Kubernetes; None: such replicas wait."""
+
+
+class ServingPlane:
     """Takes turns, in real time."""
 
     def __init__(
@@ -108,8 +125,9 @@ class ServingManager:
 
     def hear(self, fact: ev.Fact) -> None:
         """Hear a fact of the journal; some make it look at once."""
-        if isinstance(fact, ev.PluginChanged):
-            self.turns.registry.follow(self._runtime().machine.fleet.plugins)
+        if isinstance(fact, ev.ResourceDeleted) and fact.resource_kind == "AgentPool":
+            self._signals.forget(fact.name)
+            self.turns.forget(fact.name)
         if isinstance(fact, _WAKING):
             self._woken.set()
 
@@ -119,7 +137,6 @@ class ServingManager:
 
     async def run(self) -> None:
         """Take turns until cancelled."""
-        self.turns.registry.follow(self._runtime().machine.fleet.plugins)
         while True:
             self._woken.clear()
             await self.turn()
@@ -135,9 +152,7 @@ class ServingManager:
 
     async def scale(self) -> None:
         """Read the load of every pool of agents, and have its replicas counted."""
-        fleet = self._runtime().machine.fleet
-        names = balance.pools_of(fleet)
-        self.turns.forget(names)
+        names = balance.pools_of(self._runtime().machine.fleet)
         await asyncio.gather(*(self.scale_one(name) for name in names))
 
     async def scale_one(self, agent_pool: str) -> None:
@@ -147,7 +162,7 @@ class ServingManager:
         if wanted is None:
             return
         pool, names = wanted
-        samples = await self._signals.read(pool, names, self._clock.now()) if names else {}
+        samples = await self._signals.read(pool, names) if names else {}
         now = self._clock.now()
         asked = self.turns.asking(self._runtime().machine.fleet, agent_pool, samples, now)
         if asked is None:
