@@ -82,5 +82,5 @@ def test_the_configuration_of_the_guide_names_kinds_that_there_are(guide: str) -
 def test_the_guide_names_every_group_and_every_template(guide: str) -> None:
     assert [kind for kind in SERVING if f"`{KINDS[kind].group}`" not in guide] == []
     begin = guide.partition("There are templates of")[2].partition(".")[0]
-    words = {kind_of(word, documented=True) for word in re.findall(r"`([a-z-]+)`", begin)}
+    words = {kind_of(word) for word in re.findall(r"`([a-z-]+)`", begin)}
     assert [kind for kind in TEMPLATED if kind not in words] == []

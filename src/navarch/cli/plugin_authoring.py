@@ -139,7 +139,7 @@ def new(context: click.Context, kind: str, name: str, parent: Path) -> None:
     from navarch.plugins.kinds import kind_of
     from navarch.testing.scaffold import write_package
 
-    written = write_package(kind_of(kind, documented=True), name, parent)
+    written = write_package(kind_of(kind), name, parent)
     if output.for_programs(output_format(context)):
         content: Json = {
             "folder": str(written.folder),

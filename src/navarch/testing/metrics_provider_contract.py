@@ -151,7 +151,7 @@ class MetricsProviderContract(Manners):
         self, plugin: MetricsProviderPlugin
     ) -> None:
         """The chain gives up on a slow source, and asks it again a little later."""
-        name = plugin.list_metrics()[0]
+        name = (*plugin.list_metrics(), NOBODY_HAS)[0]
         before = await self.value(plugin, self.pool, name)
         for turns in (0, 1, 2, 3, 5):
             call = asyncio.ensure_future(plugin.get_metric(self.pool, name))

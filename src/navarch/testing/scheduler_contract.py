@@ -20,8 +20,9 @@ from typing import ClassVar, Final
 from navarch.core.model.resources import AgentPool, AgentPoolSpec, ObjectMeta, Scheduling
 from navarch.core.serving.views import GPU_RESOURCE, Node, NodeCondition, Pod, Slot, Taint
 from navarch.plugins.protocols import PluginKind, SchedulerPlugin
-from navarch.testing.findings import Broken, checked, expect, seconds_of, told
-from navarch.testing.manners import Manners, orders, pure, same_twice, untouched
+from navarch.testing import columns
+from navarch.testing.findings import Broken, checked, expect, not_shown, seconds_of, told
+from navarch.testing.manners import Manners, is_number, orders, pure, same_twice, untouched
 
 GIB: Final = 1 << 30
 SCORE_MAX: Final = 100
@@ -96,7 +97,7 @@ ODD_NODES: Final = (
     Node(""),
     Node("no-gpus", capacity={GPU_RESOURCE: 0}),
     Node("negative", capacity={GPU_RESOURCE: -1}, price_per_hour=-1.0),
-    Node("huge", capacity={GPU_RESOURCE: 1e18}, fetch_bytes_per_second=1e30),
+    Node("huge", capacity={GPU_RESOURCE: 512, "memory": 1e18}, fetch_bytes_per_second=1e30),
     Node("odd label", labels={"": "", "custom-requirement": "Größe 八\n", "x" * 300: "y" * 3000}),
     Node("twice", gpus=(Slot(0), Slot(0)), models=frozenset({""})),
 )
@@ -122,11 +123,23 @@ class SchedulerContract(Manners):
     seconds_per_1000_nodes: ClassVar[float] = 1.0
     """How long a pod may take to be shown so many nodes. A placement waits for it."""
 
-    def asked(self, plugin: SchedulerPlugin, pod: Pod, node: Node) -> tuple[bool, int | None]:
+    def fits(self, plugin: SchedulerPlugin, pod: Pod, node: Node) -> bool:
+        """Ask whether a node fits, in the form that the plugin has."""
+        if columns.is_batched(plugin):
+            return columns.fits(plugin, pod, node, self.pool)
+        return plugin.filter(pod, node, self.pool)
+
+    def scored(self, plugin: SchedulerPlugin, pod: Pod, node: Node) -> float:
+        """Ask how good a node is, in the form that the plugin has."""
+        if columns.is_batched(plugin):
+            return columns.score(plugin, pod, node, self.pool)
+        return plugin.score(pod, node, self.pool)
+
+    def asked(self, plugin: SchedulerPlugin, pod: Pod, node: Node) -> tuple[bool, float | None]:
         """Ask as the host does: the score of nodes only that the filter lets pass."""
-        if not plugin.filter(pod, node, self.pool):
+        if not self.fits(plugin, pod, node):
             return False, None
-        return True, plugin.score(pod, node, self.pool)
+        return True, self.scored(plugin, pod, node)
 
     @checked
     def test_the_filter_answers_true_or_false(self, plugin: SchedulerPlugin) -> str | None:
@@ -134,7 +147,7 @@ class SchedulerContract(Manners):
         fitting = 0
         for pod in self.pods:
             for node in self.nodes:
-                answer = plugin.filter(pod, node, self.pool)
+                answer = self.fits(plugin, pod, node)
                 expect(
                     type(answer) is bool,
                     f"filter({pod.name}, {node.name}) is {answer!r}, expected True or False",
@@ -145,15 +158,16 @@ class SchedulerContract(Manners):
     @checked
     def test_the_score_is_a_whole_number_from_0_to_100(self, plugin: SchedulerPlugin) -> str | None:
         """Scores of several plugins are added up, so that they must have one measure."""
-        seen: set[int] = set()
+        seen: set[float] = set()
+        batched = columns.is_batched(plugin)
         for pod in self.pods:
             for node in self.nodes:
-                answer = plugin.score(pod, node, self.pool)
+                answer = self.scored(plugin, pod, node)
                 asked = f"score({pod.name}, {node.name}) is {answer!r}"
-                expect(type(answer) is int, f"{asked}, expected a whole number")
+                expect(batched or type(answer) is int, f"{asked}, expected a whole number")
                 expect(0 <= answer <= SCORE_MAX, f"{asked}, expected 0 to {SCORE_MAX}")
                 seen.add(answer)
-        return f"{min(seen)} to {max(seen)}" if seen else None
+        return f"{min(seen):g} to {max(seen):g}" if seen else None
 
     @checked
     def test_the_same_question_has_the_same_answer(self, plugin: SchedulerPlugin) -> None:
@@ -172,7 +186,7 @@ class SchedulerContract(Manners):
     def test_the_order_of_the_nodes_changes_nothing(self, plugin: SchedulerPlugin) -> None:
         """Nodes come in any order, and a plugin must not remember the one before."""
         for pod in self.pods:
-            answers: dict[str, tuple[bool, int | None]] = {}
+            answers: dict[str, tuple[bool, float | None]] = {}
             for order in orders(len(self.nodes)):
                 for node in (self.nodes[place] for place in order):
                     answer = self.asked(plugin, pod, node)
@@ -199,24 +213,33 @@ class SchedulerContract(Manners):
         """What it needs to know stands in the node's labels and annotations."""
         for pod in self.pods:
             for node in self.nodes:
-                pure("filter", partial(plugin.filter, pod, node, self.pool))
-                pure("score", partial(plugin.score, pod, node, self.pool))
+                pure("filter", partial(self.fits, plugin, pod, node))
+                pure("score", partial(self.scored, plugin, pod, node))
 
     @checked
     def test_a_node_that_says_nothing_is_borne(self, plugin: SchedulerPlugin) -> None:
         """Labels may be missing, and clusters hold nodes that nobody would make up."""
         for pod in self.pods:
             for node in (Node("bare"), *ODD_NODES):
-                for pool in (self.pool, AgentPool()):
-                    asked = f"{pod.name} on the node {node.name!r}"
-                    try:
-                        fits = plugin.filter(pod, node, pool)
-                        score = plugin.score(pod, node, pool)
-                    except Exception as error:
-                        raise Broken(f"{asked}: {told(error)}") from error
-                    expect(type(fits) is bool, f"filter of {asked} is {fits!r}")
-                    sound = type(score) is int and 0 <= score <= SCORE_MAX
-                    expect(sound, f"score of {asked} is {score!r}, expected 0 to {SCORE_MAX}")
+                asked = f"{pod.name} on the node {node.name!r}"
+                try:
+                    fits, score = self.fits(plugin, pod, node), self.scored(plugin, pod, node)
+                except Exception as error:
+                    raise Broken(f"{asked}: {told(error)}") from error
+                expect(type(fits) is bool, f"filter of {asked} is {fits!r}")
+                sound = is_number(score) and 0 <= score <= SCORE_MAX
+                expect(sound, f"score of {asked} is {score!r}, expected 0 to {SCORE_MAX}")
+
+    @checked
+    def test_all_nodes_can_be_asked_about_at_once(self, plugin: SchedulerPlugin) -> str:
+        """In the batch form: a code and a score for each row, and for some rows the same."""
+        if not columns.is_batched(plugin):
+            not_shown("it has no mask: it is asked about one node at a time")
+        rows = 0
+        for pod in self.pods:
+            rows += columns.expect_rows(plugin, pod, self.nodes, self.pool)
+            rows += columns.expect_rows(plugin, pod, (*self.nodes, *ODD_NODES), self.pool)
+        return f"{rows} rows"
 
     @checked
     def test_a_thousand_nodes_are_looked_at_quickly(self, plugin: SchedulerPlugin) -> str:
@@ -224,6 +247,9 @@ class SchedulerContract(Manners):
         pod, nodes = self.pods[0], sample_nodes(TIMED)
 
         def all_of_them() -> None:
+            if columns.is_batched(plugin):
+                columns.expect_rows(plugin, pod, nodes, self.pool)
+                return
             for node in nodes:
                 plugin.filter(pod, node, self.pool)
                 plugin.score(pod, node, self.pool)

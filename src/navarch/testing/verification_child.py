@@ -15,7 +15,7 @@ from msgspec import Struct, field
 
 from navarch.errors import PluginError
 from navarch.plugins import checks
-from navarch.plugins.kinds import kind_of
+from navarch.plugins.kinds import kind_of, word_of
 from navarch.plugins.protocols import PluginKind
 from navarch.testing.findings import Finding, checks_of, findings_of, sentence, told
 from navarch.testing.plugin_search import Found, search
@@ -63,7 +63,7 @@ class _Child:
     def run(self, ask: Ask) -> None:
         """Try all plugins that are meant."""
         try:
-            found = search(ask.target, kind_of(ask.kind, documented=True) if ask.kind else None)
+            found = search(ask.target, kind_of(ask.kind) if ask.kind else None)
         except PluginError as error:
             self.tell(Tell(refused=str(error)))
             return
@@ -74,7 +74,7 @@ class _Child:
             return
         for number, each in enumerate(found[ask.skip :]):
             left = len(found) - ask.skip - number
-            self.tell(Tell(begins=each.label, kind=each.kind, left=left))
+            self.tell(Tell(begins=each.label, kind=word_of(each.kind), left=left))
             self._try(each, ask)
             self.tell(Tell(done=True))
 
