@@ -25,12 +25,7 @@ from typing import Any
 
 BODY_MAX = 1024 * 1024
 QUEUE_MAX = 1000
-KINDS = {
-    "queue_depth": "gauge",
-    "running": "gauge",
-    "requests_total": "counter",
-    "tokens_total": "counter",
-}
+GAUGES, COUNTERS = ("queue_depth", "running"), ("requests_total", "tokens_total")
 
 
 class Engine:
@@ -40,7 +35,7 @@ class Engine:
         self.digest, self.size = read_weights(model)
         self.pace = 1 / tokens_per_second
         self.slots = threading.BoundedSemaphore(at_once)
-        self.counts = dict.fromkeys(KINDS, 0)
+        self.counts = dict.fromkeys(GAUGES + COUNTERS, 0)
         self.lock = threading.Lock()
 
     def count(self, **changes: int) -> None:
@@ -57,10 +52,8 @@ class Engine:
             self.counts["queue_depth"] += 1
         with self.slots:
             self.count(queue_depth=-1, running=1)
-            try:
-                threading.Event().wait(tokens * self.pace)
-            finally:
-                self.count(running=-1, requests_total=1, tokens_total=tokens)
+            threading.Event().wait(tokens * self.pace)
+            self.count(running=-1, requests_total=1, tokens_total=tokens)
         words = prompt.split() or ["nothing"]
         return " ".join(words[number % len(words)] for number in range(tokens))
 
@@ -68,9 +61,8 @@ class Engine:
         """The load, in the text form of Prometheus."""
         with self.lock:
             counts = dict(self.counts)
-        lines: list[str] = []
-        for name, kind in KINDS.items():
-            lines += [f"# TYPE model_{name} {kind}", f"model_{name} {counts[name]}"]
+        lines = [f"# TYPE model_{name} gauge\nmodel_{name} {counts[name]}" for name in GAUGES]
+        lines += [f"# TYPE model_{name} counter\nmodel_{name} {counts[name]}" for name in COUNTERS]
         return "\n".join(lines) + "\n"
 
 

@@ -26,15 +26,15 @@ class RealCluster(RealKubernetes):
         """Place a pod, as a scheduler would."""
         target = {"apiVersion": "v1", "kind": "Node", "name": node}
         binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}}
-        self._call("POST", f"{PODS}/{name}/binding", {**binding, "target": target})
+        self.call("POST", f"{PODS}/{name}/binding", {**binding, "target": target})
 
     def set_status(self, name: str, status: dict[str, Any]) -> None:
         """Write what a kubelet would write."""
-        self._call("PATCH", f"{PODS}/{name}/status", {"status": status})
+        self.call("PATCH", f"{PODS}/{name}/status", {"status": status})
 
     def finish(self, name: str) -> None:
         """Remove a pod, as the kubelet does that has ended it."""
-        self._call("DELETE", f"{PODS}/{name}", {"gracePeriodSeconds": 0})
+        self.call("DELETE", f"{PODS}/{name}", {"gracePeriodSeconds": 0})
 
     def pod(self, name: str) -> dict[str, Any] | None:
         """Read a pod."""
@@ -56,7 +56,7 @@ class RealCluster(RealKubernetes):
     def add_pod(self, name: str, labels: dict[str, str]) -> None:
         """Create a pod as somebody else."""
         spec = {"containers": [{"name": "main", "image": "none"}]}
-        self._call("POST", PODS, {"metadata": {"name": name, "labels": labels}, "spec": spec})
+        self.call("POST", PODS, {"metadata": {"name": name, "labels": labels}, "spec": spec})
 
     def clear(self) -> None:
         """Remove every pod."""

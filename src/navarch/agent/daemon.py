@@ -36,7 +36,12 @@ from navarch.agent.reports import FILE_NAME, ReportFile
 from navarch.agent.said import say
 from navarch.agent.sensing import Sensing
 from navarch.agent.sensors.base import Sensor
-from navarch.agent.settings import SENSORS_LABEL, STATE_FOLDER_LABEL, AgentSettings
+from navarch.agent.settings import (
+    MODEL_CACHE_LABEL,
+    SENSORS_LABEL,
+    STATE_FOLDER_LABEL,
+    AgentSettings,
+)
 from navarch.agent.state import occupied, replace_file
 from navarch.agent.turns import (
     BootChecked,
@@ -206,7 +211,9 @@ class Daemon:
             pid=os.getpid(),
         )
         duties = Duties(
-            _registration(settings, self._sensing.name),
+            _registration(
+                settings, self._sensing.name, self._serving.address if self._serving else ""
+            ),
             start=self._present(),
             spread=self._spread,
             results=results,
@@ -378,12 +385,16 @@ def _write_down(path: Path, written: Admission) -> None:
     replace_file(path, msgspec.json.encode(written) + b"\n")
 
 
-def _registration(settings: AgentSettings, sensors: str) -> RegisterNode:
-    """Describe the machine; which GPUs it has is found out by the boot check."""
+def _registration(settings: AgentSettings, sensors: str, cache: str) -> RegisterNode:
+    """Describe the machine; which GPUs it has is found out by the boot check.
+
+    `cache` is where others may fetch models from it; empty: nowhere.
+    """
     labels = {
         **settings.labels,
         SENSORS_LABEL: sensors,
         STATE_FOLDER_LABEL: str(settings.state_dir.resolve()),
+        **({MODEL_CACHE_LABEL: cache} if cache else {}),
     }
     metadata = Metadata(
         hostname=socket.gethostname(),

@@ -84,6 +84,11 @@ class ServingHost:
         self._told: NodeServing | None = None
 
     @property
+    def address(self) -> str:
+        """Where other nodes may fetch models from this one; empty: nowhere."""
+        return "" if self._weights is None else self._weights.address
+
+    @property
     def serving(self) -> NodeServing:
         """All that is served here, or is about to be; what was stopped is not named any more."""
         replicas = [each.seen for each in self._replicas.values()]

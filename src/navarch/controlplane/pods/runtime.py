@@ -128,9 +128,15 @@ class PodRuntime:
         self._doors = asyncio.Semaphore(AT_ONCE)
 
     async def reconcile(
-        self, wanted: Sequence[WantedReplica], now: datetime
+        self,
+        wanted: Sequence[WantedReplica],
+        now: datetime,
+        *,
+        keep: frozenset[str] = frozenset(),
     ) -> tuple[ReplicaSeen, ...]:
         """Make the pods that are missing, delete those that are not wanted, and tell of all.
+
+        Replicas to `keep` are wanted too, but get no pod where they have none.
 
         A pod that is not named runs nowhere. One that has ended is deleted, told as ended, and
         made anew by a later call if it is still wanted then.
@@ -140,15 +146,15 @@ class PodRuntime:
         :raises PodsUnavailable: the list could not be had, and nothing was changed
         """
         pods = await self._list()
-        by_id = {each.id: each for each in wanted}
-        told = {name: seen(pod, wanted=name in by_id) for name, pod in pods.items()}
+        ids = keep.union(each.id for each in wanted)
+        told = {name: seen(pod, wanted=name in ids) for name, pod in pods.items()}
         if any(each.pool.spec.gpu_requirements.type for each in wanted):
             await self._learn_products(now)
         missing = [each for each in wanted if each.id not in pods]
         made = await asyncio.gather(*(self._make(each) for each in missing[:CHANGES_MAX]))
         told |= {each.id: each for each in made}
         surplus = [
-            pod for name, pod in pods.items() if (pod.over or name not in by_id) and not pod.going
+            pod for name, pod in pods.items() if (pod.over or name not in ids) and not pod.going
         ]
         surplus = surplus[:CHANGES_MAX]
         troubles = await asyncio.gather(*(self._delete(pod) for pod in surplus))
