@@ -132,7 +132,7 @@ _SPECS = (
             Method("score", ("pod", "node", "pool"), unless="mask"),
         ),
         has_priority=True,
-        on_error=("neutral", "fail_closed"),
+        on_error=("fail_closed", "fail_open", "neutral"),
         key="scheduler-plugins",
         summary="chooses nodes for replicas",
     ),

@@ -332,7 +332,9 @@ class Scheduler:
         if entries is None:
             return {}, {}
         found = [each for each in entries(PluginKind.SCHEDULER) if each.plugin is not None]
-        policies = {each.name: getattr(each, "on_error", "") for each in found}
+        # The configuration says ``fail_open`` and ``fail_closed``, for all kinds alike.
+        words = {each.name: getattr(each, "on_error", "") for each in found}
+        policies = {name: word.removeprefix("fail_") for name, word in words.items()}
         return {each.name: each.priority for each in found}, policies
 
     def _kept(self, plugin: Any, bound: str) -> Batch:  # noqa: ANN401

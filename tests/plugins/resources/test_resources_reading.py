@@ -102,8 +102,10 @@ def test_a_command_that_is_missing_and_a_slip_in_a_metric_are_noted() -> None:
     notes = reading.read(text_of(document), file="f").notes
     assert [note.split(": ", 1)[1] for note in notes] == [
         "spec.runtime.command: nothing says what to run: its replicas can not start",
-        "spec.autoscaling.metrics[0].type: queue-dept is no metric of Navarch's own; "
-        "did you mean queue-depth?",
+        (
+            "spec.autoscaling.metrics[0].type: queue-dept is no metric of Navarch's own; "
+            "did you mean queue-depth?"
+        ),
     ]
 
 
