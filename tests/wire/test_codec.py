@@ -24,7 +24,7 @@ from navarch.core.model.instance import InstanceState
 from navarch.core.model.node import Metadata, NodeStatus
 from navarch.core.model.report import CheckResult, Health, HealthEvent
 from navarch.errors import WireError
-from navarch.wire import codec, plugin_calls, words
+from navarch.wire import codec, plugin_calls, serving_codec, words
 from navarch.wire.asgi import SERVICE, JsonCodec
 from navarch.wire.generated import navarch_pb2 as pb
 from navarch.wire.limits import LimitExceeded
@@ -56,6 +56,10 @@ READERS: dict[type[Any], Callable[[Any], object]] = {
     pb.WatchEventsRequest: codec.watch_query,
     pb.ExplainRequest: codec.subject,
     pb.ApplyConfigRequest: codec.apply_config,
+    pb.ApplyResourcesRequest: serving_codec.apply_resources,
+    pb.ListResourcesRequest: serving_codec.resource_query,
+    pb.DeleteResourceRequest: serving_codec.delete_resource,
+    pb.ListReplicasRequest: serving_codec.replica_query,
     pb.ListPluginsRequest: plugin_calls.plugin_kind,
     pb.SetPluginRequest: plugin_calls.set_plugin,
     pb.ListPluginTracesRequest: plugin_calls.trace_query,

@@ -125,7 +125,7 @@ def test_a_blocker_is_a_fact_once() -> None:
     first = world.living()[0].id
     why = Blocker("2 nodes: 2 no free GPUs", {"no free GPUs": 2}, "1 more free GPU", "training")
     proposal = msg.PlacementsProposed((msg.Proposed(first, blocker=why),))
-    assert world.kinds(world.turn(proposal)) == ["replica_blocked"]
+    assert world.kinds(world.turn(proposal)) == ["replica_blocked", "condition_changed"]
     assert world.kinds(world.turn(proposal)) == []
     lines = list(explain_replica(world.fleet, world.machine.sightings, world.living()[0], at()))
     assert any("1 more free GPU" in line for line in lines)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from msgspec import Struct
 
 from navarch.core.model import resources as res
+from navarch.core.serving.scaling import signals
 from navarch.plugins.resources import quantities
 
 
@@ -44,21 +45,19 @@ def doubts(resource: res.Resource) -> Iterator[Remark]:
             if near:
                 message = f"{metric.type} is no metric of Navarch's own; did you mean {near}?"
                 yield Remark((f"spec.autoscaling.metrics[{index}].type",), message)
-
-
-METRICS = (
-    *("queue-depth", "concurrent-sessions", "tokens-per-second", "tokens-in-queue"),
-    *("ttft-p50", "ttft-p95", "ttft-p99", "latency-p95", "tool-call-rate", "context-length"),
-)
-"""Metrics that are often meant; any other word is fine, too."""
+            if 0 < metric.target < 1 and signals.signal_of(metric.type).unit == "percent":
+                message = (
+                    f"{metric.target:g} is less than one percent; did you mean {metric.target:.0%}?"
+                )
+                yield Remark((f"spec.autoscaling.metrics[{index}].target",), message)
 
 
 def _meant(metric: str) -> str:
     """Say which metric a word is a slip of; empty: of none."""
-    plain = metric.lower().replace("_", "-")
-    if plain in METRICS:
+    if signals.is_known(metric):
         return ""
-    near = difflib.get_close_matches(plain, METRICS, n=1, cutoff=0.85)
+    known = [*signals.CATALOGUE, *signals.ALIASES]
+    near = difflib.get_close_matches(signals.canonical(metric), known, n=1, cutoff=0.85)
     return near[0] if near else ""
 
 
@@ -93,7 +92,8 @@ def _gpus(spec: res.AgentPoolSpec) -> Iterator[Remark]:
 
 def _scaling(autoscaling: res.Autoscaling) -> Iterator[Remark]:
     key = "spec.autoscaling"
-    yield from _twice(f"{key}.metrics", [each.type for each in autoscaling.metrics], ".type")
+    names = [signals.canonical(each.type) for each in autoscaling.metrics]
+    yield from _twice(f"{key}.metrics", names, ".type")
     yield from _twice(f"{key}.autoscalers", autoscaling.autoscalers)
     for index, metric in enumerate(autoscaling.metrics):
         if metric.target <= 0:

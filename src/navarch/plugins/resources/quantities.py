@@ -14,6 +14,8 @@ from typing import Final
 
 from msgspec import Struct
 
+from navarch.core.serving.scaling import signals
+
 _MICROSECOND: Final = timedelta(microseconds=1)
 _DURATIONS: Final = {
     "d": 86_400_000_000,
@@ -122,8 +124,10 @@ def parse_rate(text: str) -> int:
 
 
 def is_time(metric: str) -> bool:
-    """Tell by the name of a metric whether it is a time, such as ``ttft-p95``."""
-    return _TIMES.fullmatch(metric.replace("_", "-")) is not None
+    """Tell whether a metric is a time: by the catalogue, of one that is not in it by its name."""
+    if signals.is_known(metric):
+        return signals.signal_of(metric).unit == "seconds"
+    return _TIMES.fullmatch(signals.canonical(metric)) is not None
 
 
 def is_number(text: str) -> bool:
@@ -132,9 +136,9 @@ def is_number(text: str) -> bool:
 
 
 def parse_target(text: str) -> float:
-    """Read what a metric should be: a number, or a duration, which becomes seconds."""
-    if is_number(text):
-        return float(text)
+    """Read what a metric should be: a number, percent, or a duration, which becomes seconds."""
+    if is_number(text.removesuffix("%")):
+        return float(text.removesuffix("%"))
     return parse_duration(text) / timedelta(seconds=1)
 
 
@@ -166,5 +170,5 @@ RATE: Final = Quantity(
     parse_rate,
     _written(lambda size: f"{format_size(size)}/s"),
 )
-TARGET_PATTERN: Final = rf"^(?:{_NUMBER.pattern}|{_DURATION.pattern})$"
+TARGET_PATTERN: Final = rf"^(?:{_NUMBER.pattern}%?|{_DURATION.pattern})$"
 TARGET_EXPECTED: Final = "a number, or a duration such as 500ms where the metric is a time"

@@ -19,6 +19,7 @@ from msgspec import Struct
 from navarch import documents
 from navarch.config.reading import Tag, got, quoted
 from navarch.core.model import resources as res
+from navarch.core.serving.scaling import signals
 from navarch.errors import ConfigError
 from navarch.plugins.resources import checks, quantities, scalars, shapes
 from navarch.plugins.resources.rules import ENTRIES_MAX, Rule
@@ -266,8 +267,10 @@ class _Walk:
         if bare and quantities.is_time(metric.type):
             advice = f"; {text}s means seconds, {text}ms milliseconds"
             self._wrong(f"a duration, as {metric.type} is a time", node, key, advice)
-        elif not bare and metric.type in checks.METRICS and not quantities.is_time(metric.type):
-            self._wrong(f"a number, as {metric.type} is no time", node, key)
+        elif not bare and signals.is_known(metric.type):
+            unit = signals.signal_of(metric.type).unit
+            if unit != ("percent" if text.endswith("%") else "seconds"):
+                self._wrong(f"a number, as {metric.type} is in {unit}", node, key)
 
     def value(self, shape: Shape, node: yaml.Node, key: str) -> object:
         """Read one value; `_ABSENT` after a mistake."""
