@@ -18,6 +18,7 @@ from navarch.cli import (
     policies,
     simulating_live,
     simulating_replay,
+    simulating_serving,
     simulating_shrink,
     simulating_whatif,
 )
@@ -325,3 +326,4 @@ def _write(folder: Path, one: Run, outcome: Outcome) -> None:
 simulate.add_command(simulating_live.interactive)
 simulate.add_command(simulating_replay.replay)
 simulate.add_command(simulating_shrink.shrink)
+simulate.add_command(simulating_serving.serving)

@@ -23,6 +23,7 @@ from navarch.config.key import LABEL, NAME, VARIABLE, WORD, Key
 from navarch.config.metrics import Metrics
 from navarch.config.notifier import Notifier
 from navarch.config.plugins import Plugins
+from navarch.config.pods import ServingCluster
 from navarch.config.providers import Provider
 from navarch.config.values import (
     ADDRESS,
@@ -179,6 +180,10 @@ class Server(Struct, frozen=True):
     bootstrap: Annotated[
         Bootstrap | None,
         Key("How agents get onto machines that are bought. Absent: their images bring one."),
+    ] = None
+    kubernetes: Annotated[
+        ServingCluster | None,
+        Key("The cluster that runs replicas as pods. Absent: such replicas wait."),
     ] = None
     repair: Annotated[Repair, Key("How patient repair is.")] = Repair()
     auth: Annotated[Auth, Key("Who may call the API.")] = Auth()

@@ -25,6 +25,7 @@ from navarch.wiring import (
     plugins,
     provider_types,
     providers,
+    serving,
 )
 from navarch.wiring.plans import Plan
 
@@ -198,6 +199,7 @@ def _control_plane(plan: Plan, clock: Clock, url: str) -> ControlPlane:
             plan.data,
             secret,
         ),
+        serving=serving.serving_parts(plan, lambda: control_plane.runtime.machine.fleet),
     )
     _register_providers(control_plane, plan, clock, secret, url)
     for ranker in parts.foreign_rankers(plan.pools):

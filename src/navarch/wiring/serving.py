@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from navarch.config.schema import ServingCluster
+    from navarch.config.pods import ServingCluster
     from navarch.controlplane.pods.elsewhere import PodsElsewhere
     from navarch.controlplane.serving import ServingParts
     from navarch.core.model.fleet import Fleet
@@ -30,13 +30,13 @@ def serving_parts(plan: Plan, fleet: Callable[[], Fleet]) -> ServingParts:
 
 def machine_facts(providers: Mapping[str, object], spec: PoolSpec) -> MachineFacts | None:
     """Look up what a pool would buy of its first seller; None where nobody says."""
-    from navarch.config.providers import Fake, Process, kind_of
+    from navarch.config.providers import FakeProvider, ProcessProvider, kind_of
     from navarch.plugins.turns import MachineFacts
     from navarch.providers import catalog
 
     name = spec.sources[0].provider if spec.sources else spec.provider
     written = providers.get(name)
-    if isinstance(written, Fake | Process):
+    if isinstance(written, FakeProvider | ProcessProvider):
         return MachineFacts(written.gpu_count, written.gpu_type)
     if written is None:
         return None

@@ -156,6 +156,16 @@ class Fleet:
         self.rule_failures = records.rule_failures
         self.lemons = records.lemons
         self.closed = records.closed
+        self.replica_serial = records.replica_serial
+        self.resources = records.resources
+        self.agent_pools = records.agent_pools
+        self.replicas = records.replicas
+        self.weights = records.weights
+        self.plugins = records.plugins
+        self._begin_indexes()
+
+    def _begin_indexes(self) -> None:
+        """Make every index anew, of the records."""
         self.members: dict[str, Ids] = {}
         """Instances of each pool that have not ended."""
         self.current: dict[str, Ids] = {}
@@ -195,12 +205,6 @@ class Fleet:
         """Nodes about which the workload manager has to be told something."""
         self.emptying: Ids = {}
         """Nodes that the workload manager was told to drain, and has not drained yet."""
-        self.replica_serial = records.replica_serial
-        self.resources = records.resources
-        self.agent_pools = records.agent_pools
-        self.replicas = records.replicas
-        self.weights = records.weights
-        self.plugins = records.plugins
         self.replicas_of: dict[str, Ids] = {}
         """Replicas of each pool of agents that have not ended, the oldest first."""
         self.replicas_on: dict[str, Ids] = {}

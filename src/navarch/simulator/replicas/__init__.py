@@ -2,8 +2,8 @@
 
 ::
 
-    python -m navarch.simulator.replicas --seed 7
-    python -m navarch.simulator.replicas --seeds 500
+    navarch simulate serving --seed 7
+    navarch simulate serving --seeds 500
 
 The first tells the story of one seed, the second runs many and prints what failed. A world has the
 real core, the real scheduler and autoscaler plugins and their host's turns; made up are time, the
