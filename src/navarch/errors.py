@@ -22,6 +22,9 @@ nonsense. Expected outcomes inside the core are values, never exceptions.
     │   └── JournalCorrupt         a record is torn or damaged; carries its sequence number
     ├── WireError              a remote call was refused or did not arrive; carries the Connect code
     ├── ReportNotWritten       a folder did not take the report of a simulation
+    ├── ModelError             weights cannot be found, brought, kept or removed
+    │   ├── ModelChanged           they changed at their source while they were fetched
+    │   └── CacheFull              there is no room for them, and what is there has to stay
     └── PluginError            a plugin does not fit its contract, or broke it
 
     InvariantBroken            a bug of ours; not a NavarchError, it ends the process
@@ -206,6 +209,23 @@ class WireError(NavarchError):
 
 class ReportNotWritten(NavarchError):
     """A folder did not take the files of a report; the text says which, and why."""
+
+
+class ModelError(NavarchError):
+    """Weights cannot be found, brought, kept or removed; the text says which, where and why."""
+
+    def __init__(self, message: str, *, lasting: bool = False) -> None:
+        """Say what happened; `lasting` means that asking again brings the same answer."""
+        self.lasting = lasting
+        super().__init__(message)
+
+
+class ModelChanged(ModelError):
+    """A file changed at its source while it was fetched; what was fetched of it is worthless."""
+
+
+class CacheFull(ModelError):
+    """There is no room for a model, and nothing that is there may go for it."""
 
 
 class PluginError(NavarchError):

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 from navarch.agent.commands import Pretence
 from navarch.agent.reboot import boot_id_or_empty
 from navarch.agent.sensors.base import Sensor
-from navarch.agent.settings import INJECTED, AgentSettings
+from navarch.agent.settings import INJECTED, AgentSettings, Serving
 from navarch.core.model.gpu import GPU
+from navarch.errors import ConfigError, PluginError
 
 if TYPE_CHECKING:
     from navarch.agent.serving.host import ServingHost, Tell
+    from navarch.agent.serving.weights import Weights
 
 Clock = Callable[[], datetime]
 
@@ -96,9 +98,36 @@ def make_serving(
 
     return ServingHost(
         settings.state_dir / "serving",
-        weights=None,
+        weights=_make_cache(settings, settings.serving, now),
         now=now,
         tell=tell,
         boot_id=boot_id_or_empty(settings.means.boot_id_path),
         spread=spread,
+    )
+
+
+def _make_cache(settings: AgentSettings, serving: Serving, now: Clock) -> Weights:
+    from navarch.plugins.loaders.cache import Lending, ModelCache  # noqa: PLC0415
+    from navarch.plugins.loading import import_module  # noqa: PLC0415
+    from navarch.plugins.registry import get_global_registry  # noqa: PLC0415
+
+    for module in serving.plugin_modules:
+        try:
+            import_module(module)
+        except PluginError as error:
+            raise ConfigError(str(error), key="plugin-module") from error
+    registry = get_global_registry()
+    lending = None
+    if serving.cache_listen:
+        host = serving.cache_listen.rpartition(":")[0]
+        everywhere = host in ("0.0.0.0", "[::]", "")  # noqa: S104 - it is what was asked for
+        named = settings.internal_ip if everywhere else host
+        lending = Lending(listen=serving.cache_listen, host=named)
+    return ModelCache(
+        serving.cache_dir or settings.state_dir / "models",
+        serving.cache_quota,
+        lambda: registry.model_loaders,
+        now=now,
+        node=settings.node_id,
+        lending=lending,
     )

@@ -34,6 +34,15 @@ if TYPE_CHECKING:
         Placement,
         Pod,
     )
+    from navarch.plugins.loaders.base import (
+        Manifest,
+        ModelFile,
+        ModelSource,
+        staging_folder,
+    )
+    from navarch.plugins.loaders.cache import (
+        ModelCache,
+    )
     from navarch.plugins.protocols import (
         AutoscalerPlugin,
         GuardrailPlugin,
@@ -89,9 +98,13 @@ __all__ = [
     "GuardrailPlugin",
     "GuardrailRequest",
     "GuardrailResult",
+    "Manifest",
     "MetricsProviderPlugin",
     "Model",
+    "ModelCache",
+    "ModelFile",
     "ModelLoaderPlugin",
+    "ModelSource",
     "Node",
     "Placement",
     "PluginKind",
@@ -126,6 +139,7 @@ __all__ = [
     "register_ranker",
     "register_scheduler",
     "scheduler",
+    "staging_folder",
 ]
 
 _HOMES = {
@@ -134,6 +148,8 @@ _HOMES = {
     "navarch.core.serving.scaling.series": ("Sample", "Series"),
     "navarch.core.serving.scheduling": ("Batch", "Running", "Snapshot"),
     "navarch.core.serving.views": ("Node", "Placement", "Pod"),
+    "navarch.plugins.loaders.base": ("Manifest", "ModelFile", "ModelSource", "staging_folder"),
+    "navarch.plugins.loaders.cache": ("ModelCache",),
     "navarch.plugins.protocols": (
         "AutoscalerPlugin",
         "GuardrailPlugin",

@@ -152,9 +152,9 @@ _SPECS = (
         "model loader",
         "navarch.model_loaders",
         (
-            Method("can_load", ("model",)),
-            Method("load", ("model", "node"), calling=_ASYNC),
-            Method("unload", ("model", "node"), calling=_ASYNC),
+            Method("can_load", ("model",), unless="cost"),
+            Method("load", ("model", "node"), calling=_ASYNC, unless="resolve"),
+            Method("unload", ("model", "node"), calling=_ASYNC, unless="resolve"),
         ),
         has_priority=True,
         on_error=("neutral", "fail_closed"),
