@@ -23,6 +23,7 @@ from navarch.cli import (
     daemons,
     events,
     explaining,
+    guardrails,
     injecting,
     instances,
     nodes,
@@ -72,7 +73,7 @@ for _command in (
     *(injecting.inject, instances.instance, pools.pool, providers.provider),
     *(events.show_events, explaining.explain, configuration.config, autoscaling.autoscale),
     *(resources.apply, resources.get_resource, resources.delete),
-    *(plugins.plugin, simulating.simulate),
+    *(plugins.plugin, simulating.simulate, guardrails.guardrail),
 ):
     cli.add_command(_command)
 

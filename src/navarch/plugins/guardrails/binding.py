@@ -1,0 +1,128 @@
+"""Which plugin does which check of an agent class, and with what configuration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from msgspec import Struct
+
+from navarch.core.model.resources import AgentClass, GuardrailSpec
+from navarch.errors import ConfigError
+from navarch.plugins.guardrails.contract import GRAVITY, Registered, Scanner, typed
+from navarch.plugins.protocols import GuardrailPlugin
+
+
+class Binding(Struct, frozen=True):
+    """One check of an agent class."""
+
+    spec: GuardrailSpec
+    plugin: Any
+    name: str
+    """The plugin's."""
+    scanner: Scanner | None
+    """The plugin in its rich form; None where it has only the documents' form."""
+
+    @property
+    def span_max(self) -> int | None:
+        """The longest span; None where the whole text is needed."""
+        return None if self.scanner is None else self.scanner.span_max
+
+    @property
+    def look_behind(self) -> int:
+        """Characters before a span that matter; at least one, since begins do."""
+        return max(int(getattr(self.plugin, "look_behind", 0)), 1)
+
+    @property
+    def look_ahead(self) -> int:
+        """Characters behind a span that matter; at least one, since ends do."""
+        return max(int(getattr(self.plugin, "look_ahead", 0)), 1)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it can only look at a whole text."""
+        return self.span_max is None
+
+    @property
+    def alters(self) -> bool:
+        """Whether its findings change what goes out."""
+        return self.spec.action in {"block", "redact"}
+
+    @property
+    def holds_all(self) -> bool:
+        """Whether a stream must wait for it to the end."""
+        return self.is_whole and self.alters and not getattr(self.plugin, "late", False)
+
+
+def bound(agent_class: AgentClass, registry: Registered) -> tuple[Binding, ...]:
+    """Find, check and configure the plugins of a class; cheap ones first, else as written.
+
+    :raises ConfigError: a value of the class is out of range, or no plugin has the type
+    :raises PluginError: the plugin does not understand its configuration
+    """
+    plugins = [_instance(each) for each in registry.guardrails]
+    bindings = []
+    for place, spec in enumerate(agent_class.spec.guardrails):
+        key = f"spec.guardrails[{place}]"
+        where = f"AgentClass {agent_class.full_name}"
+        _demand_sense(spec, where, key)
+        plugin = next((each for each in plugins if each.type == spec.type), None)
+        if plugin is None:
+            known = ", ".join(sorted({each.type for each in plugins})) or "none"
+            raise ConfigError(
+                f"no guardrail plugin has the type {spec.type!r}; there are: {known}",
+                file=where,
+                key=f"{key}.type",
+            )
+        if spec.config:
+            plugin = _configured(plugin, spec, where, f"{key}.config")
+        scanner = plugin if callable(getattr(plugin, "scan", None)) else None
+        bindings.append(Binding(spec, plugin, plugin.name, scanner))
+    return tuple(sorted(bindings, key=_cost))
+
+
+def _cost(binding: Binding) -> tuple[bool, bool]:
+    """Order them: those of this process first, and of them those that need not wait."""
+    return binding.scanner is None, binding.is_whole
+
+
+def _demand_sense(spec: GuardrailSpec, where: str, key: str) -> None:
+    if spec.action not in GRAVITY or spec.action == "allow":
+        raise ConfigError(
+            f"action {spec.action!r}, expected block, redact, warn or log",
+            file=where,
+            key=f"{key}.action",
+        )
+    if not (math.isfinite(spec.threshold) and 0 <= spec.threshold <= 1):
+        raise ConfigError(
+            f"threshold {spec.threshold}, expected 0 to 1", file=where, key=f"{key}.threshold"
+        )
+    if not timedelta() < spec.deadline <= timedelta(minutes=10):
+        raise ConfigError(
+            f"deadline {spec.deadline.total_seconds():g} s, expected more than 0 and at most 10m",
+            file=where,
+            key=f"{key}.deadline",
+        )
+    if spec.on_error not in {"open", "closed"}:
+        raise ConfigError(
+            f"onError {spec.on_error!r}, expected open or closed", file=where, key=f"{key}.onError"
+        )
+
+
+def _instance(registered: Any) -> Any:  # noqa: ANN401 - whatever somebody has registered
+    return registered() if isinstance(registered, type) else registered
+
+
+def _configured(plugin: Any, spec: GuardrailSpec, where: str, key: str) -> Any:  # noqa: ANN401
+    """Make another one of the plugin's type, with this class's configuration."""
+    config_type = getattr(plugin, "Config", None)
+    if config_type is not None:
+        typed(config_type, plugin.name, spec.config)
+    try:
+        return type(plugin)(**spec.config)
+    except TypeError as error:
+        raise ConfigError(
+            f"{plugin.name} does not take this configuration: {error}", file=where, key=key
+        ) from error
