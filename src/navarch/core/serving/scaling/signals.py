@@ -81,8 +81,12 @@ _ALL: Final = (
         KV_CACHE_USAGE, "percent", _LEVEL, "mean", "of the replicas' key-value caches", max=100.5
     ),
     Signal(TTFT_P95, "seconds", _DELAY, "max", "from a request's arrival to its first token"),
+    Signal("ttft-p50", "seconds", _DELAY, "max", "the same, the median"),
+    Signal("ttft-p99", "seconds", _DELAY, "max", "the same, of all but one in a hundred"),
     Signal(QUEUE_TIME_P95, "seconds", _DELAY, "max", "from arrival until a replica takes it"),
     Signal(P95_LATENCY, "seconds", _DELAY, "max", "of a whole request"),
+    Signal("p50-latency", "seconds", _DELAY, "max", "the same, the median"),
+    Signal("p99-latency", "seconds", _DELAY, "max", "the same, of all but one in a hundred"),
     Signal(
         SESSION_SPEED,
         "tokens/s",
@@ -102,7 +106,9 @@ WAITING: Final = (QUEUE_DEPTH, TOKENS_IN_QUEUE, CONCURRENT_SESSIONS, REQUESTS_PE
 ALIASES: Final = MappingProxyType(
     {
         "ttft": TTFT_P95,
+        "latency-p50": "p50-latency",
         "latency-p95": P95_LATENCY,
+        "latency-p99": "p99-latency",
         "queue-tokens": TOKENS_IN_QUEUE,
         "queued-tokens": TOKENS_IN_QUEUE,
         "queue-length": QUEUE_DEPTH,
