@@ -18,7 +18,7 @@ import socket
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -45,8 +45,9 @@ from navarch.core.selection.guarded import GuardedRanker
 from navarch.core.serving.scaling.signals import GPU_UTILIZATION
 from navarch.core.settings import Settings
 from navarch.core.strategies import Strategies
-from navarch.errors import NavarchError, PluginError
+from navarch.errors import NavarchError, PluginError, WireError
 from navarch.notifiers.base import Notifier
+from navarch.plugins.protocols import PluginKind
 from navarch.plugins.registry import get_global_registry
 from navarch.plugins.signals.chain import ProviderChain
 from navarch.plugins.signals.gateway import GatewayMetricsProvider, Pushed, PushedSample
@@ -60,6 +61,9 @@ from navarch.version import VERSION
 from navarch.wire.asgi import Application, Readiness
 from navarch.wire.auth import Authenticator
 from navarch.wire.pages import Pages
+
+GATEWAY: Final = "gateway"
+"""The metrics provider that takes what is pushed."""
 
 
 class ServerConfig(Struct, frozen=True):
@@ -171,8 +175,6 @@ class ControlPlane:
             self._declare,
         )
         """Which pools are scaled, by what, and what came of it."""
-        self.gateway = GatewayMetricsProvider()
-        """Takes the samples of load that are pushed."""
         self.serving = self._serving_plane(parts)
         """How many replicas there are, and where they run."""
         self.instance_manager = InstanceManager(
@@ -349,14 +351,11 @@ class ControlPlane:
         return self._strategies.policy
 
     def _serving_plane(self, parts: ServingParts) -> ServingPlane:
-        """Make what counts and places replicas, with everybody's plugins.
-
-        What is pushed and what heartbeats say comes first: it is at hand.
-        """
+        """Make what counts and places replicas, with everybody's plugins."""
         host = self.plugins
-        own = (self.gateway, StoreMetricsProvider(self._load_of))
+        heartbeats = StoreMetricsProvider(self._load_of)
         chain = ProviderChain(
-            lambda: (*own, *host.registry.metrics_providers), host.calls, self._clock.now
+            lambda: (*host.registry.metrics_providers, heartbeats), host.calls, self._clock.now
         )
         return ServingPlane(
             lambda: self.runtime,
@@ -415,8 +414,16 @@ class ControlPlane:
         )
 
     def _pushed(self, samples: Sequence[PushedSample]) -> Pushed:
-        """Take samples of load, and look at their pools at once."""
-        taken = self.gateway.push(samples, self._clock.now())
+        """Take samples of load, and look at their pools at once.
+
+        Raises `WireError` when the metrics provider that takes them is switched off.
+        """
+        try:
+            gateway = self.plugins.registry.get(PluginKind.METRICS_PROVIDER, GATEWAY)
+        except PluginError as error:
+            raise WireError("failed_precondition", str(error)) from error
+        assert isinstance(gateway, GatewayMetricsProvider), gateway
+        taken = gateway.push(samples, self._clock.now())
         if taken.pools:
             self.serving.wake()
         return taken

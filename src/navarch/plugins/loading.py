@@ -59,7 +59,7 @@ def construct(
     shape = config_of(factory)
     if shape is not None:
         typed = typed_config(noun, who, shape, given)
-        whole = "config" in _parameters(factory)
+        whole = _takes_whole(factory)
         given = {"config": typed} if whole else _fields(typed)
     else:
         given = _spelt(factory, given)
@@ -70,6 +70,12 @@ def construct(
         keys = checks.named(config or {})
         message = f"{noun} {who}: cannot be made with {keys} as its config: {told}"
         raise PluginError(message) from error
+
+
+def _takes_whole(factory: object) -> bool:
+    """Whether a constructor takes the configuration as one argument."""
+    found = _parameters(factory).get("config")
+    return found is not None and found.kind not in (found.VAR_KEYWORD, found.VAR_POSITIONAL)
 
 
 def config_of(factory: object) -> type[Struct] | None:

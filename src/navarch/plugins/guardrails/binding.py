@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +11,6 @@ from msgspec import Struct
 from navarch.core.model.resources import AgentClass, GuardrailSpec
 from navarch.errors import ConfigError
 from navarch.plugins.guardrails.contract import GRAVITY, Registered, Scanner, typed
-from navarch.plugins.protocols import GuardrailPlugin
 
 
 class Binding(Struct, frozen=True):

@@ -29,6 +29,7 @@ from navarch.plugins.registry import get_global_registry
 LENGTH_MAX: Final = 1 << 20
 """Characters of a text that is kept for checks that need the whole of it."""
 
+
 class GuardrailEngine:
     """Checks texts as one agent class asks."""
 

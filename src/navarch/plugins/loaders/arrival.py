@@ -30,7 +30,7 @@ import msgspec
 from navarch.core.model.resources import Model
 from navarch.errors import CacheFull, ModelError
 from navarch.plugins.loaders import eviction
-from navarch.plugins.loaders.base import ModelFile, Manifest, checked, content_digest
+from navarch.plugins.loaders.base import Manifest, ModelFile, checked, content_digest
 from navarch.plugins.loaders.fetching import done_line
 from navarch.plugins.loaders.part import Part
 from navarch.plugins.loaders.shelf import (

@@ -31,7 +31,7 @@ from navarch.errors import CacheFull, ModelError
 from navarch.plugins.calls import Caller, Direct
 from navarch.plugins.loaders import choosing
 from navarch.plugins.loaders.arrival import Arrival
-from navarch.plugins.loaders.base import ModelFile, Manifest, staging
+from navarch.plugins.loaders.base import Manifest, ModelFile, staging
 from navarch.plugins.loaders.choosing import Choice
 from navarch.plugins.loaders.fetching import Fetch, Fetching, Stopped, opens_of
 from navarch.plugins.loaders.peering import Peers

@@ -25,7 +25,7 @@ import msgspec
 from msgspec import Struct
 
 from navarch.errors import CacheFull, ModelChanged, ModelError
-from navarch.plugins.loaders.base import ModelFile, Manifest, Reader
+from navarch.plugins.loaders.base import Manifest, ModelFile, Reader
 from navarch.plugins.loaders.part import CHUNK_BYTES, Part
 from navarch.plugins.loaders.peering import Peers
 from navarch.plugins.loaders.progress import Progress

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from navarch.core.model.resources import Model
 from navarch.errors import ModelChanged, ModelError
-from navarch.plugins.loaders.base import FILES_MAX, ModelFile, Manifest, ModelSource
+from navarch.plugins.loaders.base import FILES_MAX, Manifest, ModelFile, ModelSource
 
 COST: Final = 1.0
 """A disk is nearer than a network."""

@@ -24,7 +24,7 @@ from msgspec import Struct
 
 from navarch.core.model.resources import Model
 from navarch.errors import ModelError
-from navarch.plugins.loaders.base import FILES_MAX, ModelFile, Manifest, ModelSource
+from navarch.plugins.loaders.base import FILES_MAX, Manifest, ModelFile, ModelSource
 from navarch.plugins.loaders.ranges import CONTENT_RANGE, open_range, tag_of
 from navarch.plugins.loaders.web import TIMEOUT_SECONDS, Incoming, Web, refused, shown
 

@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from navarch.core.model.resources import Model
 from navarch.errors import ModelError
-from navarch.plugins.loaders.base import ModelFile, Manifest, ModelSource
+from navarch.plugins.loaders.base import Manifest, ModelFile, ModelSource
 from navarch.plugins.loaders.ranges import open_range
 from navarch.plugins.loaders.web import TIMEOUT_SECONDS, Incoming, Web, refused, shown
 

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from navarch.core.model.resources import Model
 from navarch.errors import ModelError
-from navarch.plugins.loaders.base import FILES_MAX, ModelFile, Manifest, ModelSource
+from navarch.plugins.loaders.base import FILES_MAX, Manifest, ModelFile, ModelSource
 from navarch.plugins.loaders.ranges import open_range
 from navarch.plugins.loaders.web import TIMEOUT_SECONDS, Incoming, Web
 

@@ -68,7 +68,7 @@ def _bech32(signs: str) -> bool:
         return False
     signs = signs.lower()
     values = [_BECH32.find(sign) for sign in signs[3:]]
-    if -1 in values or not 8 <= len(values):
+    if -1 in values or not len(values) >= 8:
         return False
     check = 1
     for value in (3, 3, 0, 2, 3, *values):  # the prefix "bc", expanded
