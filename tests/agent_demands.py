@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 
+from msgspec.structs import replace
+
 from factories import START
 from navarch.core.model.resources import (
     SLO,
@@ -37,7 +39,7 @@ def a_pool(
 ) -> AgentPool:
     """Return a pool that is scaled by these targets, without windows unless they are given."""
     metrics = tuple(MetricTarget(name, target) for name, target in (targets or {}).items())
-    autoscaling = Autoscaling(**{"metrics": metrics, "behavior": AT_ONCE, **scaling})  # type: ignore[arg-type]
+    autoscaling = replace(Autoscaling(metrics, AT_ONCE), **scaling)
     spec = AgentPoolSpec(
         min_replicas=low, max_replicas=high, prewarm_percent=prewarm, autoscaling=autoscaling
     )

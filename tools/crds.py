@@ -263,8 +263,13 @@ def _rows(block: Block, prefix: str, about: dict[str, tuple[str, dict[str, str]]
     return rows
 
 
+def _is_target(shape: shapes.Shape) -> bool:
+    """Whether it is an amount whose unit only its metric tells: then its default has no form."""
+    return isinstance(shape, shapes.Scalar) and shape.kind is shapes.Kind.TARGET
+
+
 def _default(slot: shapes.Slot) -> str:
-    if slot.default in ("", (), None) or slot.default == {}:
+    if slot.default in ("", (), None) or slot.default == {} or _is_target(slot.shape):
         return ""
     made = writing.value_of(slot.shape, slot.default)
     text = str(made).lower() if isinstance(made, bool) else str(made)

@@ -40,6 +40,18 @@ def test_durations_sizes_and_targets_become_plain_values() -> None:
     assert pool.spec.autoscaling.metrics[0].averaging_window == timedelta(seconds=90)
 
 
+def test_a_target_may_be_left_to_what_the_class_promises_and_to_nothing_else() -> None:
+    metrics = [{"type": "ttftP95"}, {"type": "p95-latency", "target": "0s"}]
+    document = a_document("AgentPool", autoscaling={"metrics": metrics})
+    pool = read_one(document)
+    assert isinstance(pool, res.AgentPool)
+    assert [each.target for each in pool.spec.autoscaling.metrics] == [0, 0]
+    missing = a_document("AgentPool", autoscaling={"metrics": [{"type": "queue-depth"}]})
+    [(key, text)] = mistakes_of(missing)
+    assert key == "spec.autoscaling.metrics[0].target"
+    assert "above zero: load is divided by it. Only what an agent class may promise" in text
+
+
 def test_what_is_left_out_has_its_default() -> None:
     pool = read_one(a_document("AgentPool"))
     assert isinstance(pool, res.AgentPool)

@@ -193,7 +193,9 @@ def test_whatever_is_pushed_only_sane_values_come_out(samples: Sequence[PushedSa
 # --- the store -------------------------------------------------------------------------------
 
 
-def a_replica(node: str, gpus: tuple[int, ...], share: float = 1.0, ready: bool = True) -> Replica:  # noqa: FBT001, FBT002 - in tests of one line each
+def a_replica(
+    node: str, gpus: tuple[int, ...], share: float = 1.0, *, ready: bool = True
+) -> Replica:
     state = ReplicaState.READY if ready else ReplicaState.LOADING
     return Replica(
         f"r-{node}-{gpus}", "default/chat", at(), state, node_id=node, gpus=gpus, share=share
@@ -318,7 +320,10 @@ def test_what_is_no_value_says_why(body: str, quality: Quality, words: str) -> N
         ({"credentials": {"tokn": "x"}}, "credentials: "),
     ],
 )
-def test_a_configuration_that_cannot_work_is_refused(settings: Any, words: str) -> None:  # noqa: ANN401 - as for `ask`
+def test_a_configuration_that_cannot_work_is_refused(
+    settings: Any,  # noqa: ANN401 - as for `ask`
+    words: str,
+) -> None:
     with pytest.raises(ConfigError, match=words):
         PrometheusMetricsProvider("http://127.0.0.1:9", **settings)
 

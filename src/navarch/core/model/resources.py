@@ -218,7 +218,8 @@ class MetricTarget(Part, frozen=True):
     type: str = ""
     """Such as ``queue-depth`` or ``ttft-p95``."""
     target: float = 0.0
-    """In the signal's base unit: seconds, tokens, sessions, calls a second."""
+    """In the signal's base unit: seconds, tokens, sessions, calls a second. 0: what the agent class
+    promises, of the signals that it may promise."""
     averaging_window: timedelta = timedelta()
     """Over how long samples are averaged; zero: the newest alone counts."""
 

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from navarch.core.model import resources as res
 from navarch.core.serving.scaling import signals
+from navarch.core.serving.scaling.autoscalers import PROMISED
 from navarch.plugins.resources import quantities
 
 
@@ -96,9 +97,12 @@ def _scaling(autoscaling: res.Autoscaling) -> Iterator[Remark]:
     yield from _twice(f"{key}.metrics", names, ".type")
     yield from _twice(f"{key}.autoscalers", autoscaling.autoscalers)
     for index, metric in enumerate(autoscaling.metrics):
-        if metric.target <= 0:
+        left = metric.target == 0 and signals.canonical(metric.type) in PROMISED
+        if metric.target <= 0 and not left:
             place = f"{key}.metrics[{index}].target"
-            yield Remark((place,), "expected a target above zero: load is divided by it")
+            message = "expected a target above zero: load is divided by it. Only what an agent "
+            message += f"class may promise can be left to it: {', '.join(PROMISED)}"
+            yield Remark((place,), message)
     percent = autoscaling.behavior.scale_down.max_change_percent
     if percent > 100:
         message = f"no more than 100 percent can be taken away, got {percent:g}"

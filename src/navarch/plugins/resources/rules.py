@@ -125,7 +125,7 @@ RULES: Final[dict[type[res.Part], dict[str, Rule]]] = {
     res.AgentClassSpec: {"max_context_length": _NO_LESS},
     res.Topology: {"min_bandwidth": Rule(quantity=RATE)},
     res.GPURequirements: {"count": Rule(above=0, maximum=64), "memory": _SIZE},
-    res.MetricTarget: {"type": Rule(required=True, form=WORD), "target": Rule(required=True)},
+    res.MetricTarget: {"type": Rule(required=True, form=WORD)},
     res.ScalingRules: {
         "max_change_percent": Rule(minimum=0, maximum=10_000),
         "max_change_absolute": _COUNT,

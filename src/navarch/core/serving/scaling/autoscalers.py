@@ -110,14 +110,14 @@ class SLOAutoscaler:
     def metric_names(self) -> list[str]:
         """The signals that it wants to see."""
         spare = (QUEUE_TIME_P95, TOKENS_PER_SECOND)
-        return list(dict.fromkeys((*_PROMISED, *spare, *signals.WAITING)))
+        return list(dict.fromkeys((*PROMISED, *spare, *signals.WAITING)))
 
     def applies(self, pool: AgentPool, agent_class: AgentClass | None) -> bool:
         """Whether the pool lists a metric without a target that the class has a promise for."""
         promises = _promises(agent_class)
         return any(
             name in promises and (metric := configured(pool, name)) and metric.target == 0
-            for name in _PROMISED
+            for name in PROMISED
         )
 
     def calculate_replicas(self, pool: AgentPool, current_metrics: Mapping[str, float]) -> int:
@@ -183,7 +183,8 @@ class SLOAutoscaler:
         return (speed / sessions, "") if speed is not None and sessions else (None, doubt)
 
 
-_PROMISED: Final = (TTFT_P95, P95_LATENCY, SESSION_SPEED)
+PROMISED: Final = (TTFT_P95, P95_LATENCY, SESSION_SPEED)
+"""What an agent class may promise: a pool may leave the target of these to it."""
 
 
 def _promises(agent_class: AgentClass | None) -> dict[str, float]:
@@ -192,7 +193,7 @@ def _promises(agent_class: AgentClass | None) -> dict[str, float]:
         return {}
     slo = agent_class.spec.slo
     values = (slo.ttft.total_seconds(), slo.p95_latency.total_seconds(), slo.tokens_per_second)
-    return {name: value for name, value in zip(_PROMISED, values, strict=True) if value > 0}
+    return {name: value for name, value in zip(PROMISED, values, strict=True) if value > 0}
 
 
 def _for_tokens(pool: AgentPool, agent_class: AgentClass | None) -> list[MetricTarget]:
