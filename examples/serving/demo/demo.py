@@ -189,8 +189,8 @@ def play(folder: Path, fleet: Fleet, gateway: Gateway) -> int:
     fleet.navarch("apply", "-f", str(written))
     wait(fleet, gateway, "one replica is ready", lambda s: s["ready"] == 1)
 
-    gateway.rate = 16.0
-    print("\n--- sixteen requests a second begin: one replica answers four")
+    gateway.rate = 14.0
+    print("\n--- fourteen requests a second begin: one replica answers four")
     wait(fleet, gateway, "four replicas are wanted", lambda s: s["wanted"] >= 4, within=10)
     wait(fleet, gateway, "they are ready, on more nodes", lambda s: s["ready"] >= 4)
     wait(fleet, gateway, "the queue is short", lambda s: s["queue"] < 8)

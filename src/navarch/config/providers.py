@@ -80,6 +80,10 @@ class ProcessProvider(Struct, frozen=True, tag_field="type", tag="process"):
         Key("The commands that its agents carry out beyond the harmless ones."),
     ] = ()
     serving: Annotated[bool, Key("Whether its agents run replicas and keep models.")] = False
+    pass_variables: Annotated[
+        tuple[Annotated[str, Key("The name of one.", form=VARIABLE)], ...],
+        Key("Variables of the control plane's environment that its agents get, such as AWS_REGION."),
+    ] = ()
 
 
 class ApiKey(Struct, frozen=True, kw_only=True):

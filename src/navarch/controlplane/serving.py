@@ -245,7 +245,11 @@ class ServingPlane:
                 await self._evaluate(name)
 
     async def _wait(self) -> None:
-        """Wait for the interval, or until somebody wakes it."""
+        """Wait for the interval, or until somebody wakes it; where nothing is served, for that."""
+        fleet = self._runtime().machine.fleet
+        if not fleet.replicas_of and not balance.pools_of(fleet):
+            await self._woken.wait()
+            return
         sleeping = asyncio.create_task(self._clock.sleep(self._interval))
         woken = asyncio.create_task(self._woken.wait())
         try:

@@ -148,7 +148,8 @@ def agent_command(
         argv += ["--gpu-count", str(config.gpu_count), "--gpu-type", config.gpu_type]
         for key, value in request.labels.items():
             argv += ["--label", f"{key}={value}"]
-        inherited = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
+        names = ("PATH", "HOME", "LANG", *config.pass_variables)
+        inherited = {key: os.environ[key] for key in names if key in os.environ}
         token = mint_node_token(secret, request.name)
         return AgentCommand(argv=tuple(argv), env={**inherited, "NAVARCH_NODE_TOKEN": token})
 
