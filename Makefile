@@ -1,6 +1,7 @@
 # Every command of this project, for people and for CI alike.
 #
 #   make up      the whole product on this machine, in the foreground; Ctrl-C ends it. ARGS="--nodes 5"
+#   make demo-serving  load makes replicas, replicas make machines, and all goes away again
 #   make test    all tests but the long ones; TESTS="tests/core -k fold" runs some of them
 #   make check   format, lint, types, import contracts, tidiness
 #   make bench   every benchmark of bench/
@@ -11,7 +12,7 @@
 #
 # Needed: Python 3.11 or later, make, and a package index that pip can reach.
 
-.PHONY: up test check bench soak format lock clean
+.PHONY: up demo-serving test check bench soak format lock clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -31,6 +32,9 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 up: $(RUN_READY)
 	@exec $(BIN)/navarch up $(ARGS)
+
+demo-serving: $(DEV_READY)
+	@exec $(BIN)/python examples/serving/demo/demo.py
 
 test: $(DEV_READY)
 	$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not soak" $(TESTS)
