@@ -82,7 +82,9 @@ class ProcessProvider(Struct, frozen=True, tag_field="type", tag="process"):
     serving: Annotated[bool, Key("Whether its agents run replicas and keep models.")] = False
     pass_variables: Annotated[
         tuple[Annotated[str, Key("The name of one.", form=VARIABLE)], ...],
-        Key("Variables of the control plane's environment that its agents get, such as AWS_REGION."),
+        Key(
+            "Variables of the control plane's environment that its agents get, such as AWS_REGION."
+        ),
     ] = ()
 
 

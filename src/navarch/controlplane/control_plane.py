@@ -407,13 +407,13 @@ class ControlPlane:
         pages = Pages()
         self.plugins.serve(pages)
         return Application(
-            Service(self.runtime, self._configure, self._logs, self.plugins, self._pushed),
+            Service(self.runtime, self._configure, self._logs, self.plugins, self.push),
             authenticator=self._authenticator,
             ready=self.readiness,
             pages=pages,
         )
 
-    def _pushed(self, samples: Sequence[PushedSample]) -> Pushed:
+    def push(self, samples: Sequence[PushedSample]) -> Pushed:
         """Take samples of load, and look at their pools at once.
 
         Raises `WireError` when the metrics provider that takes them is switched off.

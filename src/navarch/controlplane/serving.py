@@ -112,6 +112,8 @@ class ServingPlane:
         if interval <= timedelta():
             raise ValueError(f"interval {interval} must be above zero")
         self.turns = turns
+        self.plan_deadline = PLAN_DEADLINE
+        """How long scheduler plugins of others may take for one turn."""
         self._runtime = runtime
         self._clock = clock
         self._signals = signals
@@ -204,7 +206,7 @@ class ServingPlane:
             return await asyncio.to_thread(self.turns.plan, problem)
         about = About(PluginKind.SCHEDULER, ", ".join(foreign), "place", subject="all that wait")
         planned = await caller.call_in_thread(
-            about, lambda: self.turns.plan(problem), PLAN_DEADLINE
+            about, lambda: self.turns.plan(problem), self.plan_deadline
         )
         if not isinstance(planned, Failed):
             return planned

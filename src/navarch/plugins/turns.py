@@ -290,7 +290,8 @@ class Turns:
             for pod, one, other in zip(pods, placements, others, strict=False):
                 name = str(getattr(plugin, "name", ""))
                 about = About(PluginKind.SCHEDULER, name, "place", pod.agent_pool, pod.name)
-                self._shadows.compare(about, one.node or "nowhere", other.node or "nowhere")
+                chosen, other_choice = one.node or "nowhere", other.node or "nowhere"
+                self._shadows.compare(about, chosen, other_choice, shown=str)
 
     def _templates(
         self, fleet: Fleet, views: Sequence[Node]
