@@ -11,6 +11,7 @@ Exits with 1 when the message is above the budget.
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib.util
 import statistics
 import sys
@@ -20,7 +21,7 @@ from typing import Final
 
 from navarch.core.model.resources import AgentClass, AgentClassSpec, GuardrailSpec, ObjectMeta
 from navarch.plugins.guardrails import GuardrailEngine, ScanContext
-from navarch.plugins.guardrails.builtin import JailbreakDetection, PromptInjection
+from navarch.plugins.guardrails.heuristics import JailbreakDetection, PromptInjection
 from navarch.plugins.guardrails.pii.plugin import PIIDetection
 from navarch.plugins.protocols import GuardrailRequest
 
@@ -29,16 +30,17 @@ RUNS: Final = 5
 CALLS: Final = 400
 
 MESSAGE: Final = (
-    "Please send the invoice to alice.smith@example.com and call me on (415) 555-0132 tomorrow; the "
-    "order 20394221 was paid with card 4111 1111 1111 1111 and shipped to the same address. Thanks a lot"
+    "Please send the invoice to alice.smith@example.com and call me on (415) 555-0132 tomorrow; "
+    "the order 20394221 was paid with card 4111 1111 1111 1111 and shipped to the same address. "
+    "Thanks and bye!!"
 )
 TEXTS: Final = {
     "message, 200 characters, 3 found": MESSAGE,
-    "prose, 1 KB": ("The quick brown fox jumps over the lazy dog while nobody looks at it. " * 15)[:1024],
-    "prose, 1 KB, not ASCII": ("Größere Füchse springen über faule Hunde, während niemand zusieht. " * 16)[:1024],
-    "digits, 1 KB": ("12345 67890 1234 5678 9012 3456 78 90 12-34-56 415-555 " * 19)[:1024],
+    "prose, 1 KB": ("The quick brown fox jumps over the lazy dog. " * 23)[:1024],
+    "prose, 1 KB, not ASCII": ("Größere Füchse springen über müde Hunde. " * 25)[:1024],
+    "digits, 1 KB": ("12345 67890 1234 5678 9012 3456 78 90 12-34-56 " * 22)[:1024],
     "one long number, 1 KB": ("4" * 1024),
-    "code, 1 KB": ("for i in range(0x1F): total += items[i].price * 1.19  # see issue 4711\n" * 15)[:1024],
+    "code, 1 KB": ("total += items[0x1F].price * 1.19  # issue 4711\n" * 22)[:1024],
 }
 
 
@@ -97,12 +99,12 @@ def main() -> int:
     print(f"{'pii-detection':<36} {'ms':>8}")
     costs = {}
     for name, text in TEXTS.items():
-        costs[name] = median_ms(lambda text=text: plugin.scan(text, context))  # type: ignore[misc]
+        costs[name] = median_ms(functools.partial(plugin.scan, text, context))
         print(f"{name:<36} {costs[name]:>8.4f}")
     print(f"{'a token of 4 characters in a stream':<36} {stream_ms():>8.4f}")
-    others = PromptInjection(), JailbreakDetection()
-    for other in others:
-        print(f"{other.name + ', message':<36} {median_ms(lambda: other.scan(MESSAGE, context)):>8.4f}")  # noqa: B023
+    for other in (PromptInjection(), JailbreakDetection()):
+        cost = median_ms(functools.partial(other.scan, MESSAGE, context))
+        print(f"{other.name + ', message':<36} {cost:>8.4f}")
     presidio = presidio_ms()
     said = "not installed" if presidio is None else f"{presidio:.4f}"
     print(f"{'presidio, 5 recognizers, message':<36} {said:>8}")

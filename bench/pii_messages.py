@@ -35,7 +35,7 @@ def completed(body: str, is_right: Callable[[str], bool], signs: str = DIGITS) -
     return next((body + sign for sign in signs if is_right(body + sign)), "")
 
 
-def until_made(dice: random.Random, make: Callable[[], str]) -> str:
+def until_made(make: Callable[[], str]) -> str:
     """Draw until something comes of it."""
     while True:
         made = make()
@@ -50,15 +50,22 @@ def passes_luhn(digits: str) -> bool:
 
 
 def card(dice: random.Random) -> str:
+    """Make a card's number, of a network or of none that is known."""
     heads = (
         *(("4", 16), ("4", 16), ("51", 16), ("55", 16), ("2221", 16), ("34", 15), ("37", 15)),
-        *(("6011", 16), ("36", 14), ("3530", 16), ("62", 19), ("5018", 12), ("6304", 13), ("4", 13)),
+        *(
+            ("6011", 16),
+            ("36", 14),
+            ("3530", 16),
+            ("62", 19),
+            ("5018", 12),
+            ("6304", 13),
+            ("4", 13),
+        ),
         *(("4", 19), ("81", 16), ("9792", 16)),
     )
     head, length = dice.choice(heads)
-    number = until_made(
-        dice, lambda: completed(head + some(dice, length - len(head) - 1), passes_luhn)
-    )
+    number = until_made(lambda: completed(head + some(dice, length - len(head) - 1), passes_luhn))
     if length == 16 and dice.random() < 0.5:
         separator = dice.choice(" -")
         return separator.join(number[at : at + 4] for at in range(0, 16, 4))
@@ -68,6 +75,7 @@ def card(dice: random.Random) -> str:
 
 
 def iban(dice: random.Random) -> str:
+    """Make an account's number."""
     forms = {"DE": (18, ""), "GB": (14, "AAAA"), "FR": (23, ""), "ES": (20, ""), "NL": (10, "AAAA")}
     forms |= {"PL": (24, ""), "CH": (17, ""), "SE": (20, ""), "AT": (16, ""), "NO": (11, "")}
     country = dice.choice(sorted(forms))
@@ -81,6 +89,7 @@ def iban(dice: random.Random) -> str:
 
 
 def phone(dice: random.Random) -> str:
+    """Make a phone's number, in one of many ways of writing."""
     area, exchange = str(dice.randint(201, 989)), str(dice.randint(200, 999))
     line = some(dice, 4)
     british, french = some(dice, 4), some(dice, 8)
@@ -107,6 +116,7 @@ def phone(dice: random.Random) -> str:
 
 
 def email(dice: random.Random) -> str:
+    """Make an address."""
     first, last = dice.choice(FIRST).lower(), dice.choice(LAST).lower()
     local = dice.choice([f"{first}.{last}", f"{first}{some(dice, 2)}", f"{first[0]}{last}"])
     if dice.random() < 0.15:
@@ -116,24 +126,34 @@ def email(dice: random.Random) -> str:
 
 
 def ssn(dice: random.Random) -> str:
+    """Make a US social security number."""
     area = dice.choice([each for each in range(1, 900) if each != 666])
     return f"{area:03d}-{dice.randint(1, 99):02d}-{dice.randint(1, 9999):04d}"
 
 
 def ip_address(dice: random.Random) -> str:
+    """Make an address of either version."""
     if dice.random() < 0.6:
         first = dice.choice([10, 172, 192, 203, 81, 8])
         return ".".join([str(first), *(str(dice.randint(0, 255)) for _ in range(3))])
     groups = [f"{dice.randint(1, 0xFFFF):x}" for _ in range(8)]
-    return dice.choice([":".join(groups), f"2001:db8::{groups[0]}:{groups[1]}", f"fe80::1{groups[2][:3]}:{groups[3]}"])
+    return dice.choice(
+        [
+            ":".join(groups),
+            f"2001:db8::{groups[0]}:{groups[1]}",
+            f"fe80::1{groups[2][:3]}:{groups[3]}",
+        ]
+    )
 
 
 def mac_address(dice: random.Random) -> str:
+    """Make a network card's address."""
     octets = [f"{dice.randint(0, 255):02x}" for _ in range(6)]
     return dice.choice([":".join(octets), "-".join(octets).upper(), ":".join(octets).upper()])
 
 
 def crypto_address(dice: random.Random) -> str:
+    """Make a wallet's address."""
     if dice.random() < 0.5:
         return "0x" + some(dice, 40, "0123456789abcdef")
     alphabet = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
@@ -147,6 +167,7 @@ def crypto_address(dice: random.Random) -> str:
 
 
 def nif(dice: random.Random) -> str:
+    """Make a Spanish tax number, of a citizen or of a foreigner."""
     number = dice.randint(1_000_000, 99_999_999)
     if dice.random() < 0.3:
         number %= 10_000_000
@@ -157,16 +178,23 @@ def nif(dice: random.Random) -> str:
 
 
 def nhs(dice: random.Random) -> str:
+    """Make a British patient's number."""
+
     def make() -> str:
         body = some(dice, 9)
-        check = -sum(int(sign) * weight for sign, weight in zip(body, range(10, 1, -1), strict=True)) % 11
+        check = (
+            -sum(int(sign) * weight for sign, weight in zip(body, range(10, 1, -1), strict=True))
+            % 11
+        )
         return body + str(check) if check < 10 else ""
 
-    number = until_made(dice, make)
+    number = until_made(make)
     return dice.choice([f"{number[:3]} {number[3:6]} {number[6:]}", number])
 
 
 def aadhaar(dice: random.Random) -> str:
+    """Make an Indian resident's number."""
+
     def times(one: int, other: int) -> int:  # the dihedral group of order ten
         if one < 5:
             return (one + other) % 5 if other < 5 else 5 + (one + other - 5) % 5
@@ -183,19 +211,23 @@ def aadhaar(dice: random.Random) -> str:
             check = times(check, value)
         return check == 0
 
-    number = until_made(
-        dice, lambda: completed(dice.choice("23456789") + some(dice, 10), is_right)
-    )
+    number = until_made(lambda: completed(dice.choice("23456789") + some(dice, 10), is_right))
     return dice.choice([f"{number[:4]} {number[4:8]} {number[8:]}", number])
 
 
 def pesel(dice: random.Random) -> str:
-    born = f"{dice.randint(40, 99)}{dice.randint(1, 12):02d}{dice.randint(1, 28):02d}{some(dice, 4)}"
-    rest = sum(int(sign) * weight for sign, weight in zip(born, (1, 3, 7, 9) * 3, strict=False)) % 10
+    """Make a Polish person's number."""
+    born = (
+        f"{dice.randint(40, 99)}{dice.randint(1, 12):02d}{dice.randint(1, 28):02d}{some(dice, 4)}"
+    )
+    rest = (
+        sum(int(sign) * weight for sign, weight in zip(born, (1, 3, 7, 9) * 3, strict=False)) % 10
+    )
     return born + str((10 - rest) % 10)
 
 
 def tax_id(dice: random.Random) -> str:
+    """Make a German tax number."""
     signs = list(DIGITS)
     dice.shuffle(signs)
     signs[dice.randint(1, 8)] = signs[9]
@@ -210,13 +242,17 @@ def tax_id(dice: random.Random) -> str:
 
 
 def routing(dice: random.Random) -> str:
+    """Make a US bank's number."""
     head = f"{dice.choice([1, 2, 3, 6, 7, 8, 10, 11, 12, 21, 26, 31, 32]):02d}"
     body = head + some(dice, 6)
-    total = 3 * sum(map(int, body[0::3])) + 7 * sum(map(int, body[1::3])) + sum(map(int, body[2::3]))
+    total = (
+        3 * sum(map(int, body[0::3])) + 7 * sum(map(int, body[1::3])) + sum(map(int, body[2::3]))
+    )
     return body + str(-total % 10)
 
 
 def cpf(dice: random.Random) -> str:
+    """Make a Brazilian tax number."""
     body = [dice.randint(0, 9) for _ in range(9)]
     for _ in range(2):
         weights = range(len(body) + 1, 1, -1)
@@ -227,6 +263,7 @@ def cpf(dice: random.Random) -> str:
 
 
 def api_key(dice: random.Random) -> str:
+    """Make a secret in the form of one of its issuers."""
     letters = string.ascii_letters + DIGITS
     return dice.choice(
         [
@@ -241,6 +278,8 @@ def api_key(dice: random.Random) -> str:
 
 
 def jwt(dice: random.Random) -> str:
+    """Make a signed token."""
+
     def part(content: bytes) -> str:
         return base64.urlsafe_b64encode(content).decode().rstrip("=")
 
@@ -249,18 +288,66 @@ def jwt(dice: random.Random) -> str:
     return f"{head}.{body}.{part(bytes(dice.randint(0, 255) for _ in range(32)))}"
 
 
-FIRST: Final = ("Anna", "Bilal", "Chloe", "Dmitri", "Esra", "Farid", "Greta", "Hugo", "Ines", "Jonas")
+FIRST: Final = (
+    "Anna",
+    "Bilal",
+    "Chloe",
+    "Dmitri",
+    "Esra",
+    "Farid",
+    "Greta",
+    "Hugo",
+    "Ines",
+    "Jonas",
+)
 LAST: Final = ("Adler", "Baker", "Costa", "Dubois", "Eriksen", "Fischer", "Garcia", "Haddad", "Ito")
 
 MAKERS: Final[dict[str, tuple[Maker, tuple[str, ...]]]] = {
-    "email": (email, ("You can write to {} any time.", "Mail: {}", "cc {}, please", "<{}> has asked again.")),
-    "phone": (phone, ("Call me on {} after six.", "Phone: {}", "My new number: {}.", "({})", "Tel. {}, ask for Hugo")),
-    "card": (card, ("Please charge {} instead.", "Card: {}", "I paid with {}, exp 09/29.", "It is {} and the code is 123.")),
-    "iban": (iban, ("Transfer it to {} today.", "IBAN {}", "my account, {}, is in my name", "From {}.")),
-    "us-ssn": (ssn, ("My SSN is {}.", "social security number {}", "She gave {} as hers.", "{} (SSN)")),
-    "ip-address": (ip_address, ("The requests come from {}.", "host {} does not answer", "ping {}", "I see {} in the log, again.")),
+    "email": (
+        email,
+        ("You can write to {} any time.", "Mail: {}", "cc {}, please", "<{}> has asked again."),
+    ),
+    "phone": (
+        phone,
+        (
+            "Call me on {} after six.",
+            "Phone: {}",
+            "My new number: {}.",
+            "({})",
+            "Tel. {}, ask for Hugo",
+        ),
+    ),
+    "card": (
+        card,
+        (
+            "Please charge {} instead.",
+            "Card: {}",
+            "I paid with {}, exp 09/29.",
+            "It is {} and the code is 123.",
+        ),
+    ),
+    "iban": (
+        iban,
+        ("Transfer it to {} today.", "IBAN {}", "my account, {}, is in my name", "From {}."),
+    ),
+    "us-ssn": (
+        ssn,
+        ("My SSN is {}.", "social security number {}", "She gave {} as hers.", "{} (SSN)"),
+    ),
+    "ip-address": (
+        ip_address,
+        (
+            "The requests come from {}.",
+            "host {} does not answer",
+            "ping {}",
+            "I see {} in the log, again.",
+        ),
+    ),
     "mac-address": (mac_address, ("The card has {}.", "MAC {}", "block {} on the switch")),
-    "crypto-address": (crypto_address, ("Send the coins to {}.", "wallet: {}", "I use {} for tips")),
+    "crypto-address": (
+        crypto_address,
+        ("Send the coins to {}.", "wallet: {}", "I use {} for tips"),
+    ),
     "es-nif": (nif, ("Mi NIF es {}.", "DNI {}", "Factura a nombre de Ines, {}")),
     "uk-nhs": (nhs, ("NHS number {}.", "The patient's NHS no. is {}", "nhs: {}, born in May")),
     "in-aadhaar": (aadhaar, ("Aadhaar {}.", "my aadhaar number is {}", "UIDAI gave me {}")),
@@ -268,13 +355,17 @@ MAKERS: Final[dict[str, tuple[Maker, tuple[str, ...]]]] = {
     "de-tax-id": (tax_id, ("Meine Steuer-ID ist {}.", "Steuerliche IdNr: {}", "tax id {}")),
     "us-routing": (routing, ("Routing number {}.", "ABA {}", "routing: {}, checking account")),
     "br-cpf": (cpf, ("Meu CPF: {}.", "CPF {}", "o documento {} é meu")),
-    "api-key": (api_key, ("export KEY={}", "the key {} leaked", "token: {}", "It says invalid key '{}'.")),
+    "api-key": (
+        api_key,
+        ("export KEY={}", "the key {} leaked", "token: {}", "It says invalid key '{}'."),
+    ),
     "jwt": (jwt, ("Authorization: Bearer {}", "token={}", "decoded {} by hand")),
 }
 """Type by type: how one is made, and sentences that it stands in."""
 
 
 def uuid(dice: random.Random) -> str:
+    """Make a random identifier."""
     signs = some(dice, 32, "0123456789abcdef")
     return f"{signs[:8]}-{signs[8:12]}-4{signs[13:16]}-a{signs[17:20]}-{signs[20:]}"
 
@@ -282,13 +373,16 @@ def uuid(dice: random.Random) -> str:
 def unchecked(dice: random.Random) -> str:
     """Sixteen digits, grouped like a card's, whose check digit is wrong."""
     number = until_made(
-        dice, lambda: completed("4" + some(dice, 14), lambda digits: not passes_luhn(digits))
+        lambda: completed("4" + some(dice, 14), lambda digits: not passes_luhn(digits))
     )
-    return " ".join(number[at : at + 4] for at in range(0, 16, 4)) if dice.random() < 0.5 else number
+    return (
+        " ".join(number[at : at + 4] for at in range(0, 16, 4)) if dice.random() < 0.5 else number
+    )
 
 
 def imei(dice: random.Random) -> str:
-    return until_made(dice, lambda: completed("35" + some(dice, 12), passes_luhn))
+    """Make a phone's serial number, which passes Luhn."""
+    return until_made(lambda: completed("35" + some(dice, 12), passes_luhn))
 
 
 NEGATIVES: Final[tuple[tuple[Maker, str], ...]] = (
@@ -302,28 +396,57 @@ NEGATIVES: Final[tuple[tuple[Maker, str], ...]] = (
     (unchecked, "The sensor {} reports nothing."),
     (unchecked, "It shows {} on the display."),
     (imei, "The phone's IMEI is {}."),
-    (lambda dice: f"v{dice.randint(1, 20)}.{dice.randint(0, 30)}.{dice.randint(0, 99)}", "Upgrade to {} first."),
+    (
+        lambda dice: f"v{dice.randint(1, 20)}.{dice.randint(0, 30)}.{dice.randint(0, 99)}",
+        "Upgrade to {} first.",
+    ),
     (lambda dice: ".".join(some(dice, 1) for _ in range(4)), "We run version {} of the firmware."),
-    (lambda dice: f"2026-0{dice.randint(1, 9)}-{dice.randint(10, 28)}T{dice.randint(10, 23)}:15:{dice.randint(10, 59)}Z", "It began at {}."),
+    (
+        lambda dice: f"2026-0{dice.randint(1, 9)}-{dice.randint(10, 28)}T12:15:{some(dice, 2)}Z",
+        "It began at {}.",
+    ),
     (lambda dice: f"17{some(dice, 8)}", "The clock says {} there."),
     (lambda dice: f"17{some(dice, 11)}", "timestamp {} in the event"),
     (lambda dice: f"{some(dice, 3)}-{some(dice, 4)}-{some(dice, 4)}", "Part {} is out of stock."),
-    (lambda dice: f"{some(dice, 4)}-{some(dice, 3)}-{some(dice, 2)}", "Look at shelf {} on the left."),
+    (
+        lambda dice: f"{some(dice, 4)}-{some(dice, 3)}-{some(dice, 2)}",
+        "Look at shelf {} on the left.",
+    ),
     (lambda dice: some(dice, 40, "0123456789abcdef"), "It broke in commit {}."),
     (lambda dice: some(dice, 7, "0123456789abcdef"), "Since {} the tests are red."),
     (uuid, "The volume is called {}."),
-    (lambda dice: f"978-{some(dice, 1)}-{some(dice, 4)}-{some(dice, 4)}-{some(dice, 1)}", "I read ISBN {}."),
-    (lambda dice: f"{some(dice, 2)}.{some(dice, 6)}, -{some(dice, 2)}.{some(dice, 6)}", "We meet at {}."),
-    (lambda dice: f"{dice.randint(10, 99)},{some(dice, 3)},{some(dice, 3)}.00", "It cost {} in all."),
-    (lambda dice: f"{dice.randint(10, 23)}:{dice.randint(10, 59)}:{dice.randint(10, 59)}", "The train leaves at {}."),
+    (
+        lambda dice: f"978-{some(dice, 1)}-{some(dice, 4)}-{some(dice, 4)}-{some(dice, 1)}",
+        "I read ISBN {}.",
+    ),
+    (
+        lambda dice: f"{some(dice, 2)}.{some(dice, 6)}, -{some(dice, 2)}.{some(dice, 6)}",
+        "We meet at {}.",
+    ),
+    (
+        lambda dice: f"{dice.randint(10, 99)},{some(dice, 3)},{some(dice, 3)}.00",
+        "It cost {} in all.",
+    ),
+    (
+        lambda dice: f"{dice.randint(10, 23)}:{dice.randint(10, 59)}:{dice.randint(10, 59)}",
+        "The train leaves at {}.",
+    ),
     (lambda dice: f"icon@{dice.randint(2, 3)}x.png", "Put {} into the folder."),
     (lambda dice: f"std::{dice.choice(['map', 'vector', 'abs'])}::find", "Use {} there."),
     (lambda dice: f"@{dice.choice(FIRST).lower()}_{some(dice, 2)}", "Ask {} on the forum."),
     (lambda dice: f"SKU{some(dice, 9)}", "The box with {} is too small."),
     (lambda dice: f"{some(dice, 1)}.{some(dice, 15)}", "The loss was {} at the end."),
-    (lambda dice: f"{dice.randint(1, 28):02d}/{dice.randint(1, 12):02d}/20{dice.randint(10, 26)}", "Signed on {}."),
+    (
+        lambda dice: (
+            f"{dice.randint(1, 28):02d}/{dice.randint(1, 12):02d}/20{dice.randint(10, 26)}"
+        ),
+        "Signed on {}.",
+    ),
     (lambda dice: f"0x{some(dice, 8, '0123456789abcdef')}", "It crashed at {}."),
-    (lambda dice: f"sk-learn-{dice.choice(['model', 'pipeline'])}-for-all-of-us", "Install {} first."),
+    (
+        lambda dice: f"sk-learn-{dice.choice(['model', 'pipeline'])}-for-all-of-us",
+        "Install {} first.",
+    ),
     (lambda dice: f"10.{some(dice, 4)}/{some(dice, 5)}.{some(dice, 4)}", "See doi {} for more."),
 )
 """What is no personal number, and a sentence that it stands in."""

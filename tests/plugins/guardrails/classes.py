@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from navarch.core.model.resources import AgentClass, AgentClassSpec, GuardrailSpec, ObjectMeta
 from navarch.plugins.guardrails import Finding, ScanContext, Session
@@ -21,7 +20,7 @@ def agent_class(*specs: GuardrailSpec) -> AgentClass:
 class Registry:
     """A registry of just these plugins."""
 
-    def __init__(self, *plugins: Any) -> None:
+    def __init__(self, *plugins: object) -> None:
         self.guardrails = plugins
 
 

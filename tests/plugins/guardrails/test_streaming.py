@@ -1,10 +1,12 @@
-"""A stream says and lets out the same however it is cut, and is held back by no more than needed."""
+"""A stream lets out the same however it is cut, and is held back no more than needed."""
 
 from __future__ import annotations
 
 import asyncio
 
 import pytest
+from typing import Literal
+
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -69,12 +71,15 @@ def only(kind: str) -> GuardrailEngine:
     )
 
 
-def engine(pii: str, phrases: str, injection: str) -> GuardrailEngine:
+Action = Literal["block", "redact", "warn", "log"]
+
+
+def engine(pii: Action, phrases: Action, injection: Action) -> GuardrailEngine:
     return GuardrailEngine(
         agent_class(
-            GuardrailSpec(type="pii-detection", action=pii),  # type: ignore[arg-type]
-            GuardrailSpec(type="content-filter", action=phrases, config=FILTERING),  # type: ignore[arg-type]
-            GuardrailSpec(type="prompt-injection", action=injection),  # type: ignore[arg-type]
+            GuardrailSpec(type="pii-detection", action=pii),
+            GuardrailSpec(type="content-filter", action=phrases, config=FILTERING),
+            GuardrailSpec(type="prompt-injection", action=injection),
             GuardrailSpec(type="jailbreak-detection", action="log"),
         )
     )
@@ -132,13 +137,13 @@ def test_one_character_at_a_time_is_the_same_as_the_whole_request(
 @settings(max_examples=100)
 @given(st.data(), st.text(alphabet="abd ", max_size=60), st.sampled_from(["block", "redact"]))
 def test_overlapping_spans_of_two_plugins_are_cut_alike(
-    data: st.DataObject, text: str, action: str
+    data: st.DataObject, text: str, action: Action
 ) -> None:
     registry = Registry(Marks("aba", kind="first"), Marks("abba b", kind="second"))
     chosen = GuardrailEngine(
         agent_class(
             GuardrailSpec(type="first", action="redact"),
-            GuardrailSpec(type="second", action=action),  # type: ignore[arg-type]
+            GuardrailSpec(type="second", action=action),
         ),
         registry,
     )
@@ -178,10 +183,8 @@ def test_a_chain_of_overlapping_spans_does_not_hold_a_stream_for_ever() -> None:
 
 
 @pytest.mark.parametrize("action", ["warn", "log"])
-def test_checks_that_only_watch_hold_nothing_back(action: str) -> None:
-    chosen = GuardrailEngine(
-        agent_class(GuardrailSpec(type="pii-detection", action=action))  # type: ignore[arg-type]
-    )
+def test_checks_that_only_watch_hold_nothing_back(action: Action) -> None:
+    chosen = GuardrailEngine(agent_class(GuardrailSpec(type="pii-detection", action=action)))
     session = chosen.session(EMPTY)
     assert session.feed("alice@exam") == "alice@exam"
     assert session.feed("ple.com is it") == "ple.com is it"

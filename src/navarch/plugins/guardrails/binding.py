@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
 from navarch.core.model.resources import AgentClass, GuardrailSpec
-from navarch.errors import ConfigError
-from navarch.plugins.guardrails.contract import GRAVITY, Registered, Scanner, typed
+from navarch.errors import ConfigError, PluginError
+from navarch.plugins import loading
+from navarch.plugins.guardrails.contract import GRAVITY, Registered, Scanner
+
+_ACTIONS: Final = frozenset(GRAVITY) - {"allow"}
 
 
 class Binding(Struct, frozen=True):
@@ -57,8 +60,8 @@ class Binding(Struct, frozen=True):
 def bound(agent_class: AgentClass, registry: Registered) -> tuple[Binding, ...]:
     """Find, check and configure the plugins of a class; cheap ones first, else as written.
 
-    :raises ConfigError: a value of the class is out of range, or no plugin has the type
-    :raises PluginError: the plugin does not understand its configuration
+    :raises ConfigError: a value of the class is out of range, no plugin has the type, or it does
+        not understand its configuration
     """
     plugins = [_instance(each) for each in registry.guardrails]
     bindings = []
@@ -87,7 +90,7 @@ def _cost(binding: Binding) -> tuple[bool, bool]:
 
 
 def _demand_sense(spec: GuardrailSpec, where: str, key: str) -> None:
-    if spec.action not in GRAVITY or spec.action == "allow":
+    if spec.action not in _ACTIONS:
         raise ConfigError(
             f"action {spec.action!r}, expected block, redact, warn or log",
             file=where,
@@ -115,12 +118,8 @@ def _instance(registered: Any) -> Any:  # noqa: ANN401 - whatever somebody has r
 
 def _configured(plugin: Any, spec: GuardrailSpec, where: str, key: str) -> Any:  # noqa: ANN401
     """Make another one of the plugin's type, with this class's configuration."""
-    config_type = getattr(plugin, "Config", None)
-    if config_type is not None:
-        typed(config_type, plugin.name, spec.config)
+    factory = type(plugin)
     try:
-        return type(plugin)(**spec.config)
-    except TypeError as error:
-        raise ConfigError(
-            f"{plugin.name} does not take this configuration: {error}", file=where, key=key
-        ) from error
+        return loading.construct("guardrail", plugin.name, factory, spec.config)
+    except PluginError as error:
+        raise ConfigError(str(error), file=where, key=key) from error

@@ -61,13 +61,13 @@ class SafetyCheck:
     version = "1"
     Config = SafetyConfig
 
-    def __init__(self, **config: object) -> None:
+    def __init__(self, **settings: object) -> None:
         """Take the keys of `SafetyConfig`.
 
         :raises PluginError: `timeout` is none
         :raises ConfigError: the address or the credentials cannot be used
         """
-        self.config = typed(SafetyConfig, self.name, config)
+        self.config = typed(SafetyConfig, self.name, settings)
         if not (math.isfinite(self.config.timeout) and 0 < self.config.timeout <= 600):
             raise PluginError(f"{self.name}: config: timeout must be above 0 and at most 600")
         self.late = self.config.late

@@ -47,8 +47,8 @@ class GuardrailEngine:
         Without a `registry` the global one is asked. `sink` is told each audit record. A text of
         more than `length_max` characters is not scanned by checks that need all of it at once.
 
-        :raises ConfigError: a value of the class is out of range, or no plugin has a type
-        :raises PluginError: a plugin does not understand its configuration
+        :raises ConfigError: a value of the class is out of range, no plugin has a type, or one
+            does not understand its configuration
         """
         self.agent_class = agent_class
         self.bindings = bound(agent_class, get_global_registry() if registry is None else registry)
@@ -60,6 +60,16 @@ class GuardrailEngine:
     def records(self) -> tuple[AuditRecord, ...]:
         """The newest audit records, oldest first; a thousand at most."""
         return self._trail.records
+
+    @property
+    def untold_records(self) -> int:
+        """How many records the sink did not take."""
+        return self._trail.untold
+
+    @property
+    def plugins(self) -> tuple[object, ...]:
+        """The plugins that the class uses, configured for it, in the order of their turns."""
+        return tuple(binding.plugin for binding in self.bindings)
 
     async def check(
         self, request: GuardrailRequest, *, vault: Vault | None = None

@@ -40,51 +40,136 @@ class Rule(NamedTuple):
 
 _EARLIER: Final = r"(?:previous|prior|earlier|above|preceding|foregoing|original|initial|system)"
 _ORDERS: Final = (
-    r"(?:instructions?|prompts?|rules?|directions?|guidelines?|commands?|messages?|context)"
+    r"(?:instructions?|prompts?|rules?|directions?|guidelines?"
+    r"|commands?)"
 )
 
 INJECTION: Final = (
     Rule(
         "override",
-        r"\b(?:ignore|disregard|forget|override|bypass|skip)\b.{0,24}\b" + _EARLIER + r"\b.{0,16}\b"
+        r"\b(?:ignore|disregard|forget|override|bypass|skip)\b.{0,24}\b"
+        + _EARLIER
+        + r"\b.{0,16}\b"
         + _ORDERS,
         0.9,
     ),
-    Rule("override", r"\b(?:ignore|disregard|forget)\b.{0,12}\b(?:everything|all)\b.{0,24}"
-         r"\b(?:above|before|told|said|instructions?)\b", 0.85),
+    Rule(
+        "override",
+        r"\b(?:ignore|disregard|forget)\b.{0,12}\b(?:everything"
+        r"|all)\b.{0,24}"
+        r"\b(?:above|before|you were told|instructions?)\b",
+        0.85,
+    ),
     Rule("override", r"\b(?:do not|don't|stop) (?:follow|obey)(?:ing)?\b.{0,20}" + _ORDERS, 0.7),
-    Rule("new-orders", r"\b(?:your )?new (?:instructions?|task|orders|system prompt)\b ?(?:are|is|:)", 0.75),
+    Rule(
+        "new-orders",
+        r"\b(?:your )?new (?:instructions?|task|orders|system prompt)"
+        r"\b ?(?:(?:are|is) ?)?:",
+        0.75,
+    ),
     Rule("new-orders", r"\bfrom now on,? you (?:will|must|are|should|shall)\b", 0.6),
-    Rule("leak", r"\b(?:reveal|show|print|repeat|output|display|tell me|leak|dump|give me)\b.{0,30}\b"
-         r"(?:system|hidden|initial|secret|original|developer) ?(?:prompt|instructions?|message|rules)", 0.85),
+    Rule(
+        "leak",
+        r"\b(?:reveal|show|print|repeat|output|display|tell me"
+        r"|leak|dump|give me)\b.{0,30}\b"
+        r"(?:system|hidden|initial|secret|original|developer) ?"
+        r"(?:prompt|instructions?|message|rules)",
+        0.85,
+    ),
     Rule("leak", r"\brepeat (?:everything|the text|all text|the words) above\b", 0.85),
-    Rule("forged-role", r"(?:^|[\n .])(?:<\|?(?:im_start|system|assistant)\|?>|\[/?(?:inst|system)\]"
-         r"|###? ?(?:system|instruction)s? ?:)", 0.85),
-    Rule("to-the-machine", r"\b(?:ai|assistant|llm|language model|chatbot|agent|gpt)s?\b.{0,30}"
-         r"\b(?:must|should|please|has to|needs to)\b.{0,30}\b(?:ignore|forward|send|email|delete|execute"
-         r"|visit|call|transfer|recommend)\b", 0.65),
-    Rule("exfiltrate", r"\b(?:send|forward|post|upload|email|exfiltrate)\b.{0,40}\b(?:conversation|chat history"
-         r"|credentials?|api keys?|passwords?|system prompt|secrets?)\b.{0,24}\bto\b", 0.7),
-)  # fmt: skip
+    Rule(
+        "forged-role",
+        r"(?:^|[\n .])(?:<\|?(?:im_start|system|assistant)\|?>"
+        r"|\[/?(?:inst|system)\]"
+        r"|###? ?(?:system|instruction)s? ?:)",
+        0.85,
+    ),
+    Rule(
+        "to-the-machine",
+        r"\b(?:ai|assistant|llm|language model|chatbot|agent"
+        r"|gpt)s?\b.{0,30}"
+        r"\b(?:must|should|please|has to|needs to)\b.{0,30}\b"
+        r"(?:ignore|forward|send|email|delete|execute"
+        r"|visit|call|transfer|recommend)\b",
+        0.65,
+    ),
+    Rule(
+        "exfiltrate",
+        r"\b(?:send|forward|post|upload|email|exfiltrate)\b.{0,40}"
+        r"\b(?:conversation|chat history"
+        r"|credentials?|api keys?|passwords?|system prompt|secrets?)"
+        r"\b.{0,24}\bto\b",
+        0.7,
+    ),
+)
 
 JAILBREAK: Final = (
-    Rule("persona", r"\b(?:you are|act as|pretend to be|become|simulate|roleplay as)\b.{0,24}"
-         r"\b(?:dan|stan|dude|aim|evil|unfiltered|uncensored|unrestricted|jailbroken)\b", 0.85),
+    Rule(
+        "persona",
+        r"\b(?:you are|act as|pretend to be|become|simulate|roleplay as)"
+        r"\b.{0,24}"
+        r"\b(?:dan|stan|dude|aim|evil|unfiltered|uncensored|unrestricted"
+        r"|jailbroken)\b",
+        0.85,
+    ),
     Rule("persona", r"\bdo anything now\b", 0.85),
-    Rule("no-limits", r"\b(?:without|no|free (?:of|from)|ignore|bypass|disable|turn off|remove)\b.{0,20}\b(?:ethical|moral"
-         r"|safety|content|openai|usage)\b.{0,16}\b(?:guidelines?|restrictions?|filters?|polic(?:y|ies)"
-         r"|limits?|limitations?|constraints?|rules)", 0.75),
-    Rule("no-limits", r"\byou (?:have|are|can) (?:no|not bound|free of|ignore)\b.{0,24}\b(?:restrictions?|rules|limits|filters?"
-         r"|guidelines|policies)\b", 0.75),
-    Rule("mode", r"\b(?:developer|god|debug|jailbreak|sudo|admin|unrestricted) mode\b.{0,20}"
-         r"\b(?:on|enabled?|activated?|engaged)\b", 0.75),
-    Rule("mode", r"\b(?:enable|enter|activate|switch to|turn on)\b.{0,12}\b(?:developer|god|jailbreak|sudo|dan|unrestricted) mode\b", 0.75),
-    Rule("no-refusal", r"\b(?:never|don't|do not|cannot|must not)\b.{0,12}\b(?:refuse|decline|say no|apologi[sz]e|warn)\b", 0.6),
-    Rule("hypothetical", r"\b(?:hypothetically|in a fictional world|for a novel|as a thought experiment)\b.{0,60}"
-         r"\b(?:no laws|no rules|how to (?:make|build|hack|steal|kill))\b", 0.65),
-    Rule("grandmother", r"\b(?:grandmother|grandma)\b.{0,60}\b(?:napalm|explosives?|bomb|meth|recipe for)\b", 0.7),
-    Rule("two-answers", r"\b(?:two|both) (?:responses|answers|replies)\b.{0,50}\b(?:unfiltered|jailbroken|without (?:restrictions|filters))\b", 0.8),
-)  # fmt: skip
+    Rule(
+        "no-limits",
+        r"\b(?:without|no|free (?:of|from)|ignore|bypass|disable"
+        r"|turn off|remove)\b.{0,20}\b(?:ethical|moral"
+        r"|safety|content|openai|usage)\b.{0,16}\b(?:guidelines?"
+        r"|restrictions?|filters?|polic(?:y|ies)"
+        r"|limits?|limitations?|constraints?|rules)",
+        0.75,
+    ),
+    Rule(
+        "no-limits",
+        r"\byou (?:have|are|can) (?:no|not bound|free of|ignore)"
+        r"\b.{0,24}\b(?:restrictions?|rules|limits|filters?"
+        r"|guidelines|policies)\b",
+        0.75,
+    ),
+    Rule(
+        "mode",
+        r"\b(?:developer|god|debug|jailbreak|sudo|admin|unrestricted) mode"
+        r"\b.{0,20}"
+        r"\b(?:on|enabled?|activated?|engaged)\b",
+        0.75,
+    ),
+    Rule(
+        "mode",
+        r"\b(?:enable|enter|activate|switch to|turn on)\b.{0,12}"
+        r"\b(?:developer|god|jailbreak|sudo|dan|unrestricted) mode"
+        r"\b",
+        0.75,
+    ),
+    Rule(
+        "no-refusal",
+        r"\b(?:never|don't|do not|cannot|must not)\b.{0,12}\b"
+        r"(?:refuse|decline|say no)\b.{0,12}\b(?:to|request|requests|user|me|answer|again)\b",
+        0.6,
+    ),
+    Rule(
+        "hypothetical",
+        r"\b(?:hypothetically|in a fictional world|for a novel"
+        r"|as a thought experiment)\b.{0,60}"
+        r"\b(?:no laws|no rules|how to (?:make|build|hack|steal|kill))\b",
+        0.65,
+    ),
+    Rule(
+        "grandmother",
+        r"\b(?:grandmother|grandma)\b.{0,60}\b(?:napalm|explosives?"
+        r"|bomb|meth|recipe for)\b",
+        0.7,
+    ),
+    Rule(
+        "two-answers",
+        r"\b(?:two|both) (?:responses|answers|replies)\b.{0,50}"
+        r"\b(?:unfiltered|jailbroken|without (?:restrictions"
+        r"|filters))\b",
+        0.8,
+    ),
+)
 
 
 class HeuristicsConfig(Struct, frozen=True):
@@ -105,8 +190,8 @@ class _Rules:
     look_behind = 2 * _ABOUT_WITHIN
     look_ahead = 2
 
-    def __init__(self, rules: Sequence[Rule], config: dict[str, object]) -> None:
-        self.config = typed(HeuristicsConfig, self.name, config)
+    def __init__(self, rules: Sequence[Rule], settings: dict[str, object]) -> None:
+        self.config = typed(HeuristicsConfig, self.name, settings)
         self._rules = tuple(each for each in rules if each.name not in self.config.without)
         self._patterns = tuple(compiled(each.pattern) for each in self._rules)
         self._hints = Hints([each.pattern for each in self._rules] or [r"$^"])
@@ -151,9 +236,9 @@ class PromptInjection(_Rules):
     name = "prompt-injection"
     type = "prompt-injection"
 
-    def __init__(self, **config: object) -> None:
+    def __init__(self, **settings: object) -> None:
         """Take the keys of `HeuristicsConfig`."""
-        super().__init__(INJECTION, config)
+        super().__init__(INJECTION, settings)
 
 
 class JailbreakDetection(_Rules):
@@ -162,6 +247,6 @@ class JailbreakDetection(_Rules):
     name = "jailbreak-detection"
     type = "jailbreak-detection"
 
-    def __init__(self, **config: object) -> None:
+    def __init__(self, **settings: object) -> None:
         """Take the keys of `HeuristicsConfig`."""
-        super().__init__(JAILBREAK, config)
+        super().__init__(JAILBREAK, settings)

@@ -41,12 +41,12 @@ class ContentFilter:
     look_behind = 1
     look_ahead = 1
 
-    def __init__(self, **config: object) -> None:
+    def __init__(self, **settings: object) -> None:
         """Take the keys of `ContentConfig`.
 
         :raises PluginError: a phrase is empty or too long, a pattern is none, or there are too many
         """
-        self.config = typed(ContentConfig, self.name, config)
+        self.config = typed(ContentConfig, self.name, settings)
         if len(self.config.phrases) > PHRASES_MAX or len(self.config.patterns) > PATTERNS_MAX:
             raise PluginError(
                 f"{self.name}: config: at most {PHRASES_MAX} phrases and {PATTERNS_MAX} patterns"

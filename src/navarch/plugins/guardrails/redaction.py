@@ -53,7 +53,7 @@ class Redactor:
     def __init__(self, *, longest: int | None, labels: Labels | None = None) -> None:
         """Make regions of at most `longest` characters, of any length for None."""
         self._longest = longest
-        self._labels = labels or Plain()
+        self._labels = Plain() if labels is None else labels  # an empty vault is false
         self._regions: deque[_Region] = deque()
         self.at = 0
         """Up to which character of the original all is rendered."""

@@ -79,6 +79,9 @@ class Session:
     @property
     def blocked(self) -> bool:
         """Whether the text has ended by a block."""
+        return self._ends()
+
+    def _ends(self) -> bool:
         return bool(self._ledger.blocked_by)
 
     def feed(self, chunk: str) -> str:
@@ -86,7 +89,7 @@ class Session:
 
         :raises RuntimeError: the text is finished
         """
-        if self._result is not None and not self.blocked:
+        if self._result is not None and not self._ends():
             raise RuntimeError("this text is finished: a new one needs a session of its own")
         self._asking.begin()
         return self._take(chunk)
@@ -109,7 +112,7 @@ class Session:
         self._asking.begin()
         for start in range(0, len(content), PIECE):
             pieces.append(self._take(content[start : start + PIECE]))
-            if self.blocked:
+            if self._ends():
                 break
             await asyncio.sleep(0)
         pieces.append(await self._end())
@@ -118,12 +121,12 @@ class Session:
         return self._conclude(extra)
 
     def _take(self, chunk: str) -> str:
-        if self.blocked or not chunk:
+        if self._ends() or not chunk:
             return ""
         self._length += len(chunk)
         if self._whole:
             self._keep(chunk)
-        if self.blocked:
+        if self._ends():
             return self._stopped()
         self._window += chunk
         self._advance(final=False)
@@ -155,7 +158,7 @@ class Session:
                 (self._base + self._asking.settled(check, window) for check in active),
                 default=end,
             )
-        if self.blocked:
+        if self._ends():
             self._cut = self._settled
             return
         if settled > self._settled:
@@ -165,7 +168,7 @@ class Session:
                 for finding in self._found(check, window)
                 if self._settled <= finding.start < settled
             ]
-            if self.blocked:  # a check that is closed has failed
+            if self._ends():  # a check that is closed has failed
                 self._cut = self._settled
                 return
             self._weigh(sorted(found))
@@ -202,7 +205,7 @@ class Session:
 
     def _released(self) -> str:
         """Render what may go out."""
-        if self.blocked:
+        if self._ends():
             return self._stopped()
         if self._holds_all:
             return ""
@@ -230,16 +233,16 @@ class Session:
 
     async def _end(self) -> str:
         """Do what only the end of the text allows, and return the rest of what may go out."""
-        if self.blocked:
+        if self._ends():
             return self._stopped()
         self._advance(final=True)
-        if self.blocked:
+        if self._ends():
             return self._stopped()
         if not self._whole:
             return self._rest()
         content = "".join(self._all)
         await self._ask_whole(content)
-        if self.blocked:
+        if self._ends():
             return self._stopped()
         if not self._holds_all:
             return self._rest()
@@ -262,7 +265,7 @@ class Session:
             if self._bindings[check].scanner is not None:
                 found += [(each, check) for each in self._asking.scan(check, content)]
         self._weigh(sorted(found))
-        if self.blocked:
+        if self._ends():
             return
         others = [check for check in self._plain() if not self._rewrites(check)]
         await asyncio.gather(*(self._ask(check, content, len(content)) for check in others))
@@ -282,9 +285,9 @@ class Session:
     async def _redacted_by_plugins(self, text: str, length: int) -> str:
         """Have plugins of the documents' form redact, each what the one before has left."""
         for check in self._plain():
-            if self._rewrites(check) and not self.blocked:
+            if self._rewrites(check) and not self._ends():
                 text = await self._ask(check, text, length)
-        return self._stopped() if self.blocked else text
+        return self._stopped() if self._ends() else text
 
     async def _ask(self, check: int, content: str, length: int) -> str:
         """Ask one plugin of the documents' form; its word is a finding as long as the text."""

@@ -13,6 +13,7 @@ from navarch.plugins.guardrails.linear import Hints, compiled
 from navarch.plugins.guardrails.pii import numbers, secrets, written
 from navarch.plugins.guardrails.pii.folding import NOTHING, fold
 from navarch.plugins.guardrails.pii.hit import BEHIND, Hit, without_parts
+from navarch.plugins.guardrails.redaction import Redactor
 from navarch.plugins.protocols import GuardrailRequest, GuardrailResult
 
 NUMBER_TYPES: Final = (
@@ -29,7 +30,7 @@ TYPES: Final = tuple(
 _NUMBER_HINT: Final = r"[0-9](?:[ .\-/()]{0,3}[0-9]){7}"
 _HINTS: Final = (
     *(entry.hint for entry in written.ENTRIES),
-    *(_NUMBER_HINT, secrets.TOKEN_HINT, secrets.BLOCK_HINT),
+    *(_NUMBER_HINT, secrets.HINT_OF_TOKENS, secrets.HINT_OF_BLOCKS),
 )
 _NUMBERS, _TOKENS, _BLOCKS = (len(written.ENTRIES) + place for place in range(3))
 
@@ -59,16 +60,17 @@ class PIIDetection:
     _hints = Hints(_HINTS)
     _patterns = tuple(compiled(entry.pattern) for entry in written.ENTRIES)
 
-    def __init__(self, **config: object) -> None:
+    def __init__(self, **settings: object) -> None:
         """Take the keys of `PIIConfig`.
 
         :raises PluginError: a key or a type is not known
         """
-        self.config = typed(PIIConfig, self.name, config)
+        self.config = typed(PIIConfig, self.name, settings)
         unknown = sorted(set(self.config.types) - set(TYPES))
         if unknown:
+            expected = ", ".join(TYPES)
             raise PluginError(
-                f"{self.name}: config: unknown type {unknown[0]!r}; expected: {', '.join(TYPES)}"
+                f"{self.name}: config: unknown type {unknown[0]!r}; expected: {expected}"
             )
         self._types = frozenset(self.config.types)
         self._allowed = frozenset(value.casefold() for value in self.config.allow)
@@ -90,8 +92,8 @@ class PIIDetection:
     def settled(self, text: str) -> int:
         """Say up to where no span begins that more text could bring or change.
 
-        That is some 50 characters from the end, the begin of the last word, or the begin of a block of
-        a private key without its end, whatever comes first.
+        That is some 50 characters from the end, the begin of the last word, or the begin of a block
+        of a private key without its end, whatever comes first.
         """
         folded = fold(text)
         length = len(folded)
@@ -112,7 +114,10 @@ class PIIDetection:
             action="redact",
             reason=f"{len(sure)} found: {', '.join(types)}",
             confidence=max(each.score for each in sure),
-            metadata={"pii_types": ",".join(types), "redacted_content": redacted(request, sure)},
+            metadata={
+                "pii_types": ",".join(types),
+                "redacted_content": _redacted(request.content, sure),
+            },
         )
 
     def _hits(self, folded: str, hints: Sequence[int]) -> list[Hit]:
@@ -131,11 +136,9 @@ class PIIDetection:
         return hits
 
 
-def redacted(request: GuardrailRequest, found: Sequence[Finding]) -> str:
+def _redacted(text: str, found: Sequence[Finding]) -> str:
     """Replace spans by their types, those that overlap as one."""
-    from navarch.plugins.guardrails.redaction import Redactor
-
     redactor = Redactor(longest=None)
     for each in sorted(found):
         redactor.add(each)
-    return redactor.rendered(request.content, 0, len(request.content), final=True)
+    return redactor.rendered(text, 0, len(text), final=True)

@@ -17,8 +17,8 @@ TOKEN_MAX: Final = 4096
 BLOCK_MAX: Final = 8192
 """Characters of the longest block; that of a key of 8,192 bits has 6,400."""
 
-TOKEN_HINT: Final = r"eyJ[A-Za-z0-9_-]{6}"
-BLOCK_HINT: Final = r"-----BEGIN "
+HINT_OF_TOKENS: Final = r"eyJ[A-Za-z0-9_-]{6}"
+HINT_OF_BLOCKS: Final = r"-----BEGIN "
 _HEAD_MAX: Final = 64
 
 _TOKEN_BEGIN: Final = compiled(r"(?:^|[^A-Za-z0-9_.-])(eyJ)")

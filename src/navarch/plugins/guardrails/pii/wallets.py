@@ -64,11 +64,11 @@ def bitcoin(signs: str) -> bool:
 
 
 def _bech32(signs: str) -> bool:
-    if signs.lower() != signs != signs.upper():
+    if signs not in {signs.lower(), signs.upper()}:
         return False
     signs = signs.lower()
     values = [_BECH32.find(sign) for sign in signs[3:]]
-    if -1 in values or not len(values) >= 8:
+    if -1 in values or len(values) < 8:
         return False
     check = 1
     for value in (3, 3, 0, 2, 3, *values):  # the prefix "bc", expanded
@@ -80,7 +80,7 @@ def _bech32(signs: str) -> bool:
 
 
 def ethereum(signs: str) -> bool:
-    """Whether an address of 0x and 40 digits can be one: where the case varies, it is a checksum."""
+    """Whether 0x and 40 digits can be an address: where the case varies, it is a checksum."""
     body = signs[2:]
     if body == body.lower() or body == body.upper():
         return True

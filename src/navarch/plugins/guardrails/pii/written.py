@@ -36,10 +36,6 @@ class Entry(NamedTuple):
     check: Check
 
 
-def _always(score: float, evidence: str) -> Check:
-    return lambda text, start, end: (start, end, score, evidence)
-
-
 def _if(holds: Callable[[str], bool], score: float, evidence: str) -> Check:
     def check(text: str, start: int, end: int) -> tuple[int, int, float, str] | None:
         return (start, end, score, evidence) if holds(text[start:end]) else None
@@ -56,12 +52,15 @@ def _email(text: str, start: int, end: int) -> tuple[int, int, float, str] | Non
     return start, end, 0.95, "address"
 
 
-def _iban(text: str, start: int, end: int) -> tuple[int, int, float, str] | None:
-    """Walk as many signs as the country's accounts have, over single spaces and hyphens."""
+def _iban(text: str, start: int, head: int) -> tuple[int, int, float, str] | None:
+    """Walk as many signs as the country's accounts have, over single spaces and hyphens.
+
+    What has matched is only the `head`, up to its end.
+    """
     length = checksums.IBAN_LENGTHS.get(text[start : start + 2].upper(), 0)
     signs = ""
     at = start
-    while at < len(text) and len(signs) < length and at - start < 48:
+    while at < max(len(text), head) and len(signs) < length and at - start < 48:
         if text[at].isalnum():
             signs += text[at]
         elif text[at] not in " -" or text[at - 1] in " -":
@@ -120,7 +119,8 @@ ENTRIES: Final = (
         "email",
         r"[A-Za-z0-9_%+.-]@[A-Za-z0-9]",
         r"(?:^|[^A-Za-z0-9._%+-])([A-Za-z0-9._%+-]{1,64}"
-        r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,6}[A-Za-z]{2,24})(?:[^A-Za-z0-9_]|$)",
+        r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,6}[A-Za-z]{2,24})"
+        r"(?:[^A-Za-z0-9_]|$)",
         _email,
     ),
     Entry(
@@ -132,13 +132,15 @@ ENTRIES: Final = (
     Entry(
         "ip-address",
         r"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]",
-        r"(?:^|[^A-Za-z0-9_.-])([0-9]{1,3}(?:\.[0-9]{1,3}){3})(?:[^A-Za-z0-9_.]|[.](?:[^0-9]|$)|$)",
+        r"(?:^|[^A-Za-z0-9_.-])([0-9]{1,3}(?:\.[0-9]{1,3}){3})"
+        r"(?:[^A-Za-z0-9_.]|[.](?:[^0-9]|$)|$)",
         _ipv4,
     ),
     Entry(
         "ip-address",
         r"[0-9A-Fa-f]:[0-9A-Fa-f]{0,4}:",
-        r"(?:^|[^A-Za-z0-9_:.])([0-9A-Fa-f]{1,4}(?:::?[0-9A-Fa-f]{1,4}){1,7}(?:::)?)(?:[^A-Za-z0-9_:]|$)",
+        r"(?:^|[^A-Za-z0-9_:.])([0-9A-Fa-f]{1,4}(?:::?[0-9A-Fa-f]{1,4}){1,7}(?:::)?)"
+        r"(?:[^A-Za-z0-9_:]|$)",
         _ipv6,
     ),
     Entry(
@@ -180,7 +182,8 @@ ENTRIES: Final = (
     ),
     Entry(
         "api-key",
-        r"(?:AKIA|ASIA|AROA|AIDA)[A-Z2-7]{16}|gh[pousr]_[A-Za-z0-9]{10}|github_pat_|AIza[0-9A-Za-z_-]{10}"
+        r"(?:AKIA|ASIA|AROA|AIDA)[A-Z2-7]{16}|gh[pousr]_[A-Za-z0-9]{10}|github_pat_"
+        r"|AIza[0-9A-Za-z_-]{10}"
         r"|xox[abeoprs]-[0-9A-Za-z]|[srp]k_(?:live|test)_|sk-[A-Za-z0-9_-]{10}",
         r"(?:^|[^A-Za-z0-9_-])((?:AKIA|ASIA|AROA|AIDA)[A-Z2-7]{16}|gh[pousr]_[A-Za-z0-9]{36,200}"
         r"|github_pat_[A-Za-z0-9_]{22,200}|AIza[0-9A-Za-z_-]{35}|xox[abeoprs]-[0-9A-Za-z-]{10,200}"
