@@ -145,6 +145,9 @@ class ModelSource(ABC):
         """Whether it understands where the weights are."""
         return self.cost(model) is not None
 
+    def release(self) -> None:  # noqa: B027 - only some keep anything
+        """Let go of connections that are kept; called when a model has come, or does not."""
+
     async def load(self, model: Model, node: str) -> None:
         """Bring all files into the staging folder, one after the other.
 
@@ -155,6 +158,7 @@ class ModelSource(ABC):
         manifest = checked(await self.resolve(model))
         for file in manifest.files:
             await asyncio.to_thread(self._copy, manifest, file, folder)
+        self.release()
 
     async def unload(self, model: Model, node: str) -> None:  # noqa: B027 - rarely overridden
         """Do nothing: the files are the cache's, and nothing else is kept."""

@@ -232,7 +232,10 @@ class ModelCache:
         for choice in choosing.choices(loaders, model, self._caller):
             try:
                 if choice.rich:
-                    return await self._by_source(choice, model, peers, progress)
+                    try:
+                        return await self._by_source(choice, model, peers, progress)
+                    finally:
+                        await choosing.release(choice, self._caller, model)
                 return await self._by_loader(choice, model, progress)
             except CacheFull:
                 raise

@@ -5,6 +5,7 @@ Loaders of the documents' form know no cost; they come after those that do.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
@@ -90,6 +91,13 @@ async def resolve(choice: Choice, model: Model, caller: Caller) -> Manifest:
         text = f"loader {choice.name}: resolve answers {type(manifest).__name__}"
         raise ModelError(f"{text}, expected a Manifest", lasting=True)
     return checked(manifest)
+
+
+async def release(choice: Choice, caller: Caller, model: Model) -> None:
+    """Have a source let go of what it keeps between calls, where it keeps anything."""
+    if hasattr(choice.plugin, "release"):
+        about = _about(choice.name, "release", model)
+        await asyncio.to_thread(caller.call, about, choice.plugin.release)
 
 
 async def load(choice: Choice, model: Model, node: str, caller: Caller, folder: object) -> None:

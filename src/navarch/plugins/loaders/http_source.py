@@ -74,6 +74,10 @@ class HttpSource(ModelSource):
         """Ask for a range, if it is still of the same file."""
         return open_range(self._web, file.location, file, start, length)
 
+    def release(self) -> None:
+        """Close the connections that are kept."""
+        self._web.close()
+
     def _resolve(self, uri: str) -> Manifest:
         path = urlsplit(uri).path
         if not path.endswith(("/", ".json")):

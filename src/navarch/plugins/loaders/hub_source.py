@@ -85,6 +85,10 @@ class HubSource(ModelSource):
             self._web, url, file, start, length, headers=self._headers(), tag_name=COMMIT_HEADER
         )
 
+    def release(self) -> None:
+        """Close the connections that are kept."""
+        self._web.close()
+
     def _resolve(self, uri: str) -> Manifest:
         repo, _, revision = uri.removeprefix(SCHEME).rstrip("/").partition("@")
         if not 1 <= len(repo.split("/")) <= 2 or not all(repo.split("/")):

@@ -74,6 +74,10 @@ class S3Source(ModelSource):
         headers = {"if-match": file.tag} if file.tag else {}
         return open_range(self._web, url, file, start, length, headers=headers, tag_name="etag")
 
+    def release(self) -> None:
+        """Close the connections that are kept."""
+        self._web.close()
+
     def _resolve(self, uri: str) -> Manifest:
         parts = urlsplit(uri)
         bucket, prefix = parts.netloc, uri.partition("://")[2].partition("/")[2]

@@ -235,7 +235,13 @@ class Shelf:
             found = read_record(path)
             if found is None or not self.model(found.digest).is_dir():
                 path.unlink()
-        wanted = {each.digest for each in self.all_records()}
+        records = self.all_records()
+        published = {each.identity for each in records}
+        for folder in list(self.parts.iterdir()):
+            left = folder.name.endswith(GONE) or read_plan(folder) is None
+            if left or folder.name in published:
+                self._take_apart(folder)
+        wanted = {each.digest for each in records}
         for folder in list(self.models.iterdir()):
             if folder.name not in wanted:
                 self._take_apart(folder)
