@@ -145,3 +145,26 @@ def took(seconds: float) -> str:
         if seconds >= size:
             return f"{seconds / size:.3g} {unit}"
     return f"{seconds * 1e6:.3g} us"
+
+
+@plugin.command("schema")
+@click.argument("kind")
+@click.argument("name")
+def schema(kind: str, name: str) -> None:
+    """Print the JSON Schema of what a plugin is configured with, without any server.
+
+    NAME is that of a plugin that is built in or installed, or package.module:Class.
+    """
+    from navarch.plugins import config, loading
+    from navarch.plugins.kinds import KINDS, kind_of
+    from navarch.plugins.registry import get_global_registry
+
+    of = kind_of(kind)
+    registry = get_global_registry()
+    if ":" in name:
+        spec = KINDS[of]
+        found = loading.locate(loading.Wanted(spec.noun, spec.group, ()), name)
+        entry = registry.enter(of, found, origin=name, replace=True)
+    else:
+        entry = registry.require(of, name)
+    output.document(config.schema_of(entry), "json")

@@ -37,8 +37,8 @@ def candidates(kind: PluginKind) -> Iterator[Candidate]:
     if home is not None and find_spec(home) is not None:
         for factory in importlib.import_module(home).BUILT_IN:
             yield Candidate(factory, BUILT_IN)
-    if kind not in SERVING:
-        return
+    if kind not in SERVING and kind is not PluginKind.HEALTH_OBSERVER:
+        return  # those are made for whoever names one in the configuration
     spec = KINDS[kind]
     wanted = loading.Wanted(spec.noun, spec.group, ())
     for point in loading.entry_points(spec.group):

@@ -310,6 +310,13 @@ class Registry:
         """Look a plugin up, in whatever state it is; None where there is none."""
         return next((each for each in self.entries(kind) if each.name == name), None)
 
+    def require(self, kind: PluginKind, name: str) -> Entry:
+        """Do the same. Raises `PluginError` that says which there are, when there is none."""
+        entry = self.find(kind, name)
+        if entry is None:
+            raise self._absent(kind, name)
+        return entry
+
     def declared(self, kind: PluginKind, name: str) -> Entry | None:
         """Look a plugin up as it is without what operators decided at run time."""
         self._fill(kind)
@@ -320,9 +327,7 @@ class Registry:
 
         Raises `PluginError` when there is none of that name, it is disabled, or it is broken.
         """
-        entry = self.find(kind, name)
-        if entry is None:
-            raise self._absent(kind, name)
+        entry = self.require(kind, name)
         noun = KINDS[kind].noun
         if entry.plugin is None:
             raise PluginError(f"{noun} {name}: cannot be asked: {entry.broken}")
@@ -404,10 +409,12 @@ class Registry:
             who = getattr(factory, "__name__", repr(factory))
         if config is None and loading.needs_config(factory):
             why = "it has to be configured: its config is needed"
+            own: object = getattr(factory, "priority", 0)  # of the class; a property says nothing
             return Entry(
                 kind=spec.kind,
                 name=str(who),
                 plugin=None,
+                priority=own if isinstance(own, int) else 0,
                 origin=origin,
                 broken=why,
                 factory=factory,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, assert_never
+import inspect
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, assert_never, cast
 
 from msgspec import structs
 
@@ -15,8 +18,12 @@ if TYPE_CHECKING:
     from navarch.config import notifier as written
     from navarch.config.schema import Config
     from navarch.controlplane.clock import Clock
+    from navarch.controlplane.instance_manager import NodeHealthObserver
     from navarch.notifiers.base import Notifier
+    from navarch.plugins.registry import Registry
     from navarch.policy import HealthPolicy
+
+log = logging.getLogger(__name__)
 
 NOTIFIERS = plugins.kind(PluginKind.NOTIFIER)
 
@@ -99,3 +106,27 @@ def _kubernetes(config: written.Kubernetes) -> Notifier:
         timeout=config.timeout,
     )
     return KubernetesNotifier(settings)
+
+
+class Observers:
+    """Every health observer that was registered, or comes with an installed package."""
+
+    def __init__(self, observers: Sequence[NodeHealthObserver]) -> None:
+        """Tell all of these."""
+        self._observers = tuple(observers)
+
+    async def on_node_unhealthy(self, node_id: str) -> None:
+        """Tell each of them; one that breaks is named, and the others hear of it."""
+        for observer in self._observers:
+            try:
+                answer = observer.on_node_unhealthy(node_id)
+                if inspect.isawaitable(answer):
+                    await answer
+            except Exception:  # the plugin guard
+                log.exception("health observer %s broke", getattr(observer, "name", observer))
+
+
+def observers_of(registry: Registry) -> Observers | None:
+    """Gather the health observers of a registry; None where there is none."""
+    found = registry.plugins(PluginKind.HEALTH_OBSERVER)
+    return Observers(cast("Sequence[NodeHealthObserver]", found)) if found else None

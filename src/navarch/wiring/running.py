@@ -202,6 +202,7 @@ def _control_plane(plan: Plan, clock: Clock, url: str) -> ControlPlane:
         serving=serving.serving_parts(plan, lambda: control_plane.runtime.machine.fleet),
     )
     _register_providers(control_plane, plan, clock, secret, url)
+    control_plane.set_health_observer(health.observers_of(control_plane.plugins.registry))
     for ranker in parts.foreign_rankers(plan.pools):
         control_plane.register_ranker(ranker)
     return control_plane
