@@ -1,4 +1,4 @@
-"""``simulate serving``: load, replicas, placement, nodes and clouds in one loop, in virtual time."""
+"""``simulate serving``: load, replicas, nodes and clouds in one loop, in virtual time."""
 
 from __future__ import annotations
 

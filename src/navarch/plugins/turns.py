@@ -25,7 +25,7 @@ from navarch.core.model.sightings import Sightings
 from navarch.core.scaling.base import Reading
 from navarch.core.serving import balance, nodes
 from navarch.core.serving.recipes import Missing, Recipe, recipe
-from navarch.core.serving.scaling.history import ScalingHistory
+from navarch.core.serving.scaling.history import ScalingHistory, begun
 from navarch.core.serving.scaling.proposal import Proposal
 from navarch.core.serving.scaling.series import Series
 from navarch.core.serving.scaling.shaping import decide
@@ -68,6 +68,8 @@ class Asking(Struct, frozen=True):
     series: Mapping[str, Series]
     current: int
     ready: int
+    changed_at: datetime | None = None
+    """When the number that is wanted last changed; None: never, or nobody knows."""
 
 
 class Problem(Struct, frozen=True):
@@ -126,7 +128,9 @@ class Turns:
         current, _ = balance.wanted(fleet, made)
         ready = sum(each.state is ReplicaState.READY for each in fleet.replicas_in(agent_pool))
         series = self._book.take(made.pool, samples, now)
-        return Asking(made.pool, made.agent_class, series, current, ready)
+        held = fleet.agent_pools.get(agent_pool)
+        changed_at = held.changed_at if held is not None else None
+        return Asking(made.pool, made.agent_class, series, current, ready, changed_at)
 
     def ask(self, asked: Asking, now: datetime) -> list[Proposal]:
         """Ask here and now, without a limit of time."""
@@ -161,12 +165,14 @@ class Turns:
     ) -> msg.ReplicasRecommended:
         """Combine and shape what was proposed."""
         name = asked.pool.full_name
+        if name not in self._histories:  # after a restart cooldown goes on as before
+            self._histories[name] = begun(asked.current, now, asked.changed_at)
         shaped, self._histories[name] = decide(
             asked.pool,
             asked.agent_class,
             asked.current,
             proposals,
-            self._histories.get(name),
+            self._histories[name],
             now,
         )
         return msg.ReplicasRecommended(name, shaped.target, shaped.because, shaped.needed)
