@@ -151,6 +151,10 @@ def _run_agent(settings: BootstrapSettings, node: NodeFacts, *, has_token: bool)
     return "\n".join([*lines, f"exec {shlex.join(words)}", ""])
 
 
+SERVING: Final = "--serving"
+"""The option of an agent that runs replicas."""
+
+
 def _unit(settings: BootstrapSettings, node: NodeFacts) -> str:
     """Write the unit of systemd. What is escaped is in the program that it starts."""
     lines = [
@@ -167,6 +171,8 @@ def _unit(settings: BootstrapSettings, node: NodeFacts) -> str:
     if settings.user:
         # The kernel's log may want a capability of whoever is not root.
         lines += [f"User={settings.user}", "AmbientCapabilities=CAP_SYSLOG"]
+    if SERVING in settings.agent_options:
+        lines.append("KillMode=process")  # replicas outlive their agent: the next one takes over
     lines += ["Restart=always", "RestartSec=2", "", "[Install]", "WantedBy=multi-user.target", ""]
     return "\n".join(lines)
 
