@@ -243,6 +243,8 @@ def test_the_schema_of_a_plugin_says_which_keys_it_takes() -> None:
     schema = config.schema_of(entry(held, SCHEDULER, "prefer-ssd"))
     assert schema["title"] == "Configuration of the scheduler prefer-ssd"
     assert schema["additionalProperties"] is False
-    assert list(schema["properties"]) == ["weight", "label", "patience"]  # type: ignore[call-overload]
+    properties = schema["properties"]
+    assert isinstance(properties, dict)
+    assert list(properties) == ["weight", "label", "patience"]
     with pytest.raises(PluginError, match="guardrail polite: has no Config"):
         config.schema_of(entry(held, PluginKind.GUARDRAIL, "polite"))

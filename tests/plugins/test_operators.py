@@ -65,8 +65,8 @@ def served(call: Callable[[ControlPlane, Service], Awaitable[T]]) -> T:
     return asyncio.run(story())
 
 
-async def put(service: Service, kind: str, name: str, **wish: object) -> pb.PluginInfo:
-    request = pb.SetPluginRequest(kind=kind, name=name, reason="a test", **wish)  # type: ignore[arg-type]
+async def put(service: Service, kind: str, name: str, **wish: Any) -> pb.PluginInfo:  # noqa: ANN401
+    request = pb.SetPluginRequest(kind=kind, name=name, reason="a test", **wish)
     return (await service.set_plugin(request, None)).plugin
 
 

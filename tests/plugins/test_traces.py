@@ -12,12 +12,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from navarch.controlplane.clock import stopwatch
-from navarch.plugins import exposition, threads, traces
+from navarch.plugins import AgentPool, Node, Pod, exposition, threads, traces
 from navarch.plugins.calls import About, Failed
 from navarch.plugins.protocols import GuardrailResult, PluginKind
+from navarch.plugins.registry import Registry
+from navarch.plugins.scheduling import Scheduler
 from navarch.plugins.shadow import KEPT, Shadows
 from navarch.plugins.traces import ABANDONED_MAX, FAILURES_MAX, ISOLATION_MAX, Traced
 from navarch.plugins.verdicts import verdict_of
+from plugins.foreign import PreferSsd
 
 SCHEDULER = PluginKind.SCHEDULER
 ABOUT = About(SCHEDULER, "prefer-ssd", "filter", "default/chat", "pod-1 on 3 nodes")
@@ -435,3 +438,28 @@ def test_durations_and_failures_are_told_to_prometheus(time: Time, traced: Trace
     assert f'navarch_plugin_failures_total{{{labels},outcome="failed"}} 1' in text
     assert 'verdict="different"} 1' in text
     assert text.count("# TYPE navarch_plugin_duration_seconds histogram") == 1
+
+
+# --- what hosts do with it -------------------------------------------------------------------
+
+
+class Picky(PreferSsd):
+    """Breaks at one node."""
+
+    def filter(self, pod: Pod, node: Node, pool: AgentPool) -> bool:
+        if node.name == "n7":
+            raise KeyError("rack")
+        return node.name != "n8"
+
+
+def test_a_scheduler_is_called_once_for_all_nodes_and_goes_on_behind_one_that_broke_it(
+    traced: Traced,
+) -> None:
+    held = Registry()
+    held.register(SCHEDULER, Picky())
+    nodes = [Node(f"n{number}", capacity={"nvidia.com/gpu": 8}) for number in range(40)]
+    pod = Pod("p", gpu_request=1, agent_pool="default/chat")
+    (placement,) = Scheduler(held, caller=traced).place([pod], nodes, AgentPool())
+    assert placement.node not in {None, "n7", "n8"}
+    told = [(each.point, each.outcome) for each in traced.traces(SCHEDULER)]
+    assert told == [("filter", "failed"), ("filter", "ok"), ("score", "ok")]

@@ -28,6 +28,7 @@ from navarch.wire.pages import Page, Pages
 from navarch.wire.plugin_calls import TRACES, TRACES_MAX
 
 PATH: Final = "/debug/plugins"
+_KINDS: Final = frozenset(PluginKind)
 
 
 class Shown(Struct, frozen=True):
@@ -81,12 +82,13 @@ class PluginHost:
 
     def mark_shadows(self) -> None:
         """Have traces say whose calls have no effect; to be called when the registry changes."""
-        self.calls.shadows_are(
-            (kind, each.name)
-            for kind in PluginKind
-            for each in self.registry.entries(kind)
-            if each.shadow
-        )
+        shadows = {(each.kind, each.name) for each in self.registry.known() if each.shadow}
+        decided = {} if self._fleet is None else self._fleet.plugins
+        for key, setting in decided.items():
+            kind, _, name = key.partition("/")
+            if setting.shadow and kind in _KINDS:
+                shadows.add((PluginKind(kind), name))
+        self.calls.shadows_are(shadows)
 
     def hear(self, fact: ev.Fact) -> None:
         """Follow a fact that is in the journal, where it is about a plugin."""
@@ -186,10 +188,7 @@ class PluginHost:
         if generation != self.registry.generation:
             generation = self.registry.generation
             trusted = frozenset(
-                (each, entry.name)
-                for each in PluginKind
-                for entry in self.registry.entries(each)
-                if entry.origin == BUILT_IN
+                (each.kind, each.name) for each in self.registry.known() if each.origin == BUILT_IN
             )
             self._trusted = (generation, trusted)
         return (kind, name) in trusted

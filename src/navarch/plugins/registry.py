@@ -14,16 +14,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from datetime import timedelta
 from functools import cache
 from typing import Final, cast
 
-from msgspec import Struct, structs
+from msgspec import structs
 
 from navarch.core.model.fleet import PluginSetting
 from navarch.errors import PluginError
 from navarch.plugins import builtin, checks, loading
 from navarch.plugins.candidates import BUILT_IN, Candidate, Filler
+from navarch.plugins.entries import REGISTERED, Configured, Entry
 from navarch.plugins.kinds import KINDS, KindSpec
 from navarch.plugins.protocols import (
     AutoscalerPlugin,
@@ -34,66 +34,10 @@ from navarch.plugins.protocols import (
     SchedulerPlugin,
 )
 
+__all__ = ["Configured", "Entry", "Registry", "get_global_registry"]
+
 PLUGINS_MAX: Final = 1_000
 """Plugins of one kind."""
-
-REGISTERED: Final = "registered"
-"""What `Entry.origin` says of a plugin that code has registered."""
-
-
-class Entry(Struct, frozen=True, kw_only=True):
-    """A plugin in the registry."""
-
-    kind: PluginKind
-    name: str
-    plugin: object | None
-    """None: it cannot be asked; `broken` says why."""
-    priority: int = 0
-    enabled: bool = True
-    shadow: bool = False
-    """Whether it is asked without effect."""
-    origin: str = REGISTERED
-    """Who brought it: ``built-in``, ``registered``, a package or an import path."""
-    because: str = ""
-    """Why an operator changed it at run time; empty: nobody did."""
-    broken: str = ""
-    """Why it cannot be asked; empty: it can."""
-    factory: Callable[..., object] | None = None
-    """What makes it; None: it was registered as an object, and cannot be configured."""
-    config: Mapping[str, object] = {}
-    on_error: str = ""
-    """What becomes of a call that fails; empty: as its kind has it."""
-    deadline: timedelta | None = None
-    """How long a call may take; None: as its kind has it."""
-    rank: int = 0
-    """Its place in the configured order, among those of equal priority."""
-    configured: bool = False
-    """Whether the configuration names it."""
-
-    @property
-    def version(self) -> str:
-        """The version that it names; empty where it names none."""
-        return checks.version_of(self.plugin or self.factory)
-
-    @property
-    def summary(self) -> str:
-        """The first line of what it says of itself."""
-        about = self.factory if isinstance(self.factory, type) else self.plugin
-        return "" if about is None else checks.summary_of(about)
-
-
-class Configured(Struct, frozen=True, kw_only=True):
-    """What a configuration says of one plugin."""
-
-    config: Mapping[str, object] = {}
-    enabled: bool = True
-    priority: int | None = None
-    """None: its own."""
-    shadow: bool = False
-    on_error: str = ""
-    deadline: timedelta | None = None
-    rank: int = 0
-    """Its place in the list."""
 
 
 class Registry:
@@ -291,6 +235,10 @@ class Registry:
         """All plugins of a kind, disabled ones too, in the order in which they are asked."""
         self._fill(kind)
         return self._entries.get(kind, ())
+
+    def known(self) -> tuple[Entry, ...]:
+        """All plugins of the kinds that anybody has asked for so far; imports nothing."""
+        return tuple(each for kind in list(self._filled) for each in self._entries.get(kind, ()))
 
     def plugins(self, kind: PluginKind) -> tuple[object, ...]:
         """Those that are to be asked, the highest priority first; ties go by name."""
