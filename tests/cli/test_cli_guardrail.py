@@ -75,7 +75,10 @@ def test_standard_input_is_checked_as_a_class_asks(
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(TEXT.encode())))
     outcome = run("guardrail", "check", "-", "--agent-class", classes, "--name", "mild", "--redact")
-    assert (outcome.code, outcome.stdout) == (0, "Hello,\nwrite to <EMAIL>\nor é +44 20 7946 0958\n")
+    assert (outcome.code, outcome.stdout) == (
+        0,
+        "Hello,\nwrite to <EMAIL>\nor é +44 20 7946 0958\n",
+    )
 
 
 def test_one_of_several_classes_must_be_named(run: Run, mail: str, classes: str) -> None:

@@ -34,6 +34,13 @@ if TYPE_CHECKING:
         Placement,
         Pod,
     )
+    from navarch.plugins.guardrails import (
+        Finding,
+        GuardrailEngine,
+        ScanContext,
+        Vault,
+        Vaults,
+    )
     from navarch.plugins.loaders.base import (
         Manifest,
         ModelFile,
@@ -94,7 +101,9 @@ __all__ = [
     "AutoscalerPlugin",
     "Batch",
     "Demand",
+    "Finding",
     "GatewayMetricsProvider",
+    "GuardrailEngine",
     "GuardrailPlugin",
     "GuardrailRequest",
     "GuardrailResult",
@@ -115,11 +124,14 @@ __all__ = [
     "Registry",
     "Running",
     "Sample",
+    "ScanContext",
     "Scheduler",
     "SchedulerPlugin",
     "Series",
     "Snapshot",
     "ToolBinding",
+    "Vault",
+    "Vaults",
     "autoscaler",
     "get_global_registry",
     "guardrail",
@@ -150,6 +162,13 @@ _HOMES = {
     "navarch.core.serving.views": ("Node", "Placement", "Pod"),
     "navarch.plugins.loaders.base": ("Manifest", "ModelFile", "ModelSource", "staging_folder"),
     "navarch.plugins.loaders.cache": ("ModelCache",),
+    "navarch.plugins.guardrails": (
+        "Finding",
+        "GuardrailEngine",
+        "ScanContext",
+        "Vault",
+        "Vaults",
+    ),
     "navarch.plugins.protocols": (
         "AutoscalerPlugin",
         "GuardrailPlugin",

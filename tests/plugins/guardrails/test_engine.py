@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -59,7 +61,10 @@ class Broken:
 @pytest.mark.parametrize(
     "action,passed", [("block", False), ("redact", False), ("warn", True), ("log", True)]
 )
-def test_the_class_decides_what_a_finding_leads_to(action: Action, passed: bool) -> None:  # noqa: FBT001
+def test_the_class_decides_what_a_finding_leads_to(
+    action: Action,
+    passed: bool,  # noqa: FBT001
+) -> None:
     engine = GuardrailEngine(
         agent_class(GuardrailSpec(type="marks", action=action)), Registry(Marks())
     )
@@ -184,7 +189,7 @@ def test_slow_checks_share_one_deadline() -> None:
 
     class Slow(Hanging):
         def __init__(self, kind: str) -> None:
-            self.name = self.type = kind  # type: ignore[misc]
+            self.name = self.type = kind
 
     engine = GuardrailEngine(
         agent_class(*(GuardrailSpec(type=kind, deadline=QUICK, action="log") for kind in kinds)),
@@ -348,6 +353,18 @@ def test_a_plugin_is_configured_for_each_class_by_itself() -> None:
     other = GuardrailEngine(agent_class(GuardrailSpec(type="marks")), registry)
     assert [checked(one, "bad").action, checked(one, "worse").action] == ["allow", "block"]
     assert [checked(other, "bad").action, checked(other, "worse").action] == ["block", "allow"]
+
+
+def test_the_page_s_own_plugin_works(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    registered: list[object] = []
+    monkeypatch.setattr("navarch.plugins.register_guardrail", registered.append, raising=False)
+    page = (project / "docs" / "guardrails.md").read_text()
+    *_, written = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(compile(written, "docs/guardrails.md", "exec"), {})  # noqa: S102 - our own page
+    engine = GuardrailEngine(
+        agent_class(GuardrailSpec(type="codenames", action="redact")), Registry(*registered)
+    )
+    assert checked(engine, "so zephyr is").metadata["redacted_content"] == "so <CODENAME> is"
 
 
 def test_a_second_finish_says_the_same() -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-
-import pytest
 from typing import Literal
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -106,6 +105,7 @@ def test_any_cut_gives_the_same_output_findings_and_verdict(
     whole = streamed(one, [text])
     pieces = streamed(other, data.draw(cuts(text)))
     assert pieces == whole
+    assert whole[1].metadata["scan"] == "complete"
     assert other.findings == one.findings
 
 

@@ -120,5 +120,6 @@ class Hints:
 
     def among(self, text: str) -> list[int]:
         """List the patterns that occur, by their places in the list."""
-        found: list[int] = self._set.Match(text)
+        content = text if text.isascii() else text.encode("utf-8", "replace")
+        found: list[int] = self._set.Match(content)
         return found

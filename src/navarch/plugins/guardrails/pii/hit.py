@@ -10,6 +10,9 @@ BEHIND: Final = 96
 """How far before a span the text matters: a longer number that holds it, and the words before
 that."""
 
+AHEAD: Final = 64
+"""How far behind a span the text matters: what holds it may end there, or a block of a key."""
+
 HOLDER_MAX: Final = 50
 """Characters of the longest number that others may be parts of."""
 

@@ -12,7 +12,7 @@ from navarch.plugins.guardrails.contract import Finding, ScanContext, typed
 from navarch.plugins.guardrails.linear import Hints, compiled
 from navarch.plugins.guardrails.pii import numbers, secrets, written
 from navarch.plugins.guardrails.pii.folding import NOTHING, fold
-from navarch.plugins.guardrails.pii.hit import BEHIND, Hit, without_parts
+from navarch.plugins.guardrails.pii.hit import AHEAD, BEHIND, Hit, without_parts
 from navarch.plugins.guardrails.redaction import Redactor
 from navarch.plugins.protocols import GuardrailRequest, GuardrailResult
 
@@ -55,7 +55,7 @@ class PIIDetection:
     Config = PIIConfig
     span_max: int | None = secrets.BLOCK_MAX
     look_behind = BEHIND
-    look_ahead = numbers.AHEAD
+    look_ahead = AHEAD
 
     _hints = Hints(_HINTS)
     _patterns = tuple(compiled(entry.pattern) for entry in written.ENTRIES)
