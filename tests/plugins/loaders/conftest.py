@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import inspect
-import random
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -51,7 +51,17 @@ def model(uri: str, name: str = "m", **policy: Any) -> Model:  # noqa: ANN401 - 
 
 
 def noise(size: int, seed: int = 1) -> bytes:
-    return random.Random(seed).randbytes(size)
+    """Return bytes that no other seed gives."""
+    return hashlib.shake_128(str(seed).encode()).digest(size)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until something is so; fail when it is not for ten seconds."""
+    for _ in range(10_000):
+        if condition():
+            return
+        await asyncio.sleep(0.001)
+    raise AssertionError("it never came to be so")
 
 
 def content(folder: Path) -> dict[str, bytes]:

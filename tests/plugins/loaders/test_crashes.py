@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -67,10 +66,13 @@ def visible(folder: Path) -> list[dict[str, bytes]]:
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_a_killed_load_asks_again_for_one_range_at_most(
-    loader: Loader, web: WeightsServer, tmp_path: Path, make_cache: Callable[..., ModelCache],
+    loader: Loader,
+    web: WeightsServer,
+    tmp_path: Path,
+    make_cache: Callable[..., ModelCache],
     seed: int,
 ) -> None:
-    dice = random.Random(seed)
+    dice = iter(noise(1_000, 100 + seed))
     files = {"a.bin": noise(150_000, seed), "b/c.bin": noise(30_000, 7), "d": b"", "e": b"{}"}
     web.files.update(files)
     named = ", ".join(f'{{"path": "{path}"}}' for path in files)
@@ -82,8 +84,8 @@ async def test_a_killed_load_asks_again_for_one_range_at_most(
         before = web.bytes_asked()
         pid = loader.begin(f"{web.url}/")
         web.tripwire = (
-            web.sent + dice.randrange(30_000),
-            lambda pid=pid: os.kill(pid, signal.SIGKILL),  # type: ignore[misc]
+            web.sent + next(dice) * 117 + next(dice),
+            lambda pid=pid: os.kill(pid, signal.SIGKILL),
         )
         status = loader.end()
         assert status in (0, -signal.SIGKILL)

@@ -34,8 +34,6 @@ FOLLOWERS: Final = 4
 """Files that are hashed at a time."""
 OPEN_MAX: Final = 32
 """Files that are on their way at a time."""
-SYNC_BYTES: Final = 256 * 1024 * 1024
-"""How much a follower lets come before it has it written to the disk for good."""
 
 
 class Fetching(Struct, frozen=True, kw_only=True):
@@ -81,6 +79,14 @@ class _Active:
         self.file, self.part = file, part
         self.queue = part.missing()
         self.peers = True
+        self.syncing: Future[None] | None = None
+
+    def synced(self) -> None:
+        """Wait until the disk has all of it for good."""
+        if self.syncing is None:
+            self.part.sync()
+        else:
+            self.syncing.result()
 
 
 class Fetch:
@@ -107,6 +113,7 @@ class Fetch:
         self._opening = 0
         self._readers: set[Reader] = set()
         self._followers: ThreadPoolExecutor | None = None
+        self._syncers: ThreadPoolExecutor | None = None
 
     def stop(self) -> None:
         """End it soon: `run` raises `Stopped`."""
@@ -119,10 +126,11 @@ class Fetch:
         """
         waiting = iter(files)
         with (
+            ThreadPoolExecutor(FOLLOWERS, "model-sync") as syncers,
             ThreadPoolExecutor(FOLLOWERS, "model-hash") as followers,
             ThreadPoolExecutor(self._how.workers, "model-fetch") as workers,
         ):
-            self._followers = followers
+            self._syncers, self._followers = syncers, followers
             for _ in range(self._how.workers):
                 workers.submit(self._work, waiting)
         for active in self._active:
@@ -274,6 +282,9 @@ class Fetch:
             raise _disk(error) from error
         self._progress.came(len(chunk), from_peer=from_peer)
         with self._lock:
+            if active.part.whole and self._syncers is not None:
+                # The disk writes while the follower still hashes.
+                active.syncing = self._syncers.submit(active.part.sync)
             self._lock.notify_all()
 
     # --- followers
@@ -282,7 +293,7 @@ class Fetch:
         try:
             while (digest := self._hash(active)) is not None:
                 if self._expected(active) in ("", digest):
-                    active.part.sync()
+                    active.synced()
                     self._finish(active.file, active.part, digest)
                     break
                 self._again(active, digest)
@@ -307,7 +318,6 @@ class Fetch:
         """Hash a file as it comes; None when nobody wants it any more."""
         digest, part = hashlib.sha256(), active.part
         buffer = memoryview(bytearray(part.chunk))
-        unsynced = 0
         for number in range(part.count):
             with self._lock:
                 while not part.has(number) and not self._stop.is_set():
@@ -315,10 +325,6 @@ class Fetch:
             if self._stop.is_set():
                 return None
             digest.update(part.read_into(number, buffer))
-            unsynced += part.chunk
-            if unsynced >= SYNC_BYTES:
-                part.sync()
-                unsynced = 0
         return digest.hexdigest()
 
     def _again(self, active: _Active, digest: str) -> None:
