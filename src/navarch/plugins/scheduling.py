@@ -32,9 +32,11 @@ from navarch.core.serving.scheduling import Batch, Planner, Running, Snapshot, b
 from navarch.core.serving.scheduling.batch import Floats
 from navarch.core.serving.scheduling.snapshot import Ints, Rows
 from navarch.core.serving.views import Node, Placement, Pod
+from navarch.errors import PluginError
 from navarch.plugins.calls import About, Caller, Direct, Failed
 from navarch.plugins.protocols import PluginKind, SchedulerPlugin
 from navarch.plugins.registry import get_global_registry
+from navarch.plugins.verdicts import Said
 
 BUILT_IN: Final = COLUMNS
 """The scheduler plugins of this package."""
@@ -289,6 +291,51 @@ def _no_scores(count: int) -> Callable[[Any], str]:
     return expected
 
 
+class Traces:
+    """Has each call of a built-in plugin about all nodes go through a caller, for its trace.
+
+    What is asked again about a few rows, after a reservation, is not seen.
+    """
+
+    def __init__(self, caller: Caller) -> None:
+        """Call through this one."""
+        self._caller = caller
+
+    def see(
+        self,
+        plugin: str,
+        point: str,
+        pod: Pod,
+        snapshot: Snapshot,
+        ask: Callable[[], Any],
+    ) -> Any:  # noqa: ANN401
+        """Call a plugin. Raises `PluginError` where it fails: without it nothing can be placed."""
+
+        def told() -> Said:
+            answer = ask()
+            return Said(answer, _told(point, answer))
+
+        subject = pod.name or pod.agent_pool
+        said = self._caller.call(
+            About(PluginKind.SCHEDULER, plugin, point, pod.agent_pool, subject), told
+        )
+        if isinstance(said, Failed):
+            raise PluginError(f"scheduler plugin {plugin} failed in {point}: {said.text}")
+        return said.answer
+
+
+def _told(point: str, answer: Any) -> str:  # noqa: ANN401
+    """Say what columns come to."""
+    if point == "prepare":
+        return "it has nothing to say" if answer is None else "it has a say"
+    count = len(answer)
+    if point == "mask":
+        return f"{count:,} nodes, {count - np.count_nonzero(answer):,} fit"
+    if not count:
+        return "0 nodes"
+    return f"{count:,} nodes, {np.min(answer):.0f} to {np.max(answer):.0f}"
+
+
 class Scheduler:
     """Places pods on nodes. It keeps nothing between two calls."""
 
@@ -343,7 +390,19 @@ class Scheduler:
         ]
         named = {each.name for each in plugins}
         plugins += [each for each in BUILT_IN_MADE if each.essential and each.name not in named]
-        return Planner(bind(plugins, self._weights, priorities), snapshot, pool, running)
+        return Planner(
+            bind(plugins, self._weights, priorities, self._watches(plugins)),
+            snapshot,
+            pool,
+            running,
+        )
+
+    def _watches(self, plugins: Iterable[Batch]) -> dict[str, Traces]:
+        """Have the built-in plugins seen, unless the caller remembers nothing anyway."""
+        if isinstance(self._caller, Direct):
+            return {}
+        traces = Traces(self._caller)
+        return {each.name: traces for each in plugins if isinstance(each, COLUMNS)}
 
     def _bindings(self) -> tuple[dict[str, int], dict[str, str]]:
         """Read what the registry says of its plugins: their priorities and failure policies."""

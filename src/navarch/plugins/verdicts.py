@@ -5,12 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sized
 from typing import Final
 
+from msgspec import Struct
+
 REASON_MAX: Final = 160
 """Characters of a reason."""
 
 
+class Said(Struct, frozen=True):
+    """An answer whose host says what it comes to, such as a column of numbers."""
+
+    answer: object
+    verdict: str
+
+
 def verdict_of(result: object) -> str:
     """Say what a plugin answered: a number, how many of how many, what it decided and why."""
+    if isinstance(result, Said):
+        return result.verdict
     if result is None:
         return "done"
     if isinstance(result, bool | int | float):

@@ -6,7 +6,7 @@ and `BUILT_IN` is what there is without plugins of others. Pure: no clock, no I/
 
 from __future__ import annotations
 
-from navarch.core.serving.scheduling.batch import Batch, BatchScheduler
+from navarch.core.serving.scheduling.batch import Batch, BatchScheduler, Watch
 from navarch.core.serving.scheduling.company import ReplicaAffinities
 from navarch.core.serving.scheduling.costs import ModelCache, Price, Regions, Spot
 from navarch.core.serving.scheduling.gpus import Fragmentation, GPUFit, Packing
@@ -37,5 +37,6 @@ __all__ = [
     "Running",
     "Shape",
     "Snapshot",
+    "Watch",
     "bind",
 ]

@@ -10,7 +10,7 @@ their name, gang and priority are one shape, and are answered by one call.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -49,6 +49,21 @@ class BatchScheduler(Protocol):
 
     def score(self, state: Any, snapshot: Snapshot, rows: Rows) -> Floats:  # noqa: ANN401
         """Say of each row how good it is, from 0 to 100; no number (NaN) rules the row out."""
+        ...
+
+
+class Watch(Protocol):
+    """Sees how plugins are asked about all nodes, so that each such call can leave a trace."""
+
+    def see(
+        self,
+        plugin: str,
+        point: str,
+        pod: Pod,
+        snapshot: Snapshot,
+        ask: Callable[[], Any],
+    ) -> Any:  # noqa: ANN401
+        """Call `ask`, which is the method `point` of a plugin, and return what it answers."""
         ...
 
 

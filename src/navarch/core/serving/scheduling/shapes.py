@@ -14,7 +14,7 @@ from msgspec import Struct, structs
 from numpy.typing import NDArray
 
 from navarch.core.model.resources import AgentPool
-from navarch.core.serving.scheduling.batch import REASONS_MAX, BatchScheduler
+from navarch.core.serving.scheduling.batch import REASONS_MAX, BatchScheduler, Watch
 from navarch.core.serving.scheduling.gpus import GPUFit, choose
 from navarch.core.serving.scheduling.snapshot import Ints, Rows, Snapshot
 from navarch.core.serving.views import Pod
@@ -43,16 +43,55 @@ class Bound(Struct, frozen=True):
     scores: bool
     dynamic: bool
     costly: bool
+    watch: Watch | None = None
+    """Who sees its calls about all nodes; None: nobody."""
+
+    def prepare(self, pod: Pod, pool: AgentPool, snapshot: Snapshot) -> Any:  # noqa: ANN401
+        """Have the plugin work out what is the same for all nodes."""
+        if self.watch is None:
+            return self.plugin.prepare(pod, pool, snapshot)
+        return self.watch.see(
+            self.plugin.name,
+            "prepare",
+            pod,
+            snapshot,
+            lambda: self.plugin.prepare(pod, pool, snapshot),
+        )
+
+    def mask(self, pod: Pod, state: Any, snapshot: Snapshot, rows: Rows) -> Ints:  # noqa: ANN401
+        """Have it rule rows out; what is seen is the question about all of them."""
+        if self.watch is None or rows is not ALL:
+            return self.plugin.mask(state, snapshot, rows)  # type: ignore[no-any-return]
+        return self.watch.see(  # type: ignore[no-any-return]
+            self.plugin.name, "mask", pod, snapshot, lambda: self.plugin.mask(state, snapshot, rows)
+        )
+
+    def score(
+        self,
+        pod: Pod,
+        state: Any,  # noqa: ANN401
+        snapshot: Snapshot,
+        rows: Rows,
+    ) -> NDArray[np.float64]:
+        """Have it score rows; what is seen is the question about all of them."""
+        if self.watch is None or rows is not ALL:
+            return self.plugin.score(state, snapshot, rows)  # type: ignore[no-any-return]
+        return self.watch.see(  # type: ignore[no-any-return]
+            *(self.plugin.name, "score", pod, snapshot),
+            lambda: self.plugin.score(state, snapshot, rows),
+        )
 
 
 def bind(
     plugins: Iterable[BatchScheduler],
     weights: Mapping[str, float] | None = None,
     priorities: Mapping[str, int] | None = None,
+    watches: Mapping[str, Watch] | None = None,
 ) -> tuple[Bound, ...]:
     """Put plugins in their order: by priority, then by name; costly ones last.
 
-    `weights` and `priorities` count instead of the plugins' own, by name.
+    `weights` and `priorities` count instead of the plugins' own, by name. `watches` see the calls
+    of plugins, by name.
 
     Raises `ValueError` for two of one name, more than `PLUGINS_MAX` of them, and a weight that is
     negative or for nobody.
@@ -85,6 +124,7 @@ def bind(
             bool(getattr(each, "scores", True)),
             bool(getattr(each, "dynamic", True)),
             bool(getattr(each, "costly", False)),
+            (watches or {}).get(each.name),
         )
         for place, each in enumerate(listed)
     )
@@ -112,7 +152,7 @@ class Shape:
         """Ask every plugin about every node. Cost: O(nodes) for each plugin with a say."""
         self.pod = pod
         self.snapshot = snapshot
-        states = [(each, each.plugin.prepare(pod, pool, snapshot)) for each in bound]
+        states = [(each, each.prepare(pod, pool, snapshot)) for each in bound]
         self.states: list[tuple[Bound, Any]] = [
             (each, state) for each, state in states if state is not None
         ]
@@ -171,11 +211,11 @@ class Shape:
         codes, total = codes.copy(), total.copy()
         for each, state in states:
             if each.filters:
-                local = each.plugin.mask(state, self.snapshot, rows)
+                local = each.mask(self.pod, state, self.snapshot, rows)
                 known = np.where(local, np.minimum(local, REASONS_MAX) + self._base(each), FITS)
                 np.minimum(codes, known, out=codes, casting="unsafe")
             if each.scores:
-                scores = each.plugin.score(state, self.snapshot, rows)
+                scores = each.score(self.pod, state, self.snapshot, rows)
                 self.columns[each.place][rows] = scores
                 total += each.weight * scores
         lost = np.isnan(total)
@@ -298,7 +338,7 @@ class Shape:
         last = np.zeros(len(self.snapshot), dtype=np.int64)
         for each, state in self.states:
             if each.filters and not each.costly:
-                bad = each.plugin.mask(state, self.snapshot, ALL) != 0
+                bad = each.mask(self.pod, state, self.snapshot, ALL) != 0
                 blockers += bad
                 last[bad] = each.place
         found: list[tuple[Bound, Ints]] = []
