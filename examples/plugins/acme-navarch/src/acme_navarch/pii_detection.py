@@ -28,6 +28,8 @@ class PIIDetection:
     type = "pii-detection"
     """What agent classes call it under ``guardrails``."""
     version = "1.0.0"
+    priority = 200
+    """Of several of one type the highest is used; the built-in one has 100."""
 
     class Config(Struct, frozen=True):
         """What stands where something was found."""

@@ -12,7 +12,7 @@ import hashlib
 import re
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,9 @@ PIECE = 1 << 20
 
 ADDRESS = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/([^\x00]+)")
 MD5 = re.compile(r"[0-9a-f]{32}")
+
+Work = Callable[[str, str, Path, threading.Event], object]
+"""Given the bucket, the prefix, a folder, and what is set when it has to end."""
 
 
 class Object(Struct, frozen=True):
@@ -62,6 +65,8 @@ class S3Loader:
         directory: str = "/var/lib/navarch/acme-models"
         anonymous: bool = False
         """Whether requests are not signed: for public buckets."""
+        cost: float = 5.0
+        """The cheapest loader is asked first; the built-in one of S3 costs 10."""
 
     def __init__(self, config: Config | None = None) -> None:
         """Keep the configuration; the connection is made with the first download."""
@@ -74,21 +79,35 @@ class S3Loader:
         """Whether it is an address of S3; nobody is asked."""
         return ADDRESS.fullmatch(model.spec.weights_uri) is not None
 
+    def cost(self, model: Model) -> float | None:
+        """Say how it compares with other loaders; None: it cannot."""
+        return self.config.cost if self.can_load(model) else None
+
     async def load(self, model: Model, node: str) -> None:
         """Download the weights; a model that is there already is left alone."""
+        await self._run(self._download, model, self._target(model))
+
+    async def load_into(self, model: Model, folder: Path) -> None:
+        """Download into a node's cache of models, which owns the folder and clears it after a cut.
+
+        The cache asks this instead of `load` where a loader has it.
+        """
+        await self._run(self._fetch_all, model, folder)
+
+    async def unload(self, model: Model, node: str) -> None:
+        """Remove the weights; no error where there are none."""
+        await asyncio.to_thread(self._remove, self._target(model))
+
+    async def _run(self, work: Work, model: Model, folder: Path) -> None:
         address = ADDRESS.fullmatch(model.spec.weights_uri)
         if address is None:
             raise ValueError(f"{self.name} does not load {model.spec.weights_uri}")
         stop = threading.Event()
         bucket, prefix = address[1], address[2].rstrip("/") + "/"
         try:
-            await asyncio.to_thread(self._download, bucket, prefix, self._target(model), stop)
+            await asyncio.to_thread(work, bucket, prefix, folder, stop)
         finally:
             stop.set()
-
-    async def unload(self, model: Model, node: str) -> None:
-        """Remove the weights; no error where there are none."""
-        await asyncio.to_thread(self._remove, self._target(model))
 
     def _target(self, model: Model) -> Path:
         if model.name in ("", ".", "..") or "/" in model.name or model.name.startswith("."):
@@ -117,16 +136,21 @@ class S3Loader:
             if target.is_dir() or stop.is_set():
                 return
             unfinished = _unfinished(target)
-            objects = list(self._objects(bucket, prefix))
-            if not objects:
-                raise FileNotFoundError(f"nothing lies at s3://{bucket}/{prefix}")
-            for each in objects:
-                path = unfinished / each.key.removeprefix(prefix)
-                if not path.resolve().is_relative_to(unfinished.resolve()):
-                    raise ValueError(f"the key {each.key} leads out of the model's folder")
-                if not self._fetch(bucket, each, path, stop):
-                    return
-            unfinished.replace(target)
+            if self._fetch_all(bucket, prefix, unfinished, stop):
+                unfinished.replace(target)
+
+    def _fetch_all(self, bucket: str, prefix: str, folder: Path, stop: threading.Event) -> bool:
+        """Download all files, or what is missing of them; False when it was stopped."""
+        objects = list(self._objects(bucket, prefix))
+        if not objects:
+            raise FileNotFoundError(f"nothing lies at s3://{bucket}/{prefix}")
+        for each in objects:
+            path = folder / each.key.removeprefix(prefix)
+            if not path.resolve().is_relative_to(folder.resolve()):
+                raise ValueError(f"the key {each.key} leads out of the model's folder")
+            if not self._fetch(bucket, each, path, stop):
+                return False
+        return True
 
     def _objects(self, bucket: str, prefix: str) -> Iterator[Object]:
         pages = self._client().get_paginator("list_objects_v2")
