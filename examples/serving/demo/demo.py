@@ -11,6 +11,7 @@ when something does not happen in time.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import signal
@@ -252,7 +253,6 @@ def standing(fleet: Fleet, gateway: Gateway) -> dict[str, int]:
 @contextlib.contextmanager
 def s3_with_weights() -> Iterator[str]:
     """Serve a bucket with made-up weights for as long as the block lasts."""
-    import boto3
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -260,7 +260,7 @@ def s3_with_weights() -> Iterator[str]:
     host, port = server.get_host_and_port()
     url = f"http://{host}:{port}"
     try:
-        client = boto3.client(
+        client = importlib.import_module("boto3").client(
             "s3",
             endpoint_url=url,
             region_name="us-east-1",

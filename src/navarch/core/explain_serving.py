@@ -40,8 +40,13 @@ def explain_agent_pool(
     model = made.model.full_name if made.model is not None else "no weights"
     named = made.agent_class.full_name if made.agent_class is not None else "no class"
     yield f"it runs {named} on {model}, {spec.min_replicas} to {spec.max_replicas} replicas"
+    if made.model is not None:
+        name = made.model.full_name
+        there = sum(name in weights for weights in fleet.weights.values())
+        yield f"its weights are on {_counted(there, 'node')}"
     for replica in replicas:
         yield from _line(fleet, sightings, replica, now)
+    yield from _below(fleet, replicas)
     yield from _machines(fleet, replicas)
 
 
@@ -58,7 +63,33 @@ def explain_replica(
     if replica.retry_at is not None and replica.retry_at > now:
         wait = (replica.retry_at - now).total_seconds()
         yield f"it is placed again in {wait:.0f} s, after {replica.failures} failures in a row"
+    yield from _below(fleet, [replica])
     yield from _machines(fleet, [replica])
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _below(fleet: Fleet, replicas: list[Replica]) -> Iterator[str]:
+    """Say on whose machines replicas run, and why there are so many of those."""
+    nodes = Counter(replica.node_id for replica in replicas if replica.placed)
+    pools: dict[str, list[str]] = {}
+    for node_id in nodes:
+        node = fleet.nodes.get(node_id)
+        pools.setdefault(node.pool if node is not None else "", []).append(node_id)
+    for name, node_ids in sorted(pools.items()):
+        running = sum(nodes[node_id] for node_id in node_ids)
+        told = f"{_counted(running, 'replica')} on {_counted(len(node_ids), 'node')}"
+        pool = fleet.pools.get(name)
+        if pool is None:
+            yield f"{told} that belong to no pool of machines"
+            continue
+        sellers = sorted({fleet.nodes[node_id].provider for node_id in node_ids})
+        yield (
+            f"{told} of pool {name}, bought from {', '.join(sellers)}; it wants {pool.target} of "
+            f"at most {pool.spec.max_nodes} nodes: {pool.target_because}"
+        )
 
 
 def _line(fleet: Fleet, sightings: Sightings, replica: Replica, now: datetime) -> Iterator[str]:

@@ -306,3 +306,15 @@ def test_kubernetes_runs_replicas_that_are_not_placed_here() -> None:
     assert (world.states()[0], world.living()[0].node_id) == ("ready", "gke-1")
     world.turn(msg.ReplicasObserved("kubernetes", ()))
     assert world.states() == ["pending", "pending"]
+
+
+def test_an_explanation_goes_from_the_load_down_to_who_sold_the_machines() -> None:
+    world = ServingWorld()
+    world.settle()
+    world.turn(want(3, world.now))
+    world.settle()
+    lines = list(explain_agent_pool(world.fleet, world.machine.sightings, POOL, world.now))
+    text = "\n".join(lines)
+    assert "wants 3 replicas, has 3 ready: to 3 at" in lines[0]
+    assert "its weights are on" in text
+    assert "of pool training, bought from fake; it wants 2 of at most 10 nodes" in text
