@@ -13,6 +13,7 @@ from navarch.core.machine import Machine, Step
 from navarch.core.model import events as ev
 from navarch.core.model import messages as msg
 from navarch.core.model.actions import Action, Launch, TakeInventory, Terminate
+from navarch.core.model.command import CommandType
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.pool import PoolSpec
 from navarch.core.model.replica import ReplicaState
@@ -88,7 +89,7 @@ def drawn(seed: int) -> Plan:
     begins = EPOCH + 30 * SECOND
     waves = people.drawn(stream, begins, waves=stream.integer(1, 3), per_second_max=30)
     span = int((waves[-1].ends - EPOCH) / SECOND)
-    words = ("kill box", "kill agent", "mute box", "kill program")
+    words = ("kill box", "kill agent", "mute box", "kill program", "drain box", "other command")
     count = stream.integer(0, 5)
     faults = [(EPOCH + SECOND * stream.integer(30, span), stream.pick(words)) for _ in range(count)]
     crashes = frozenset(stream.integer(20, span) for _ in range(stream.integer(0, 4)))
@@ -124,6 +125,7 @@ class World:
         self._people = people.People(self.plan.waves, per_replica=PER_REPLICA)
         self._boxes: dict[str, Box] = {}
         self._steps = 0
+        self._drained: list[str] = []
         self._registry = Registry()
         for kind, plugins in (
             (PluginKind.SCHEDULER, SCHEDULERS),
@@ -316,6 +318,13 @@ class World:
                 box.programs.clear()
             case "kill agent":
                 self._agent.forget(box)
+            case "drain box":
+                drain = msg.IssueCommand(box.id, CommandType.DRAIN, reason="upkeep of the rack")
+                self._step([drain])
+                self._drained.append(box.id)
+            case "other command":
+                pool = resources(self.plan, f"v{self.seen[word]}")[2]
+                self._step([msg.ApplyResources((pool,), "another version")])
             case "mute box":
                 box.mute_until = self.now + SECOND * self._stream.integer(5, 90)
             case _:
@@ -324,6 +333,9 @@ class World:
 
     def _heal(self) -> None:
         self._agent.pace = replace(self._agent.pace, fails=0.0)
+        for node_id in self._drained:
+            if node_id in self._boxes:
+                self._step([msg.IssueCommand(node_id, CommandType.UNCORDON, reason="it is done")])
 
     # --- judging -------------------------------------------------------------------------
 
@@ -366,7 +378,7 @@ class World:
         return f"machines {', '.join(live)} are still there" if live else ""
 
 
-def resources(plan: Plan) -> tuple[Model, AgentClass, AgentPool]:
+def resources(plan: Plan, version: str = "v0") -> tuple[Model, AgentClass, AgentPool]:
     """Make the resources of a world: one pool that may go to zero."""
     scaling = Autoscaling(
         metrics=(MetricTarget("queue-depth", 20), MetricTarget("requests-per-second", PER_REPLICA)),
@@ -379,7 +391,7 @@ def resources(plan: Plan) -> tuple[Model, AgentClass, AgentPool]:
         max_replicas=plan.replicas_max,
         gpu_requirements=GPURequirements(count=plan.gpus_each),
         autoscaling=scaling,
-        runtime=Runtime(command=("serve",)),
+        runtime=Runtime(command=("serve", version)),
     )
     return (
         Model(metadata=ObjectMeta("llama"), spec=ModelSpec(weights_uri="s3://weights/llama")),
