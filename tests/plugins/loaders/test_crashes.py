@@ -64,7 +64,9 @@ def visible(folder: Path) -> list[dict[str, bytes]]:
     return [content(each) for each in models.iterdir()] if models.is_dir() else []
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "seed", [*range(3), *(pytest.param(each, marks=pytest.mark.soak) for each in range(3, 60))]
+)
 async def test_a_killed_load_asks_again_for_one_range_at_most(
     loader: Loader,
     web: WeightsServer,
