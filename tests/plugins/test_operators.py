@@ -76,6 +76,7 @@ async def put(service: Service, kind: str, name: str, **wish: Any) -> pb.PluginI
 def test_plugins_are_listed_by_kind_with_what_they_did() -> None:
     async def call(plane: ControlPlane, service: Service) -> list[pb.PluginInfo]:
         plane.plugins.calls.call(ABOUT, lambda: True)
+        plane.plugins.shadows.compare(ABOUT, "gpu-1", "gpu-2")
         return list((await service.list_plugins(pb.ListPluginsRequest(), None)).plugins)
 
     listed = served(call)
@@ -86,6 +87,7 @@ def test_plugins_are_listed_by_kind_with_what_they_did() -> None:
         ("guardrail", "polite"),
     ]
     ssd = listed[2]
+    assert ssd.disagreements == 1
     assert (ssd.calls, ssd.version, ssd.enabled, ssd.origin) == (1, "1.2", True, "registered")
     assert listed[1].last_failure == "it has to be configured: its config is needed"
 

@@ -70,7 +70,7 @@ def test_it_is_placed_on_like_any_other() -> None:
         ({"metadata": {"name": "n"}, "status": {"capacity": [1]}}, "expected amounts by name"),
         (
             {"metadata": {"name": "n"}, "status": {"capacity": {"nvidia.com/gpu": "1k"}}},
-            "capacity: nvidia.com/gpu is '1k': expected a whole number up to 256",
+            "capacity: nvidia.com/gpu is '1k': expected a whole number up to 64",
         ),
         ({"metadata": {"name": "n"}, "spec": {"taints": [{"effect": "No"}]}}, "effect 'No'"),
         ({"metadata": {"name": "n"}, "spec": {"taints": ["a"]}}, "taints: expected a list of"),

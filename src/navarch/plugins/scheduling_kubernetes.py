@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from navarch.core.serving.layout import layout
-from navarch.core.serving.scheduling.snapshot import slots_of
+from navarch.core.serving.scheduling.snapshot import GPUS_MAX, SLICES_MAX, slots_of
 from navarch.core.serving.views import (
     GPU_RESOURCE,
     MIG_RESOURCE,
@@ -37,7 +37,6 @@ SPOT: Final = (
 )
 """Labels by which clusters say that a machine may be taken away: of Karpenter, Amazon EKS, Google
 GKE and Azure AKS, as public manifests for each select by them (GitHub, read November 2026)."""
-GPUS_MAX: Final = 256
 _QUANTITY = re.compile(r"\d{1,18}")
 
 
@@ -139,8 +138,9 @@ def _amounts(name: str, status: Mapping[str, Any], key: str) -> dict[str, float]
     for resource, amount in found.items():
         if resource != GPU_RESOURCE and not str(resource).startswith(MIG_RESOURCE):
             continue
-        if not _QUANTITY.fullmatch(str(amount)) or int(str(amount)) > GPUS_MAX:
-            text = f"expected a whole number up to {GPUS_MAX}"
+        limit = GPUS_MAX if resource == GPU_RESOURCE else SLICES_MAX
+        if not _QUANTITY.fullmatch(str(amount)) or int(str(amount)) > limit:
+            text = f"expected a whole number up to {limit}"
             raise PluginError(f"node {name}: {key}: {resource} is {amount!r}: {text}")
         amounts[str(resource)] = float(str(amount))
     return amounts

@@ -6,8 +6,8 @@ older than the present. Whatever no longer fits is passed over; the next look se
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Final
 
@@ -15,8 +15,10 @@ from navarch.core.model import events as ev
 from navarch.core.model import messages as msg
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.ladder import Told
+from navarch.core.model.node import Node
 from navarch.core.model.replica import Blocker, Replica, ReplicaState
 from navarch.core.model.resources import AgentPool
+from navarch.core.serving.layout import layout_of
 from navarch.core.serving.recipes import bounded
 
 ROUNDING: Final = 1e-9
@@ -51,7 +53,7 @@ def placements(
         replica = fleet.replicas.get(proposal.replica_id)
         if replica is not None and replica.state is ReplicaState.PENDING:
             gangs[replica.gang or replica.id].append((replica, proposal))
-    taken: dict[str, dict[int, float]] = {}
+    taken: dict[str, _Room] = {}
     for members in gangs.values():
         yield from _together(fleet, members, taken, now)
 
@@ -59,7 +61,7 @@ def placements(
 def _together(
     fleet: Fleet,
     members: list[tuple[Replica, msg.Proposed]],
-    taken: dict[str, dict[int, float]],
+    taken: dict[str, _Room],
     now: datetime,
 ) -> Iterator[ev.ReplicaPlaced | ev.ReplicaBlocked | ev.ReplicaStopping]:
     """Place all of a gang, or none."""
@@ -70,7 +72,7 @@ def _together(
             yield ev.ReplicaBlocked(now, replica.id, blocker)
     if any(not proposal.node_id or proposal.preempts for _, proposal in members):
         return
-    tried = {node: dict(shares) for node, shares in taken.items()}
+    tried = {node: room.copy() for node, room in taken.items()}
     if not all(_fits(fleet, proposal, tried) for _, proposal in members):
         return
     taken.update(tried)
@@ -113,26 +115,62 @@ def _preempted(
         yield ev.ReplicaStopping(now, victim_id, why)
 
 
-def _fits(fleet: Fleet, proposal: msg.Proposed, taken: dict[str, dict[int, float]]) -> bool:
+def _fits(fleet: Fleet, proposal: msg.Proposed, taken: dict[str, _Room]) -> bool:
     """Whether a place is still free; it is taken if so."""
     node = fleet.nodes.get(proposal.node_id)
     if node is None or not node.serving or node.workload is not Told.OPEN:
         return False
-    here = taken.setdefault(node.id, shares_taken(fleet, node.id))
-    if not proposal.mig:
-        indexes = {gpu.index for gpu in node.gpus}
+    if node.id not in taken:
+        taken[node.id] = _room(fleet, node)
+    return taken[node.id].take(proposal)
+
+
+class _Room:
+    """What is left of a node."""
+
+    def __init__(
+        self,
+        mig: Mapping[int, Mapping[str, int]],
+        shares: dict[int, float],
+        slices: Counter[tuple[int, str]],
+    ) -> None:
+        """Divided GPUs have their slices by profile, and are not had otherwise."""
+        self._mig = mig
+        self._shares = shares
+        """How much of each GPU that is not divided is free, by index."""
+        self._slices = slices
+        """Slices that are taken."""
+
+    def copy(self) -> _Room:
+        """Make one that can be tried out."""
+        return _Room(self._mig, dict(self._shares), Counter(self._slices))
+
+    def take(self, proposal: msg.Proposed) -> bool:
+        """Take what a proposal says; where that is not free, this is of no use any more."""
         for index in proposal.gpus:
-            if index not in indexes or here.get(index, 0.0) + proposal.share > 1 + ROUNDING:
-                return False
-    for index in proposal.gpus:
-        here[index] = here.get(index, 0.0) + (0.0 if proposal.mig else proposal.share)
-    return True
+            if proposal.mig:
+                key = index, proposal.mig
+                self._slices[key] += 1
+                if self._slices[key] > self._mig.get(index, {}).get(proposal.mig, 0):
+                    return False
+            else:
+                left = self._shares.get(index, 0.0) - proposal.share
+                if not left >= -ROUNDING:
+                    return False
+                self._shares[index] = left
+        return True
 
 
-def shares_taken(fleet: Fleet, node_id: str) -> dict[int, float]:
-    """How much of each GPU of a node the replicas there have, by index. Cost: O(those)."""
-    shares: dict[int, float] = {}
-    for replica in fleet.replicas_at(node_id):
+def _room(fleet: Fleet, node: Node) -> _Room:
+    """See what the replicas of a node have left. Cost: O(those, and its GPUs)."""
+    mig = {index: slices for index, slices in layout_of(fleet, node).mig.items() if slices}
+    shares = {gpu.index: 1.0 for gpu in node.gpus if gpu.index not in mig}
+    here = {gpu.index for gpu in node.gpus}
+    taken: Counter[tuple[int, str]] = Counter()
+    for replica in fleet.replicas_at(node.id):
         for index in replica.gpus:
-            shares[index] = shares.get(index, 0.0) + (0.0 if replica.mig else replica.share)
-    return shares
+            if replica.mig:
+                taken[index, replica.mig] += 1
+            elif index in shares:
+                shares[index] -= replica.share
+    return _Room({index: mig[index] for index in mig.keys() & here}, shares, taken)

@@ -20,6 +20,8 @@ from typing import Final
 
 from msgspec import Struct, field
 
+from navarch.core.model.fleet import Fleet
+from navarch.core.model.node import Node
 from navarch.core.serving.views import Taint
 
 PREFIX: Final = "navarch.io/"
@@ -76,6 +78,12 @@ def layout(labels: Mapping[str, str]) -> Layout:
             faults.append(f"{key}: {value!r}: expected {error}")
     taints.sort(key=lambda each: (each.key, each.value, each.effect))
     return Layout(dict(labels), socket, nvlink, bandwidth, mig, tuple(taints), tuple(faults))
+
+
+def layout_of(fleet: Fleet, machine: Node) -> Layout:
+    """Read the labels of one of our nodes: its own go before those of its instance."""
+    instance = fleet.instances.get(machine.id)
+    return layout({**(instance.labels if instance else {}), **machine.metadata.labels})
 
 
 def groups(text: str) -> dict[int, int]:

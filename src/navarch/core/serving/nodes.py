@@ -21,7 +21,7 @@ from navarch.core.model.pool import PoolSpec
 from navarch.core.model.replica import Replica, ReplicaState
 from navarch.core.model.report import Health
 from navarch.core.model.sightings import Sightings
-from navarch.core.serving.layout import Layout, layout
+from navarch.core.serving.layout import Layout, layout, layout_of
 from navarch.core.serving.recipes import Recipe
 from navarch.core.serving.scheduling import BUILT_IN, Running, Shape, Snapshot, bind
 from navarch.core.serving.scheduling.costs import price_of
@@ -54,7 +54,7 @@ def _view(
     fleet: Fleet, sightings: Sightings, machine: Machine, prices: Mapping[str, float] | None
 ) -> Node:
     instance = fleet.instances.get(machine.id)
-    found = layout({**(instance.labels if instance else {}), **machine.metadata.labels})
+    found = layout_of(fleet, machine)
     replicas = list(fleet.replicas_at(machine.id))
     slots = tuple(_slots(machine, found, replicas))
     gpu_type = machine.gpus[0].name if machine.gpus else ""

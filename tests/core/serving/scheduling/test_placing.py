@@ -238,3 +238,42 @@ def test_plugins_are_bound_once_each_with_weights_that_mean_something() -> None:
 def test_a_node_that_is_not_ready_by_its_conditions_is_out_of_service() -> None:
     node = Node("n", conditions=(NodeCondition("Ready", "False"),))
     assert place([Pod("p")], [node])[0].counts == {"not ready": 1}
+
+
+@pytest.mark.parametrize(
+    "node,why",
+    [
+        (
+            Node("n", capacity={"nvidia.com/gpu": 1e18}),
+            "has no possible number of nvidia.com/gpu: expected 0 to 64",
+        ),
+        (
+            Node("n", capacity={"nvidia.com/gpu": 8}, allocatable={"nvidia.com/gpu": float("nan")}),
+            "has no possible number of nvidia.com/gpu: expected 0 to 64",
+        ),
+        (
+            Node("n", capacity={"nvidia.com/gpu": -1}),
+            "has no possible number of nvidia.com/gpu: expected 0 to 64",
+        ),
+        (
+            Node("n", capacity={"nvidia.com/mig-1g.10gb": 1e300}),
+            "has no possible number of nvidia.com/mig-1g.10gb: expected 0 to 4,096",
+        ),
+        (
+            Node("n", capacity={f"nvidia.com/mig-{at}g.1gb": 1 for at in range(65)}),
+            "has more than 64 GPUs and kinds of slices",
+        ),
+        (Node("n", gpus=tuple(Slot(at) for at in range(65))), "lists more than 64 GPUs"),
+    ],
+)
+def test_a_node_that_claims_too_many_gpus_offers_none_and_says_why(node: Node, why: str) -> None:
+    good = Node("z", capacity={"nvidia.com/gpu": 64})
+    snapshot = Snapshot([node, good])
+    assert snapshot.free.shape == (2, 64)
+    small, big = Planner(BOUND, snapshot, AgentPool()).place(
+        [Pod("small", gpu_request=1), Pod("big", gpu_request=64)]
+    )
+    assert (small.node, small.why_not["n"]) == ("z", why)
+    assert big.counts[why] == 1
+    assert big.node is None
+    assert "n" not in big.cure.split()

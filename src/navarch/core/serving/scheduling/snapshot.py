@@ -25,6 +25,11 @@ HOSTNAME: Final = "kubernetes.io/hostname"
 LOG_MAX: Final = 65_536
 """Changes that are remembered; when there are more, everything is worked out anew."""
 
+GPUS_MAX: Final = 64
+"""GPUs of a node, a kind of MIG slice counted as one: what agents may register, too."""
+SLICES_MAX: Final = 4_096
+"""Slices of one kind on a node: 64 of each of its GPUs."""
+
 Rows: TypeAlias = NDArray[np.intp] | slice
 """Some rows by number, ascending, or all of them by ``slice(None)``."""
 Ints: TypeAlias = NDArray[np.int64]
@@ -37,12 +42,36 @@ def units(share: float) -> int:
     return int(share * UNIT + 1e-3)
 
 
+def oversize(node: Node) -> str:
+    """Say what is wrong with the number of a node's GPUs or slices; empty: nothing.
+
+    Numbers come from documents of others, and each GPU costs memory for every node.
+    """
+    if len(node.gpus) > GPUS_MAX:
+        return f"lists more than {GPUS_MAX} GPUs"
+    for amounts in (node.capacity, node.allocatable):
+        kinds = 0
+        for resource, amount in amounts.items():
+            whole = resource == GPU_RESOURCE
+            if not whole and not resource.startswith(MIG_RESOURCE):
+                continue
+            limit = GPUS_MAX if whole else SLICES_MAX
+            if not 0 <= amount <= limit:  # nor is NaN
+                return f"has no possible number of {resource}: expected 0 to {limit:,}"
+            kinds += int(amount) if whole else 1
+        if kinds > GPUS_MAX and not node.gpus:
+            return f"has more than {GPUS_MAX} GPUs and kinds of slices"
+    return ""
+
+
 def slots_of(node: Node) -> tuple[Slot, ...]:
-    """List the GPUs that a node offers.
+    """List the GPUs that a node offers, none where there is an `oversize` of them.
 
     A node that lists none has as many equal ones as its capacity says, and one more for each kind
     of MIG slice. What `Node.allocatable` keeps from work is taken from the end.
     """
+    if oversize(node):
+        return ()
     allocatable = node.allocatable or node.capacity
     if node.gpus:
         kept = node.capacity.get(GPU_RESOURCE, 0) - allocatable.get(GPU_RESOURCE, 0)
@@ -58,6 +87,8 @@ def slots_of(node: Node) -> tuple[Slot, ...]:
 
 def why_out(node: Node) -> str:
     """Why nothing may begin to run on a node, in a word or two; empty: it may."""
+    if wrong := oversize(node):
+        return wrong
     if node.why_not:
         return node.why_not
     if node.unschedulable:
