@@ -284,6 +284,7 @@ def test_systemd_is_given_a_unit_and_no_secret(ground: Ground) -> None:
     assert calls_again[2] == f"start {service}"
     assert (Path(settings.folder) / "run-agent").stat().st_mode & 0o777 == 0o700
 
+
 def test_replicas_outlive_an_agent_that_systemd_restarts(ground: Ground) -> None:
     settings = ground.with_systemd()
     unit = Path(settings.unit_folder) / "navarch-agent.service"
@@ -292,7 +293,6 @@ def test_replicas_outlive_an_agent_that_systemd_restarts(ground: Ground) -> None
     serving = structs.replace(settings, agent_options=(*settings.agent_options, "--serving"))
     assert ground.run(serving).returncode == 0
     assert "KillMode=process\n" in unit.read_text()
-
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")

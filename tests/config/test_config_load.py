@@ -108,7 +108,11 @@ def test_repair_and_drains_are_said_in_the_words_of_the_core() -> None:
 def test_providers_are_told_apart_by_type() -> None:
     assert whole().providers == {
         "here": ProcessProvider(
-            gpu_count=4, gpu_type="NVIDIA A100 80GB", allow=("gpu_reset", "reboot")
+            gpu_count=4,
+            gpu_type="NVIDIA A100 80GB",
+            allow=("gpu_reset", "reboot"),
+            serving=True,
+            pass_variables=("AWS_REGION",),
         ),
         "fake": FakeProvider(stock={"h100-8x": 3}),
     }

@@ -60,6 +60,7 @@ READERS: dict[type[Any], Callable[[Any], object]] = {
     pb.ListResourcesRequest: serving_codec.resource_query,
     pb.DeleteResourceRequest: serving_codec.delete_resource,
     pb.ListReplicasRequest: serving_codec.replica_query,
+    pb.PushMetricsRequest: serving_codec.pushed,
     pb.ListPluginsRequest: plugin_calls.plugin_kind,
     pb.SetPluginRequest: plugin_calls.set_plugin,
     pb.ListPluginTracesRequest: plugin_calls.trace_query,

@@ -33,7 +33,8 @@ NodeMetadata: hostname=1 string, internal_ip=2 string, external_ip=3 string, ker
     string, labels=5 map<string,string>
 NodeConfig: health_check_interval_seconds=1 int32, heartbeat_interval_seconds=2 int32,
     enabled_health_checks=3 repeated string
-HeartbeatRequest: node_id=1 string, timestamp=2 Timestamp, metrics=3 NodeMetrics
+HeartbeatRequest: node_id=1 string, timestamp=2 Timestamp, metrics=3 NodeMetrics, serving=101
+    NodeServing
 HeartbeatResponse: acknowledged=1 bool, commands_pending=101 bool, heartbeat_interval_seconds=102
     int32
 NodeMetrics: cpu_usage_percent=1 double, memory_usage_percent=2 double, gpu_metrics=3 repeated
@@ -108,6 +109,41 @@ ExplainResponse: lines=1 repeated string, facts=2 repeated ExplainFact
 ApplyConfigRequest: text=1 string, source=2 string
 ApplyConfigResponse: changes=1 repeated string
 ExplainFact: seq=1 int64, at=2 Timestamp, kind=3 string, because=4 string, text=5 string
+NodeServing: replicas=1 repeated ReplicaStatus, models=2 repeated ModelStatus
+ReplicaStatus: replica_id=1 string, state=2 ReplicaState, port=3 int32, restarts=4 int32, message=5
+    string
+ModelStatus: model=1 string, digest=2 string, bytes_done=3 int64, bytes_total=4 int64, complete=5
+    bool, problem=6 string, bytes_per_second=7 int64
+ApplyResourcesRequest: text=1 string, source=2 string, dry_run=3 bool, reason=4 string
+ApplyResourcesResponse: applied=1 repeated AppliedResource
+AppliedResource: kind=1 string, name=2 string, outcome=3 string
+ListResourcesRequest: kind=1 string, namespace=2 string, name=3 string
+ListResourcesResponse: resources=1 repeated ResourceInfo
+ResourceInfo: kind=1 string, name=2 string, json=3 string, created_at=4 Timestamp, changed_at=5
+    Timestamp, generation=6 int32
+DeleteResourceRequest: kind=1 string, name=2 string, reason=3 string
+DeleteResourceResponse:
+ListReplicasRequest: agent_pool=1 string, node_id=2 string, page_size=3 int32, page_token=4 string
+ListReplicasResponse: replicas=1 repeated ReplicaInfo, next_page_token=2 string
+ReplicaInfo: replica_id=1 string, agent_pool=2 string, state=3 ReplicaState, node_id=4 string,
+    gpus=5 repeated int32, gpu_share=6 double, endpoint=7 string, restarts=8 int32, because=9
+    string, cure=10 string, loading=11 ModelStatus, created_at=12 Timestamp, changed_at=13 Timestamp
+PushMetricsRequest: samples=1 repeated MetricSample
+MetricSample: agent_pool=1 string, metric=2 string, value=3 double, observed_at=4 Timestamp,
+    source=5 string
+PushMetricsResponse: accepted=1 int32
+ListPluginsRequest: kind=1 string
+ListPluginsResponse: plugins=1 repeated PluginInfo
+PluginInfo: kind=1 string, name=2 string, priority=3 int32, enabled=4 bool, shadow=5 bool, origin=6
+    string, version=7 string, summary=8 string, calls=9 int64, failures=10 int64, latency_p50=11
+    double, latency_p99=12 double, last_failure=13 string, disagreements=14 int64
+SetPluginRequest: kind=1 string, name=2 string, enabled=3 bool, priority=4 int32, shadow=5 bool,
+    reason=6 string
+SetPluginResponse: plugin=1 PluginInfo
+ListPluginTracesRequest: kind=1 string, pool=2 string, limit=3 int32
+ListPluginTracesResponse: traces=1 repeated PluginTrace
+PluginTrace: at=1 Timestamp, kind=2 string, plugin=3 string, point=4 string, pool=5 string,
+    subject=6 string, seconds=7 double, outcome=8 string, verdict=9 string, shadow=10 bool
 """
 
 ENUMS = """
@@ -124,7 +160,9 @@ NodeCommandType NODE_COMMAND_TYPE_: UNKNOWN 0, CORDON 1, DRAIN 2, RUN_DIAGNOSTIC
     UNCORDON 5, GPU_RESET 101, REBOOT 102, LOAD_MODEL 103, UNLOAD_MODEL 104, START_REPLICA 105,
     STOP_REPLICA 106
 CommandStatus COMMAND_STATUS_: UNKNOWN 0, RUNNING 1, SUCCEEDED 2, FAILED 3, REFUSED 4, EXPIRED 5
-SubjectKind SUBJECT_KIND_: UNKNOWN 0, NODE 1, INSTANCE 2, POOL 3
+SubjectKind SUBJECT_KIND_: UNKNOWN 0, NODE 1, INSTANCE 2, POOL 3, AGENT_POOL 4, REPLICA 5
+ReplicaState REPLICA_STATE_: UNKNOWN 0, PENDING 1, LOADING 2, STARTING 3, READY 4, STOPPING 5,
+    ENDED 6
 """
 
 METHODS = """
@@ -151,6 +189,14 @@ ListEvents ListEventsRequest ListEventsResponse
 WatchEvents WatchEventsRequest stream WatchEventsResponse
 Explain ExplainRequest ExplainResponse
 ApplyConfig ApplyConfigRequest ApplyConfigResponse
+ApplyResources ApplyResourcesRequest ApplyResourcesResponse
+ListResources ListResourcesRequest ListResourcesResponse
+DeleteResource DeleteResourceRequest DeleteResourceResponse
+ListReplicas ListReplicasRequest ListReplicasResponse
+PushMetrics PushMetricsRequest PushMetricsResponse
+ListPlugins ListPluginsRequest ListPluginsResponse
+SetPlugin SetPluginRequest SetPluginResponse
+ListPluginTraces ListPluginTracesRequest ListPluginTracesResponse
 """
 
 

@@ -21,6 +21,7 @@ from navarch.config.bootstrap import Bootstrap
 from navarch.config.metrics import Metrics
 from navarch.config.notifier import Notifier
 from navarch.config.plugins import PLUGINS_MAX, Plugins
+from navarch.config.pods import ServingCluster
 from navarch.config.providers import AwsProvider, FakeProvider, ProcessProvider, Provider
 from navarch.config.reading import Reader
 from navarch.config.schema import USER_DATA_MAX, Document, Pool, Server, Tls, Token
@@ -43,6 +44,10 @@ def found(written: Document, reader: Reader) -> Faults:
     yield from _metrics(written.server.metrics, "server.metrics", reader)
     if written.server.notifier is not None:
         yield from _notifier(written.server.notifier, "server.notifier", reader)
+    cluster = written.server.kubernetes
+    if cluster is not None:
+        line = reader.first_line("server.kubernetes")
+        yield from _credentials(cluster, "server.kubernetes", line, reader)
     yield from _probation(written.server, reader)
     yield from _tokens(written.server.auth.tokens, reader)
     yield from _tls(written.server.auth.tls, reader)
@@ -227,7 +232,10 @@ def _metrics(sources: Sequence[Metrics], key: str, reader: Reader) -> Faults:
 
 
 def _credentials(
-    source: metrics.PrometheusMetrics | metrics.KubernetesMetrics | notifier.Kubernetes,
+    source: metrics.PrometheusMetrics
+    | metrics.KubernetesMetrics
+    | notifier.Kubernetes
+    | ServingCluster,
     key: str,
     line: int | None,
     reader: Reader,
