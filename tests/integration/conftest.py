@@ -54,12 +54,18 @@ def processes(marker: str) -> dict[int, str]:
 class Up:
     """One `navarch up` on a data folder, and how to speak to it."""
 
-    def __init__(self, data: Path, port: int = 0, nodes: int = 3) -> None:
-        """Start it and wait until it greets."""
+    def __init__(
+        self, data: Path, port: int = 0, nodes: int = 3, config: Path | None = None
+    ) -> None:
+        """Start it and wait until it greets; a `config` takes the place of the local pool."""
         self.data = data
         self.log = data.parent / f"{data.name}.log"
         command = [sys.executable, "-m", "navarch", "up", "--data", str(data)]
-        command += ["--port", str(port), "--nodes", str(nodes), "--heartbeat-interval", "1s"]
+        command += ["--port", str(port)]
+        if config is None:
+            command += ["--nodes", str(nodes), "--heartbeat-interval", "1s"]
+        else:
+            command += ["--config", str(config)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
@@ -147,8 +153,10 @@ def start_up(tmp_path: Path) -> Iterator[Callable[..., Up]]:
     """Start fleets; whatever is left of them at the end is ended."""
     started: list[Up] = []
 
-    def start(data: str = "fleet", *, port: int = 0, nodes: int = 3) -> Up:
-        fleet = Up(tmp_path / data, port, nodes)
+    def start(
+        data: str = "fleet", *, port: int = 0, nodes: int = 3, config: Path | None = None
+    ) -> Up:
+        fleet = Up(tmp_path / data, port, nodes, config)
         started.append(fleet)
         return fleet
 

@@ -6,7 +6,7 @@ Whether another resource is missing is a statement too, so documents may come in
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -105,7 +105,7 @@ def _model_status(
     fleet: Fleet, sightings: Sightings, model: res.Model, applied: Applied
 ) -> res.ModelStatus:
     name = model.full_name
-    cached = sorted(node for node, models in fleet.weights.items() if name in models)
+    cached = sorted(node for node, models in _disks(fleet) if name in models)
     loading = {
         node_id
         for node_id, serving in sightings.serving.items()
@@ -220,10 +220,18 @@ def _limited(pool: res.AgentPool, counted: Count) -> Condition:
 def _copies(fleet: Fleet) -> dict[str, int]:
     """On how many nodes each model is."""
     counts: dict[str, int] = {}
-    for models in fleet.weights.values():
+    for _, models in _disks(fleet):
         for name in models:
             counts[name] = counts.get(name, 0) + 1
     return counts
+
+
+def _disks(fleet: Fleet) -> Iterator[tuple[str, Iterable[str]]]:
+    """Yield the nodes that have models, with their names; nodes that have ended have none."""
+    for node_id, models in fleet.weights.items():
+        node = fleet.nodes.get(node_id)
+        if node is not None and not node.over:
+            yield node_id, models
 
 
 def _says_the_same(one: Condition, other: Condition) -> bool:
