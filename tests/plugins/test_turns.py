@@ -87,7 +87,7 @@ class Stage:
             wanted = self.turns.signals_of(self.world.fleet, POOL)
             assert wanted is not None
             chain = ProviderChain(
-                lambda: self.host.registry.metrics_providers,  # type: ignore[arg-type,return-value]
+                lambda: self.host.registry.metrics_providers,
                 self.host.calls,
                 self.clock.now,
             )
