@@ -13,7 +13,10 @@ import pytest
 from factories import name
 from navarch.controlplane.clock import FakeClock
 from navarch.controlplane.plugin_host import PluginHost
-from navarch.core.model.resources import AgentPool, Autoscaling, MetricTarget
+from navarch.core import fold
+from navarch.core.model import events as ev
+from navarch.core.model import messages as msg
+from navarch.core.model.resources import AgentPool, Autoscaling, MetricTarget, Scheduling
 from navarch.core.serving.scheduling.gpus import GPUFit
 from navarch.core.serving.views import Node, Pod
 from navarch.errors import PluginError
@@ -70,17 +73,27 @@ class Queue:
 class Stage:
     """A host, and a world whose pool waits for two replicas."""
 
-    def __init__(self) -> None:
-        self.world = ServingWorld(resources=[A_MODEL, A_CLASS, a_pool(autoscaling=SCALING)])
+    def __init__(self, pool: AgentPool | None = None, nodes: int = 2) -> None:
+        pool = pool or a_pool(autoscaling=SCALING)
+        self.world = ServingWorld(nodes, resources=[A_MODEL, A_CLASS, pool])
         self.world.turn()
         self.clock = FakeClock(self.world.now)
         self.host = PluginHost(Registry(filler=builtin.candidates), self.clock)
         self.turns = Turns(self.host.registry, self.host.calls, shadows=self.host.shadows)
 
-    def place(self) -> list[str]:
+    def plan(self) -> msg.PlacementsProposed:
         problem = self.turns.problem(self.world.fleet, self.world.machine.sightings, self.world.now)
         assert problem is not None
-        return [each.node_id for each in self.turns.plan(problem).proposals]
+        return self.turns.plan(problem)
+
+    def place(self) -> list[str]:
+        return [each.node_id for each in self.plan().proposals]
+
+    def propose(self) -> list[str]:
+        proposed = self.plan()
+        self.world.turn(proposed)
+        self.world.turns(6)
+        return [each.node_id for each in proposed.proposals]
 
     def scale(self) -> int:
         async def turn() -> int:
@@ -193,3 +206,21 @@ def test_an_autoscaler_in_shadow_changes_nothing_and_shows_where_it_disagrees() 
     assert stage.shown("autoscaler", "ten")["shadow_different"] == 1
     stage.host.registry.set(PluginKind.REPLICA_AUTOSCALER, "ten", shadow=False)
     assert stage.scale() == 8  # as many as the pool may have
+
+
+@pytest.mark.parametrize("gang,displaced", [(True, 1), (2, 2)])
+def test_who_lost_its_place_is_placed_again_alone_or_with_its_gang(
+    gang: int, displaced: int
+) -> None:
+    stage = Stage(a_pool(scheduling=Scheduling(gang=gang)), nodes=3)
+    places = stage.propose()
+    assert places == [name(1), name(1)]  # together, as there is room
+    one, other = stage.world.living()
+    fold.apply(stage.world.fleet, ev.ReplicaDisplaced(stage.world.now, one.id, name(1), "moved"))
+    stage.world.turn()
+    assert stage.world.states().count("pending") == displaced
+    stage.world.turns(6)
+    assert len(stage.propose()) == displaced
+    stage.world.turns(6)
+    assert stage.world.states() == ["ready", "ready"]
+    assert [each.id for each in stage.world.living()] == [one.id, other.id]

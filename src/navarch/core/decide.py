@@ -27,7 +27,7 @@ from navarch.core.model.fleet import Fleet
 from navarch.core.model.sightings import Sightings
 from navarch.core.repair import beginning, breaker, in_place, replacing
 from navarch.core.scaling import target
-from navarch.core.serving import balance, conditions, preloading, upkeep
+from navarch.core.serving import balance, conditions, gangs, preloading, upkeep
 from navarch.core.strategies import Strategies
 
 Stage = Callable[[Fleet, Sightings, datetime, Strategies], Iterator[ev.Fact]]
@@ -57,6 +57,7 @@ STAGES: tuple[Stage, ...] = (
     lambda fleet, seen, now, how: purchase.launches(fleet, seen, now, how.settings, how.rankers),
     lambda fleet, _seen, now, how: workload.chosen(fleet, now, how.settings),
     lambda fleet, _seen, now, _how: upkeep.displaced(fleet, now),
+    lambda fleet, _seen, now, how: gangs.parted(fleet, now, how.settings),
     lambda fleet, _seen, now, how: balance.balanced(fleet, now, how.settings),
     lambda fleet, seen, now, how: upkeep.ordered(fleet, seen, now, how.settings),
     lambda fleet, seen, now, how: preloading.preloaded(fleet, seen, now, how.settings),

@@ -19,11 +19,11 @@ from msgspec import Struct
 from navarch.core.model import messages as msg
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.pool import PoolSpec
-from navarch.core.model.replica import Blocker, Replica, ReplicaState
+from navarch.core.model.replica import Blocker, ReplicaState
 from navarch.core.model.resources import AgentClass, AgentPool
 from navarch.core.model.sightings import Sightings
 from navarch.core.scaling.base import Reading
-from navarch.core.serving import balance, nodes
+from navarch.core.serving import balance, gangs, nodes
 from navarch.core.serving.recipes import Missing, Recipe, recipe
 from navarch.core.serving.scaling.history import ScalingHistory, begun
 from navarch.core.serving.scaling.proposal import Proposal
@@ -41,7 +41,7 @@ from navarch.plugins.scheduling import Scheduler
 from navarch.plugins.shadow import Shadows
 
 PODS_MAX: Final = 2_000
-"""Replicas that are looked for a place in one turn: those that wait longest."""
+"""Replicas that are looked for a place in one turn: those that wait longest, gangs in full."""
 SHADOW_PODS_MAX: Final = 50
 """Pods of a turn about which schedulers in shadow are asked: they cost as much as those that
 count."""
@@ -220,16 +220,15 @@ class Turns:
         """
         pods: list[Pod] = []
         recipes: dict[str, Recipe | Missing] = {}
-        for id_ in fleet.replicas_pending:
-            replica = fleet.replicas[id_]
-            if not _is_due(replica, now):
-                continue
+        entered: set[str] = set()
+        for replica in gangs.due(fleet, now):
+            if len(pods) >= PODS_MAX and replica.gang not in entered:
+                continue  # but never inside of a gang
             made = recipes.get(replica.agent_pool) or recipe(fleet, replica.agent_pool)
             recipes[replica.agent_pool] = made
             if not isinstance(made, Missing):
                 pods.append(nodes.pod_of(replica, made))
-            if len(pods) >= PODS_MAX:
-                break
+                entered |= {replica.gang} - {""}
         if not pods:
             return None
         views = nodes.views(fleet, sightings)
@@ -333,13 +332,6 @@ class Turns:
             gpu_memory=facts.gpu_memory,
             price_per_hour=facts.price_per_hour,
         )
-
-
-def _is_due(replica: Replica, now: datetime) -> bool:
-    """Whether a pending replica is to be looked for a place now."""
-    if replica.runtime != "process":
-        return False
-    return replica.retry_at is None or replica.retry_at <= now
 
 
 class _Growing:

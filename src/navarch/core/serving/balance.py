@@ -19,6 +19,7 @@ from navarch.core.model.fleet import Fleet
 from navarch.core.model.ladder import Told
 from navarch.core.model.node import Intent
 from navarch.core.model.replica import Replica, ReplicaState
+from navarch.core.serving import gangs
 from navarch.core.serving.recipes import Missing, Recipe, bounded, gang_size, recipe
 from navarch.core.settings import Settings
 
@@ -29,7 +30,7 @@ class Standing(Struct, frozen=True):
     kept: tuple[Replica, ...]
     """Those that stay, the oldest first."""
     evicted: tuple[Replica, ...]
-    """Those whose node is drained."""
+    """Those whose node is drained, and gangs that are torn."""
     outdated: tuple[Replica, ...]
     """Those that run in another way than is wanted by now."""
 
@@ -39,15 +40,18 @@ class Standing(Struct, frozen=True):
         return sum(each.state is ReplicaState.READY for each in self.kept)
 
 
-def standing(fleet: Fleet, agent_pool: str, template: str) -> Standing:
-    """Sort a pool's replicas. Cost: O(its replicas)."""
+def standing(fleet: Fleet, agent_pool: str, template: str, size: int = 1) -> Standing:
+    """Sort a pool's replicas, which are in gangs of this size. Cost: O(its replicas)."""
+    replicas = list(fleet.replicas_in(agent_pool))
+    leaving = [each for each in replicas if each.wanted and is_evicted(fleet, each)]
+    torn = gangs.torn(replicas, size, leaving)
     kept: list[Replica] = []
     evicted: list[Replica] = []
     outdated: list[Replica] = []
-    for replica in fleet.replicas_in(agent_pool):
+    for replica in replicas:
         if not replica.wanted:
             continue
-        if is_evicted(fleet, replica):
+        if is_evicted(fleet, replica) or replica.gang in torn:
             evicted.append(replica)
         elif replica.template != template:
             outdated.append(replica)
@@ -90,7 +94,7 @@ def balanced(fleet: Fleet, now: datetime, settings: Settings) -> Iterator[ev.Ser
             yield from _emptied(fleet, agent_pool, made, now)
             continue
         target, because = wanted(fleet, made)
-        sorted_ = standing(fleet, agent_pool, made.template)
+        sorted_ = standing(fleet, agent_pool, made.template, gang_size(made.pool.spec))
         for request in _requests(made, sorted_, target, because, settings):
             serial += 1
             yield ev.ReplicaRequested(
@@ -142,16 +146,17 @@ def _requests(
     if missing <= 0:
         return
     starting = len(stand.kept) - stand.ready
-    surge = max(1, math.ceil(target * settings.replicas_surge_percent / 100))
+    size = gang_size(made.pool.spec)
+    surge = max(1, size, math.ceil(target * settings.replicas_surge_percent / 100))
     turnover = min(len(stand.outdated), max(surge - starting, 0))
     number = min(missing, max(missing - len(stand.outdated), 0) + turnover)
     number = min(number, settings.replicas_requested_max)
-    size = gang_size(made.pool.spec) or number
+    size = size or number
     if size > 1:
         number = number // size * size  # whole gangs only
     why = f"{len(stand.kept)} of {target} replicas: {because}"
     if stand.evicted:
-        why = f"{len(stand.evicted)} leave a node that is drained; {why}"
+        why = f"{len(stand.evicted)} leave a drained node or a torn gang; {why}"
     elif stand.outdated:
         why = f"{len(stand.outdated)} run in another way than is wanted now; {why}"
     for index in range(number):
@@ -167,13 +172,14 @@ def _stops(
         if size > 1:
             excess = excess // size * size
         why = f"{len(stand.kept)} replicas, {target} wanted: {because}"
-        for replica in sorted(stand.kept, key=lambda each: _usefulness(fleet, each))[:excess]:
+        useless_first = sorted(stand.kept, key=lambda each: _usefulness(fleet, each))
+        for replica in gangs.whole(useless_first, excess, size):
             yield ev.ReplicaStopping(now, replica.id, why)
-    yield from _farewells(fleet, stand, target, now)
+    yield from _farewells(fleet, stand, target, gang_size(made.pool.spec), now)
 
 
 def _farewells(
-    fleet: Fleet, stand: Standing, target: int, now: datetime
+    fleet: Fleet, stand: Standing, target: int, size: int, now: datetime
 ) -> Iterator[ev.ReplicaStopping]:
     """Stop those that have to leave, as far as others serve in their place."""
     leaving = (*stand.evicted, *stand.outdated)
@@ -184,10 +190,12 @@ def _farewells(
     spare = max(stand.ready + len(serving) - target, 0)
     stuck = any(each.blocker is not None for each in stand.kept) and not idle
     if stuck and not spare and not _is_stopping(fleet, leaving[0].agent_pool):
-        spare = 1  # there is no room for another: make some
-    for replica in (*idle, *serving[:spare]):
-        evicted = replica in stand.evicted
-        why = "its node is drained" if evicted else "it is to run in another way"
+        spare = max(size, 1)  # there is no room for another: make some
+    for replica in (*idle, *gangs.whole(serving, spare, size)):
+        why = "it is to run in another way"
+        if replica in stand.evicted:
+            drained = is_evicted(fleet, replica)
+            why = "its node is drained" if drained else "its gang lacks a member, or loses one"
         yield ev.ReplicaStopping(now, replica.id, f"{why}; {stand.ready} others are ready")
 
 
