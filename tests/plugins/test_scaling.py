@@ -22,6 +22,7 @@ from navarch.plugins.calls import About, Direct, Failed
 from navarch.plugins.protocols import AutoscalerPlugin
 from navarch.plugins.scaling import (
     BUILT_IN,
+    Panel,
     SignalBook,
     applicable,
     ask,
@@ -29,6 +30,7 @@ from navarch.plugins.scaling import (
     wanted_signals,
 )
 from navarch.plugins.signals import GatewayMetricsProvider, ProviderChain, PushedSample
+from navarch.plugins.terms import TermsOf, unsaid
 
 OURS = [kind() for kind in BUILT_IN]
 
@@ -73,13 +75,13 @@ def asked(
     pool: AgentPool,
     series: Mapping[str, Series] | None = None,
     current: int = 4,
+    terms: TermsOf = unsaid,
 ) -> list[Proposal]:
     return ask(
-        plugins,
+        Panel(plugins, Direct(), terms),
         pool,
         a_class(0.5),
         series or {},
-        Direct(),
         current=current,
         ready=current,
         now=START,
@@ -234,9 +236,8 @@ def test_a_foreign_one_that_hangs_holds_and_the_others_are_heard() -> None:
 
     caller = Threads()
     pool = a_pool({"queue-depth": 10})
-    story = ask_in_time(
-        [Hanging(), *OURS], pool, None, known(queue_depth=92), caller, current=4, ready=4, now=START
-    )
+    panel = Panel([Hanging(), *OURS], caller)
+    story = ask_in_time(panel, pool, None, known(queue_depth=92), current=4, ready=4, now=START)
     found = asyncio.run(story)
     ending.set()
     assert [(one.by, one.replicas, one.held) for one in found] == [
@@ -273,7 +274,7 @@ def test_a_pool_that_is_forgotten_begins_anew() -> None:
 
 def test_a_pushed_burst_changes_the_target_with_the_next_look() -> None:
     pool = a_pool({"queue-depth": 10}, high=50)
-    gateway, book = GatewayMetricsProvider(), SignalBook()
+    gateway, book, panel = GatewayMetricsProvider(), SignalBook(), Panel(OURS, Direct())
     moment = [at()]
     chain = ProviderChain(lambda: [gateway], Direct(), lambda: moment[0])
     target, history = 0, None
@@ -283,7 +284,7 @@ def test_a_pushed_burst_changes_the_target_with_the_next_look() -> None:
         now = moment[0]
         samples = await chain.read(pool, wanted_signals(OURS, pool, None))
         series = book.take(pool, samples, now)
-        proposals = ask(OURS, pool, None, series, Direct(), current=target, ready=target, now=now)
+        proposals = ask(panel, pool, None, series, current=target, ready=target, now=now)
         shaped, history = decide(pool, None, target, proposals, history, now)
         target = shaped.target
         return target, shaped.because

@@ -116,7 +116,6 @@ def _make_cache(settings: AgentSettings, serving: Serving, now: Clock) -> Weight
             import_module(module)
         except PluginError as error:
             raise ConfigError(str(error), key="plugin-module") from error
-    registry = get_global_registry()
     lending = None
     if serving.cache_listen:
         host = serving.cache_listen.rpartition(":")[0]
@@ -126,7 +125,7 @@ def _make_cache(settings: AgentSettings, serving: Serving, now: Clock) -> Weight
     return ModelCache(
         serving.cache_dir or settings.state_dir / "models",
         serving.cache_quota,
-        lambda: registry.model_loaders,
+        get_global_registry(),
         now=now,
         node=settings.node_id,
         lending=lending,

@@ -8,7 +8,7 @@ from navarch.cli import output, plugin_authoring
 from navarch.cli.session import Json, Session, connected
 
 COLUMNS = ("KIND", "NAME", "PRIORITY", "STATE", "CALLS", "FAILED", "P50", "P99", "ORIGIN")
-WIDE = ("VERSION", "DIFFERS", "SUMMARY", "LAST FAILURE")
+WIDE = ("VERSION", "DIFFERS", "SUMMARY", "LAST FAILURE", "LEFT ALONE", "BROKEN", "BECAUSE")
 TRACES = ("AT", "PLUGIN", "POINT", "POOL", "SUBJECT", "TOOK", "OUTCOME", "VERDICT")
 REASON = click.option("--reason", default="", help="Why; recorded in the journal.")
 
@@ -49,6 +49,7 @@ def list_plugins(session: Session, kind: str) -> None:
         row.append(one.origin)
         if wide:
             row += [one.version, str(one.disagreements), one.summary, one.last_failure]
+            row += [one.isolated, one.broken, one.because]
         rows.append(row)
     output.table((*COLUMNS, *WIDE) if wide else COLUMNS, rows)
 

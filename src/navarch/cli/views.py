@@ -131,6 +131,9 @@ class PluginView(Struct, rename="camel", frozen=True):
     latency_p99: float = msgspec.field(default=0.0, name="latencyP99")
     last_failure: str = ""
     disagreements: int | str = 0
+    isolated: str = ""
+    broken: str = ""
+    because: str = ""
 
     @property
     def state_word(self) -> str:

@@ -355,7 +355,10 @@ class ControlPlane:
         host = self.plugins
         heartbeats = StoreMetricsProvider(self._load_of)
         chain = ProviderChain(
-            lambda: (*host.registry.metrics_providers, heartbeats), host.calls, self._clock.now
+            lambda: (*host.registry.metrics_providers, heartbeats),
+            host.calls,
+            self._clock.now,
+            terms=host.registry.terms(PluginKind.METRICS_PROVIDER),
         )
         return ServingPlane(
             lambda: self.runtime,

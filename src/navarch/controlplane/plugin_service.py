@@ -60,7 +60,6 @@ class PluginService(ServiceBase):
 
 def _shown(host: PluginHost, entry: Entry) -> pb.PluginInfo:
     shown = host.shown(entry)
-    isolated = f"left alone {shown.isolated}" if shown.isolated else ""
     return pb.PluginInfo(
         kind=shown.kind,
         name=shown.name,
@@ -74,8 +73,11 @@ def _shown(host: PluginHost, entry: Entry) -> pb.PluginInfo:
         failures=shown.failures,
         latency_p50=shown.latency_p50_seconds,
         latency_p99=shown.latency_p99_seconds,
-        last_failure=shown.broken or isolated or shown.last_failure,
+        last_failure=shown.last_failure,
         disagreements=shown.shadow_different,
+        isolated=shown.isolated,
+        broken=shown.broken,
+        because=shown.because,
     )
 
 

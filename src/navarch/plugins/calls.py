@@ -66,8 +66,7 @@ class Direct:
         """Call a plain method here and now, without a limit of time."""
         try:
             return function()
-        except Exception as error:  # the plugin guard
-            log.exception("%s %s broke in %s", about.kind, about.plugin, about.point)
+        except Exception as error:  # noqa: BLE001 - the plugin guard: it is logged
             return _broke(about, error)
 
     async def call_async(
@@ -83,10 +82,23 @@ class Direct:
                 return _broke(about, error)
             text = f"no answer within {deadline.total_seconds():g} s"
             return Failed(about.plugin, about.point, text, timed_out=True)
-        except Exception as error:  # the plugin guard
-            log.exception("%s %s broke in %s", about.kind, about.plugin, about.point)
+        except Exception as error:  # noqa: BLE001 - the plugin guard: it is logged
             return _broke(about, error)
 
 
 def _broke(about: About, error: Exception) -> Failed:
-    return Failed(about.plugin, about.point, f"{type(error).__name__}: {error}")
+    return Failed(about.plugin, about.point, tell_failure(about, error))
+
+
+def tell_failure(about: About, error: BaseException) -> str:
+    """Log what a plugin raised, and say it in a line that may be kept and shown.
+
+    Of a guardrail it is the exception's type and nothing else, without a traceback: its message may
+    quote the text that was to be checked.
+    """
+    kind = type(error).__name__
+    if about.kind is PluginKind.GUARDRAIL:
+        log.error("%s %s broke in %s: %s", about.kind, about.plugin, about.point, kind)
+        return kind
+    log.error("%s %s broke in %s", about.kind, about.plugin, about.point, exc_info=error)
+    return f"{kind}: {error}"

@@ -24,6 +24,8 @@ from navarch.plugins.kinds import KINDS, SERVING, KindSpec, word_of
 from navarch.plugins.protocols import PluginKind
 from navarch.plugins.registry import Configured, Entry, Registry
 
+_Drafts = dict[tuple[PluginKind, str], Entry]
+
 KIND_OF_KEY: Final[Mapping[str, PluginKind]] = {KINDS[kind].key: kind for kind in SERVING}
 """The kind by its key under ``plugins``."""
 
@@ -76,22 +78,24 @@ class Prepared(Struct, frozen=True):
     entries: tuple[Entry, ...]
     restored: tuple[tuple[PluginKind, str], ...]
     """Those that an earlier configuration named and this one does not."""
+    drafts: tuple[Entry, ...] = ()
+    """Those that are not registered yet: classes that are named by their place."""
 
 
 def prepare(said: Written, registry: Registry) -> Prepared:
     """Find and make every plugin that is named, and change nothing of those in use.
 
-    Modules are imported and classes that are named by their place are registered. Raises
-    `ConfigError` for the first one that does not fit: unknown, broken, or with a configuration
-    that its plugin does not take.
+    Modules are imported, and what they register is. Raises `ConfigError` for the first one that
+    does not fit: unknown, broken, or with a configuration that its plugin does not take.
     """
+    drafts: _Drafts = {}
     for number, module in enumerate(said.plugins.modules):
         try:
             loading.import_module(module)
         except PluginError as error:
             raise said.fault(str(error), f"modules[{number}]") from error
     made = tuple(
-        _made(said, registry, KIND_OF_KEY[key], f"{key}[{number}]", use)
+        _made(said, registry, drafts, KIND_OF_KEY[key], f"{key}[{number}]", use)
         for key, uses in said.plugins.uses().items()
         for number, use in enumerate(uses)
     )
@@ -102,13 +106,13 @@ def prepare(said: Written, registry: Registry) -> Prepared:
         for entry in registry.entries(kind)
         if entry.configured and (kind, entry.name) not in named
     )
-    return Prepared(made, restored)
+    return Prepared(made, restored, tuple(drafts.values()))
 
 
 def hold(prepared: Prepared, registry: Registry) -> tuple[str, ...]:
     """Use what was prepared from now on; return which plugins are used otherwise than before."""
     before = [(each, registry.declared(each.kind, each.name)) for each in prepared.entries]
-    registry.hold(prepared.entries)
+    registry.hold(prepared.entries, prepared.drafts)
     for kind, name in prepared.restored:
         had = registry.declared(kind, name)
         if had is not None and ":" in had.origin:  # nobody but the configuration brought it
@@ -136,14 +140,16 @@ def _use(entry: Entry) -> tuple[object, ...]:
     )
 
 
-def _made(said: Written, registry: Registry, kind: PluginKind, key: str, use: PluginUse) -> Entry:
+def _made(
+    said: Written, registry: Registry, drafts: _Drafts, kind: PluginKind, key: str, use: PluginUse
+) -> Entry:
     spec = KINDS[kind]
     if use.on_error is not None and use.on_error not in spec.on_error:
         words = " or ".join(spec.on_error)
         message = f"expected {words} for a {spec.noun}, got {use.on_error}"
         raise said.fault(message, f"{key}.on_error")
     try:
-        name = _name(said, registry, spec, key, use)
+        name = _name(said, registry, drafts, spec, key, use)
         configured = Configured(
             config=use.config,
             enabled=use.enabled,
@@ -153,7 +159,7 @@ def _made(said: Written, registry: Registry, kind: PluginKind, key: str, use: Pl
             deadline=use.deadline,
             rank=_rank(kind, key),
         )
-        return registry.prepare(kind, name, configured)
+        return registry.prepare(kind, name, configured, draft=drafts.get((kind, name)))
     except loading.BadKey as error:
         inner = f".{error.key}" if error.key in use.config else ""
         raise said.fault(str(error), f"{key}.config{inner}") from error
@@ -161,15 +167,22 @@ def _made(said: Written, registry: Registry, kind: PluginKind, key: str, use: Pl
         raise said.fault(str(error), f"{key}.name") from error
 
 
-def _name(said: Written, registry: Registry, spec: KindSpec, key: str, use: PluginUse) -> str:
-    """Find a plugin; one that is named by its place is registered first."""
+def _name(
+    said: Written, registry: Registry, drafts: _Drafts, spec: KindSpec, key: str, use: PluginUse
+) -> str:
+    """Find a plugin; one that is named by its place, and is not registered, is a draft."""
     if ":" in use.name:
-        known = next((e for e in registry.entries(spec.kind) if e.origin == use.name), None)
+        there = (*registry.entries(spec.kind), *drafts.values())
+        known = next((e for e in there if (e.kind, e.origin) == (spec.kind, use.name)), None)
         if known is not None:
             return known.name
         wanted = loading.Wanted(spec.noun, spec.group, ())
         found = loading.locate(wanted, use.name)
-        return registry.enter(spec.kind, found, config=use.config, origin=use.name).name
+        draft = registry.draft(spec.kind, found, config=use.config, origin=use.name)
+        if (other := drafts.setdefault((spec.kind, draft.name), draft)) is not draft:
+            taken = f"{spec.noun} {draft.name}: the name is taken by {other.origin}"
+            raise PluginError(f"{taken}, expected another name")
+        return draft.name
     names = [each.name for each in registry.entries(spec.kind)]
     if use.name not in names:
         near = get_close_matches(use.name, names, n=1)

@@ -33,6 +33,7 @@ from navarch.plugins.protocols import (
     PluginKind,
     SchedulerPlugin,
 )
+from navarch.plugins.terms import Terms, TermsOf
 
 __all__ = ["Configured", "Entry", "Registry", "get_global_registry"]
 
@@ -111,6 +112,23 @@ class Registry:
             self._add(entry, replace=replace)
         return entry
 
+    def draft(
+        self,
+        kind: PluginKind,
+        plugin: type,
+        *,
+        origin: str,
+        config: Mapping[str, object] | None = None,
+    ) -> Entry:
+        """Make the entry of a class, which `hold` may take in later; changes nothing.
+
+        Raises `PluginError` as `register` does.
+        """
+        self._fill(kind)
+        entry = self._made(KINDS[kind], plugin, config, origin)
+        self._demand_room(entry)
+        return entry
+
     def configure(self, kind: PluginKind, name: str, written: Configured) -> Entry:
         """Give a registered plugin what the configuration says of it.
 
@@ -121,14 +139,18 @@ class Registry:
         self.hold([entry])
         return entry
 
-    def prepare(self, kind: PluginKind, name: str, written: Configured) -> Entry:
+    def prepare(
+        self, kind: PluginKind, name: str, written: Configured, *, draft: Entry | None = None
+    ) -> Entry:
         """Make what `configure` would hold, and change nothing yet.
 
-        One with a config is made anew. Raises as `configure` does.
+        One with a config is made anew. `draft` is its entry while it is not registered. Raises as
+        `configure` does.
         """
         self._fill(kind)
         spec = KINDS[kind]
-        had, entry = self._known[kind].get(name), self._bases[kind].get(name)
+        had = self._known[kind].get(name, draft)
+        entry = self._bases[kind].get(name, draft)
         if had is None or entry is None:
             raise self._absent(kind, name)
         if written.config and written.config == had.config and had.plugin is not None:
@@ -149,16 +171,23 @@ class Registry:
             configured=True,
         )
 
-    def hold(self, entries: Iterable[Entry]) -> None:
+    def hold(self, entries: Iterable[Entry], drafts: Iterable[Entry] = ()) -> None:
         """Take entries that `prepare` made in the places of those that are there.
 
-        Raises `PluginError` when one is not registered any more; nothing is changed then.
+        `drafts` are registered first. Raises `PluginError` when a name is taken by now, or one is
+        not registered any more; nothing is changed then.
         """
         with self._lock:
-            listed = list(entries)
+            listed, new = list(entries), list(drafts)
+            for draft in new:
+                self._demand_room(draft)
+            there = {(each.kind, each.name) for each in new}
             for entry in listed:
-                if entry.name not in self._known[entry.kind]:
+                known = entry.name in self._known[entry.kind]
+                if not known and (entry.kind, entry.name) not in there:
                     raise self._absent(entry.kind, entry.name)
+            for draft in new:
+                self._bases[draft.kind][draft.name] = draft
             for entry in listed:
                 self._known[entry.kind][entry.name] = entry
             for kind in {entry.kind for entry in listed}:
@@ -257,6 +286,15 @@ class Registry:
     def find(self, kind: PluginKind, name: str) -> Entry | None:
         """Look a plugin up, in whatever state it is; None where there is none."""
         return next((each for each in self.entries(kind) if each.name == name), None)
+
+    def terms(self, kind: PluginKind) -> TermsOf:
+        """What holds for the calls of plugins of a kind, by name and at the time of asking."""
+
+        def of(name: str) -> Terms:
+            entry = self.find(kind, name)
+            return Terms() if entry is None else Terms(entry.on_error, entry.deadline)
+
+        return of
 
     def require(self, kind: PluginKind, name: str) -> Entry:
         """Do the same. Raises `PluginError` that says which there are, when there is none."""
@@ -385,19 +423,26 @@ class Registry:
 
     def _add(self, entry: Entry, *, replace: bool) -> None:
         known = self._known[entry.kind]
+        had = known.get(entry.name)
+        if had is None or not replace:
+            if had is not None and entry.factory is not None and had.factory is entry.factory:
+                return
+            self._demand_room(entry)
+        known[entry.name] = self._bases[entry.kind][entry.name] = entry
+        self._changed(entry.kind)
+
+    def _demand_room(self, entry: Entry) -> None:
+        """Raise `PluginError` where a new plugin's name is taken, or there are too many."""
+        known = self._known[entry.kind]
         noun = KINDS[entry.kind].noun
         had = known.get(entry.name)
-        if had is not None and not replace:
-            if entry.factory is not None and had.factory is entry.factory:
-                return
+        if had is not None:
             raise PluginError(
                 f"{noun} {entry.name}: the name is taken by one that is {had.origin}, expected "
                 "another name"
             )
-        if had is None and len(known) >= PLUGINS_MAX:
+        if len(known) >= PLUGINS_MAX:
             raise PluginError(f"{noun} {entry.name}: there are {PLUGINS_MAX:,} already, the most")
-        known[entry.name] = self._bases[entry.kind][entry.name] = entry
-        self._changed(entry.kind)
 
     def _changed(self, kind: PluginKind) -> None:
         entries = sorted(

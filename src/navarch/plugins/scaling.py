@@ -23,9 +23,11 @@ from navarch.core.serving.scaling.proposal import REPLICAS_MAX, Demand, Proposal
 from navarch.core.serving.scaling.series import Series
 from navarch.plugins.calls import About, Caller, Failed
 from navarch.plugins.protocols import AutoscalerPlugin, PluginKind
+from navarch.plugins.terms import TermsOf, unsaid
 
 __all__ = [
     "BUILT_IN",
+    "Panel",
     "SignalBook",
     "applicable",
     "ask",
@@ -34,7 +36,7 @@ __all__ = [
 ]
 
 DEADLINE: Final = timedelta(seconds=5)
-"""How long an autoscaler that is not built in may take."""
+"""How long an autoscaler that is not built in may take where nothing is said of it."""
 
 POOLS_MAX: Final = 10_000
 """Pools whose samples are kept; the one that was looked at longest ago is forgotten first."""
@@ -54,12 +56,24 @@ class _InThreads(Protocol):
     ) -> _T | Failed: ...
 
 
+class Panel(Struct, frozen=True):
+    """Whom to ask about pools of agents, and how."""
+
+    autoscalers: Sequence[object]
+    caller: Caller
+    terms: TermsOf = unsaid
+    """How long each may take, and whether its failure holds or counts for nothing."""
+
+
 class _Question(Struct, frozen=True):
     """One call that is to be made."""
 
     about: About
     function: Callable[[], Proposal]
     is_ours: bool
+    is_neutral: bool
+    """Whether a failure is as though it were not asked; otherwise it holds."""
+    deadline: timedelta
 
 
 def applicable(
@@ -100,11 +114,10 @@ def wanted_signals(
 
 
 def ask(
-    autoscalers: Iterable[object],
+    panel: Panel,
     pool: AgentPool,
     agent_class: AgentClass | None,
     series: Mapping[str, Series],
-    caller: Caller,
     *,
     current: int,
     ready: int,
@@ -117,40 +130,40 @@ def ask(
     there, hold.
     """
     demand = _demand(pool, agent_class, series, current, ready, now)
-    plugins = applicable(autoscalers, pool, agent_class)
-    answers = [
-        _taken(demand, question, caller.call(question.about, question.function))
-        for question in (_question(plugin, demand) for plugin in plugins)
-    ]
-    return [*answers, *_missing(demand, plugins)]
+    plugins = applicable(panel.autoscalers, pool, agent_class)
+    questions = [_question(plugin, demand, panel.terms) for plugin in plugins]
+    answers = [(each, panel.caller.call(each.about, each.function)) for each in questions]
+    return [*_taken(demand, answers), *_missing(demand, plugins)]
 
 
 async def ask_in_time(
-    autoscalers: Iterable[object],
+    panel: Panel,
     pool: AgentPool,
     agent_class: AgentClass | None,
     series: Mapping[str, Series],
-    caller: Caller,
     *,
     current: int,
     ready: int,
     now: datetime,
 ) -> list[Proposal]:
-    """Do as `ask` does, those that are not built in each in a thread and within `DEADLINE`.
+    """Do as `ask` does, those that are not built in each in a thread and within its deadline.
 
-    One that hangs holds; the others are heard. A caller without threads calls here and now.
+    That is `DEADLINE` where its terms have none. One that hangs has failed; the others are heard.
+    A caller without threads calls here and now.
     """
     demand = _demand(pool, agent_class, series, current, ready, now)
-    plugins = applicable(autoscalers, pool, agent_class)
-    answers = []
+    plugins = applicable(panel.autoscalers, pool, agent_class)
+    caller = panel.caller
+    answers: list[tuple[_Question, Proposal | Failed]] = []
     for plugin in plugins:
-        question = _question(plugin, demand)
+        question = _question(plugin, demand, panel.terms)
         if question.is_ours or not isinstance(caller, _InThreads):
             said = caller.call(question.about, question.function)
         else:
-            said = await caller.call_in_thread(question.about, question.function, DEADLINE)
-        answers.append(_taken(demand, question, said))
-    return [*answers, *_missing(demand, plugins)]
+            about, deadline = question.about, question.deadline
+            said = await caller.call_in_thread(about, question.function, deadline)
+        answers.append((question, said))
+    return [*_taken(demand, answers), *_missing(demand, plugins)]
 
 
 def _demand(
@@ -165,7 +178,7 @@ def _demand(
     return Demand(replace(pool, status=status), agent_class, current, ready, series, now)
 
 
-def _question(plugin: AutoscalerPlugin, demand: Demand) -> _Question:
+def _question(plugin: AutoscalerPlugin, demand: Demand, terms: TermsOf) -> _Question:
     propose = getattr(plugin, "propose", None)
     point = "propose" if callable(propose) else "calculate_replicas"
     about = About(PluginKind.REPLICA_AUTOSCALER, plugin.name, point, pool=demand.pool.full_name)
@@ -175,13 +188,24 @@ def _question(plugin: AutoscalerPlugin, demand: Demand) -> _Question:
             return _checked(propose(demand))
         return _by_document(plugin, demand)
 
-    return _Question(about, function, isinstance(plugin, BUILT_IN))
+    said = terms(plugin.name)
+    deadline = DEADLINE if said.deadline is None else said.deadline
+    ours, neutral = isinstance(plugin, BUILT_IN), said.on_error == "neutral"
+    return _Question(about, function, ours, neutral, deadline)
 
 
-def _taken(demand: Demand, question: _Question, said: Proposal | Failed) -> Proposal:
-    if isinstance(said, Failed):
-        return hold(demand, f"{said.plugin} failed ({said.text})", by=said.plugin)
-    return replace(said, by=question.about.plugin)
+def _taken(
+    demand: Demand, answers: Sequence[tuple[_Question, Proposal | Failed]]
+) -> list[Proposal]:
+    """Take what was said; failures hold, but those that are neutral where others have a say."""
+    alone = all(isinstance(said, Failed) and question.is_neutral for question, said in answers)
+    taken = []
+    for question, said in answers:
+        if not isinstance(said, Failed):
+            taken.append(replace(said, by=question.about.plugin))
+        elif alone or not question.is_neutral:
+            taken.append(hold(demand, f"{said.plugin} failed ({said.text})", by=said.plugin))
+    return taken
 
 
 def _checked(answer: object) -> Proposal:

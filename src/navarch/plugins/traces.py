@@ -25,7 +25,7 @@ from typing import Final, Literal, TypeVar
 
 from msgspec import Struct
 
-from navarch.plugins.calls import About, Failed
+from navarch.plugins.calls import About, Failed, tell_failure
 from navarch.plugins.histograms import Durations
 from navarch.plugins.protocols import PluginKind
 from navarch.plugins.threads import Busy, Workers
@@ -164,10 +164,8 @@ class Traced:
         started = self._timer()
         try:
             result = function()
-        except (Exception, SystemExit) as error:  # the plugin guard
-            log.exception("%s %s broke in %s", about.kind, about.plugin, about.point)
-            text = f"{type(error).__name__}: {error}"
-            return self._failed(about, self._timer() - started, text)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the plugin guard: it is logged
+            return self._failed(about, self._timer() - started, tell_failure(about, error))
         self._done(about, series, ring, standing, self._timer() - started, result)
         return result
 
@@ -189,12 +187,11 @@ class Traced:
                 result = await self._in_task(about, standing, function, seconds)
         except _NoAnswer as silence:
             return self._failed(about, self._timer() - started, str(silence), timed_out=True)
-        except Exception as error:  # the plugin guard
+        except Exception as error:  # noqa: BLE001 - the plugin guard: it is logged
             took = self._timer() - started
             if isinstance(error, TimeoutError) and limit.expired():
                 return self._failed(about, took, _late(seconds), timed_out=True)
-            log.exception("%s %s broke in %s", about.kind, about.plugin, about.point)
-            return self._failed(about, took, f"{type(error).__name__}: {error}")
+            return self._failed(about, took, tell_failure(about, error))
         self._done(about, series, ring, standing, self._timer() - started, result)
         return result
 
@@ -235,8 +232,7 @@ class Traced:
     def _broke_in_thread(self, about: About, took: float, error: Exception) -> Failed:
         if isinstance(error, Busy):
             return self._failed(about, took, str(error), timed_out=True)
-        log.error("%s %s broke in %s", about.kind, about.plugin, about.point, exc_info=error)
-        return self._failed(about, took, f"{type(error).__name__}: {error}")
+        return self._failed(about, took, tell_failure(about, error))
 
     async def _in_task(
         self,

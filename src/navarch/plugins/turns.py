@@ -135,11 +135,10 @@ class Turns:
     def ask(self, asked: Asking, now: datetime) -> list[Proposal]:
         """Ask here and now, without a limit of time."""
         return scaling.ask(
-            self.registry.autoscalers,
+            self._panel(self.registry.autoscalers),
             asked.pool,
             asked.agent_class,
             asked.series,
-            self.caller,
             current=asked.current,
             ready=asked.ready,
             now=now,
@@ -148,11 +147,10 @@ class Turns:
     async def ask_in_time(self, asked: Asking, now: datetime) -> list[Proposal]:
         """Ask those of others in threads, with a deadline each; those in shadow come after."""
         proposals = await scaling.ask_in_time(
-            self.registry.autoscalers,
+            self._panel(self.registry.autoscalers),
             asked.pool,
             asked.agent_class,
             asked.series,
-            self.caller,
             current=asked.current,
             ready=asked.ready,
             now=now,
@@ -182,6 +180,10 @@ class Turns:
         self._histories.pop(agent_pool, None)
         self._book.forget(agent_pool)
 
+    def _panel(self, autoscalers: Sequence[object]) -> scaling.Panel:
+        terms = self.registry.terms(PluginKind.REPLICA_AUTOSCALER)
+        return scaling.Panel(autoscalers, self.caller, terms)
+
     async def _ask_shadows(
         self, asked: Asking, proposals: Sequence[Proposal], now: datetime
     ) -> None:
@@ -191,11 +193,10 @@ class Turns:
         effective = max(each.replicas for each in proposals)
         for plugin in watching:
             said = await scaling.ask_in_time(
-                [plugin],
+                self._panel([plugin]),
                 asked.pool,
                 asked.agent_class,
                 asked.series,
-                self.caller,
                 current=asked.current,
                 ready=asked.ready,
                 now=now,

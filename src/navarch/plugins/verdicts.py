@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sized
-from typing import Final
+from typing import Final, get_args, get_type_hints
 
 from msgspec import Struct
 
+from navarch.plugins.protocols import GuardrailResult
+
+_ACTIONS: Final = frozenset(get_args(get_type_hints(GuardrailResult)["action"]))
 REASON_MAX: Final = 160
 """Characters of a reason."""
 
@@ -28,9 +31,8 @@ def verdict_of(result: object) -> str:
         return f"{result:g}" if isinstance(result, float) else str(result).lower()
     if isinstance(result, str | bytes):
         return f"a text of {len(result)}"
-    decided = getattr(result, "action", None)
-    if isinstance(decided, str):
-        return _with_reason(decided, result)
+    if isinstance(result, GuardrailResult):  # its reason may quote what it was given
+        return result.action if result.action in _ACTIONS else "an action that is none"
     replicas = getattr(result, "replicas", None)
     if isinstance(replicas, int | float):
         return _with_reason(f"{replicas:g} replicas", result)

@@ -139,8 +139,11 @@ class GuardrailSpec(Part, frozen=True):
     """What the plugin understands; checked by its own schema."""
     deadline: timedelta = timedelta(milliseconds=500)
     """How long one check may take."""
-    on_error: Literal["open", "closed"] = "closed"
-    """What happens when it fails or takes too long: go on unscanned, or block."""
+    on_error: Literal["open", "closed", ""] = ""
+    """What happens when it fails or takes too long: go on unscanned, or block.
+
+    Empty: block, where the server's configuration does not have the plugin fail open.
+    """
 
 
 class SLO(Part, frozen=True):

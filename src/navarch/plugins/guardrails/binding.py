@@ -7,11 +7,14 @@ from datetime import timedelta
 from typing import Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from navarch.core.model.resources import AgentClass, GuardrailSpec
 from navarch.errors import ConfigError, PluginError
 from navarch.plugins import loading
 from navarch.plugins.guardrails.contract import GRAVITY, Registered, Scanner
+from navarch.plugins.protocols import PluginKind
+from navarch.plugins.terms import Terms, TermsOf, unsaid
 
 _ACTIONS: Final = frozenset(GRAVITY) - {"allow"}
 
@@ -20,6 +23,7 @@ class Binding(Struct, frozen=True):
     """One check of an agent class."""
 
     spec: GuardrailSpec
+    """What the class asks for, with what the plugin's terms add to it."""
     plugin: Any
     name: str
     """The plugin's."""
@@ -64,6 +68,8 @@ def bound(agent_class: AgentClass, registry: Registered) -> tuple[Binding, ...]:
         not understand its configuration
     """
     plugins = [_instance(each) for each in registry.guardrails]
+    known_terms = getattr(registry, "terms", None)
+    terms: TermsOf = unsaid if known_terms is None else known_terms(PluginKind.GUARDRAIL)
     bindings = []
     for place, spec in enumerate(agent_class.spec.guardrails):
         key = f"spec.guardrails[{place}]"
@@ -80,8 +86,16 @@ def bound(agent_class: AgentClass, registry: Registered) -> tuple[Binding, ...]:
         if spec.config:
             plugin = _configured(plugin, spec, where, f"{key}.config")
         scanner = plugin if callable(getattr(plugin, "scan", None)) else None
-        bindings.append(Binding(spec, plugin, plugin.name, scanner))
+        effective = _agreed(spec, terms(plugin.name))
+        bindings.append(Binding(effective, plugin, plugin.name, scanner))
     return tuple(sorted(bindings, key=_cost))
+
+
+def _agreed(spec: GuardrailSpec, said: Terms) -> GuardrailSpec:
+    """Settle what holds: the shorter deadline, and the class's word on failures before others."""
+    deadline = spec.deadline if said.deadline is None else min(spec.deadline, said.deadline)
+    on_error = spec.on_error or ("open" if said.on_error == "fail_open" else "closed")
+    return replace(spec, deadline=deadline, on_error=on_error)
 
 
 def _cost(binding: Binding) -> tuple[bool, bool]:
@@ -106,7 +120,7 @@ def _demand_sense(spec: GuardrailSpec, where: str, key: str) -> None:
             file=where,
             key=f"{key}.deadline",
         )
-    if spec.on_error not in {"open", "closed"}:
+    if spec.on_error not in {"open", "closed", ""}:
         raise ConfigError(
             f"onError {spec.on_error!r}, expected open or closed", file=where, key=f"{key}.onError"
         )

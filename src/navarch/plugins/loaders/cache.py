@@ -38,10 +38,15 @@ from navarch.plugins.loaders.peering import Peers
 from navarch.plugins.loaders.progress import Progress
 from navarch.plugins.loaders.serving import CacheServer
 from navarch.plugins.loaders.shelf import Lock, Record, Shelf
+from navarch.plugins.protocols import PluginKind
+from navarch.plugins.registry import Registry
+from navarch.plugins.terms import TermsOf, unsaid
 
 log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
+
+Loaders = Sequence[object] | Callable[[], Sequence[object]]
 
 LOADS_MAX: Final = 4
 """Models that are fetched at a time; more wait."""
@@ -77,7 +82,7 @@ class ModelCache:
         self,
         folder: Path,
         quota_bytes: int = 0,
-        loaders: Sequence[object] | Callable[[], Sequence[object]] = (),
+        loaders: Registry | Loaders = (),
         *,
         now: Callable[[], datetime],
         node: str = "",
@@ -87,13 +92,19 @@ class ModelCache:
     ) -> None:
         """Keep models in `folder`, with `quota_bytes` in all; 0: what the disk has, less a reserve.
 
-        `loaders` is asked anew for each model where it is a function. `node` is what loaders of the
+        `loaders` is asked anew for each model where it is a function, or a registry, which also says
+        how long each may take and what its failure means. `node` is what loaders of the
         documents' form are told. Without `lending` no other node may fetch from here.
 
         Raises `ConfigError` where folder or address cannot be used.
         """
         self._shelf = Shelf(folder, quota_bytes)
-        self._loaders = loaders
+        self._terms: TermsOf = unsaid
+        if isinstance(loaders, Registry):
+            self._terms, held = loaders.terms(PluginKind.MODEL_LOADER), loaders
+            self._loaders: Loaders = lambda: held.model_loaders
+        else:
+            self._loaders = loaders
         self._now, self._node, self._caller = now, node, caller or Direct()
         self._how = how or Fetching()
         self._threads = ThreadPoolExecutor(THREADS_MAX, "model-cache")
@@ -229,7 +240,7 @@ class ModelCache:
         """Have loaders try, one after the other, until one has brought it."""
         loaders = self._loaders() if callable(self._loaders) else self._loaders
         problems: list[ModelError | OSError] = []
-        for choice in choosing.choices(loaders, model, self._caller):
+        for choice in choosing.choices(loaders, model, self._caller, self._terms):
             try:
                 if choice.rich:
                     try:
@@ -243,6 +254,8 @@ class ModelCache:
                 log.warning("loader %s did not bring %s: %s", choice.name, model.full_name, error)
                 progress.troubled(str(error))
                 problems.append(error)
+                if choice.is_final:
+                    break
         if len(problems) == 1:
             raise problems[0]
         text = "; ".join(str(each) for each in problems)
@@ -344,7 +357,7 @@ class ModelCache:
             namespace, _, name = record.name.partition("/")
             meta = ObjectMeta(name=name, namespace=namespace)
             model = Model(metadata=meta, spec=ModelSpec(weights_uri=record.uri))
-            await choosing.unload(loader, model, self._node, self._caller)
+            await choosing.unload(loader, model, self._node, self._caller, self._terms)
 
     # --- what is here
 

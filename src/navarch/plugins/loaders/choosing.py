@@ -18,13 +18,14 @@ from navarch.errors import ModelError
 from navarch.plugins.calls import About, Caller, Failed
 from navarch.plugins.loaders.base import Manifest, checked
 from navarch.plugins.protocols import PluginKind
+from navarch.plugins.terms import TermsOf
 
 DOCUMENTED_COST: Final = 1_000.0
 """What a loader costs that says only whether it can."""
 RESOLVING_MAX: Final = timedelta(minutes=2)
-"""How long a source may take to say what there is."""
+"""How long a source may take to say what there is, where nothing is said of it."""
 LOADING_MAX: Final = timedelta(hours=24)
-"""How long a loader of the documents' form may take for a model."""
+"""How long a loader of the documents' form may take for a model, where nothing is said of it."""
 
 
 class Choice(Struct, frozen=True):
@@ -33,6 +34,10 @@ class Choice(Struct, frozen=True):
     plugin: Any
     name: str
     cost: float
+    is_final: bool = False
+    """Whether no other is tried where it fails."""
+    deadline: timedelta | None = None
+    """How long a call of it may take; None: as long as is usual."""
 
     @property
     def rich(self) -> bool:
@@ -41,20 +46,27 @@ class Choice(Struct, frozen=True):
         return hasattr(self.plugin, "resolve") and has_bytes
 
 
-def choices(loaders: Sequence[object], model: Model, caller: Caller) -> tuple[Choice, ...]:
+def choices(
+    loaders: Sequence[object], model: Model, caller: Caller, terms: TermsOf
+) -> tuple[Choice, ...]:
     """Ask each loader; the cheapest first, ties in the order in which they were given.
 
-    Raises `ModelError` when none can.
+    Raises `ModelError` when none can, or one fails whose terms say ``fail_closed``: whether it
+    should have brought the model is not known.
     """
     found: list[Choice] = []
     broken: list[str] = []
     for loader in loaders:
         name = str(getattr(loader, "name", type(loader).__name__))
         answer = _asked(loader, name, model, caller)
+        said = terms(name)
+        is_final = said.on_error == "fail_closed"
         if isinstance(answer, Failed):
+            if is_final:
+                raise ModelError(f"loader {name}: {answer.text}; it fails closed")
             broken.append(f"{name}: {answer.text}")
         elif answer is not None:
-            found.append(Choice(loader, name, answer))
+            found.append(Choice(loader, name, answer, is_final, said.deadline))
     if not found:
         names = ", ".join(str(getattr(each, "name", each)) for each in loaders) or "there is none"
         told = f"; {'; '.join(broken)}" if broken else ""
@@ -116,10 +128,10 @@ async def load(choice: Choice, model: Model, node: str, caller: Caller, folder: 
     await _awaited(choice, "load", model, caller, lambda: plugin.load(model, node), LOADING_MAX)
 
 
-async def unload(loader: object, model: Model, node: str, caller: Caller) -> None:
+async def unload(loader: object, model: Model, node: str, caller: Caller, terms: TermsOf) -> None:
     """Tell a loader of the documents' form that a model goes. Raises `ModelError`."""
     name = str(getattr(loader, "name", type(loader).__name__))
-    choice = Choice(loader, name, DOCUMENTED_COST)
+    choice = Choice(loader, name, DOCUMENTED_COST, deadline=terms(name).deadline)
     plugin = choice.plugin
     await _awaited(
         choice, "unload", model, caller, lambda: plugin.unload(model, node), RESOLVING_MAX
@@ -132,7 +144,7 @@ async def _awaited(
     model: Model,
     caller: Caller,
     function: Callable[[], Awaitable[object]],
-    deadline: timedelta,
+    usual: timedelta,
 ) -> object:
     raised: list[ModelError] = []
 
@@ -143,6 +155,7 @@ async def _awaited(
             raised.append(error)
             raise
 
+    deadline = usual if choice.deadline is None else choice.deadline
     answer = await caller.call_async(_about(choice.name, point, model), call, deadline)
     if not isinstance(answer, Failed):
         return answer

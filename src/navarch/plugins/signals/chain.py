@@ -6,6 +6,8 @@ Rules that hold:
   within the deadline. In-process ones cost nothing, so they stand first.
 - A provider that fails several times in a row is left out for a while, so that one that hangs does
   not slow every look at a pool.
+- One whose terms say ``hold`` has the last word where it fails: nobody after it is asked for what
+  it was asked for.
 - Nobody fresh: the last good value is given again, STALE, with its age and with what each provider
   said. Nothing remembered: ERROR if anybody failed, else ABSENT. A value is never made up.
 - A value in a unit that the catalogue cannot convert, or that cannot be, is an ERROR.
@@ -28,6 +30,7 @@ from navarch.core.serving.scaling.series import Sample
 from navarch.plugins.calls import About, Caller, Failed
 from navarch.plugins.protocols import MetricsProviderPlugin, PluginKind
 from navarch.plugins.signals.base import SampleProvider
+from navarch.plugins.terms import TermsOf, unsaid
 
 POOLS_MAX: Final = 10_000
 """Pools whose last good values are kept; the one that was read longest ago is forgotten first."""
@@ -63,11 +66,14 @@ class ProviderChain:
         *,
         freshness: timedelta = FRESHNESS,
         deadline: timedelta = timedelta(seconds=1),
+        terms: TermsOf = unsaid,
     ) -> None:
         """Ask what `providers` returns, in that order, so that a change of it counts at once.
 
-        `freshness` is how old a value may be, `deadline` how long one provider may take.
+        `freshness` is how old a value may be, `deadline` how long a provider may take whose `terms`
+        have none.
         """
+        self._terms = terms
         self._providers = providers
         self._caller = caller
         self._now = now
@@ -80,18 +86,22 @@ class ProviderChain:
         """Read signals of a pool; the answer has each of them by its name in the catalogue."""
         wanted = signals.names(metrics)[:SIGNALS_MAX]
         chosen: dict[str, Sample] = {}
+        settled: set[str] = set()
         said: dict[str, list[Sample]] = {name: [] for name in wanted}
         providers = self._providers()
         self._forget_others(providers)
         for provider in providers:
-            open_ones = [name for name in wanted if name not in chosen]
+            open_ones = [name for name in wanted if name not in settled]
             if not open_ones:
                 break
             samples = await self._ask(provider, pool, open_ones)
             now = self._now()
+            holds = self._terms(provider.name).on_error == "hold"
             for name in open_ones:
                 sample = self._judged(name, samples, provider.name)
                 why = self._complaint(sample, now)
+                if not why or (holds and sample.quality is Quality.ERROR):
+                    settled.add(name)
                 if why:
                     said[name].append(replace(sample, detail=f"{provider.name}: {why}"))
                 else:
@@ -132,9 +142,9 @@ class ProviderChain:
             pool=pool.full_name,
             subject=", ".join(metrics),
         )
-        answer = await self._caller.call_async(
-            about, _question(provider, pool, metrics), self._deadline
-        )
+        said = self._terms(provider.name).deadline
+        deadline = self._deadline if said is None else said
+        answer = await self._caller.call_async(about, _question(provider, pool, metrics), deadline)
         if isinstance(answer, Failed):
             standing.failures += 1
             standing.why = answer.text

@@ -1035,7 +1035,7 @@ class ListPluginsResponse(_message.Message):
     def __init__(self, plugins: _Optional[_Iterable[_Union[PluginInfo, _Mapping]]] = ...) -> None: ...
 
 class PluginInfo(_message.Message):
-    __slots__ = ("kind", "name", "priority", "enabled", "shadow", "origin", "version", "summary", "calls", "failures", "latency_p50", "latency_p99", "last_failure", "disagreements")
+    __slots__ = ("kind", "name", "priority", "enabled", "shadow", "origin", "version", "summary", "calls", "failures", "latency_p50", "latency_p99", "last_failure", "disagreements", "isolated", "broken", "because")
     KIND_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
@@ -1050,6 +1050,9 @@ class PluginInfo(_message.Message):
     LATENCY_P99_FIELD_NUMBER: _ClassVar[int]
     LAST_FAILURE_FIELD_NUMBER: _ClassVar[int]
     DISAGREEMENTS_FIELD_NUMBER: _ClassVar[int]
+    ISOLATED_FIELD_NUMBER: _ClassVar[int]
+    BROKEN_FIELD_NUMBER: _ClassVar[int]
+    BECAUSE_FIELD_NUMBER: _ClassVar[int]
     kind: str
     name: str
     priority: int
@@ -1064,7 +1067,10 @@ class PluginInfo(_message.Message):
     latency_p99: float
     last_failure: str
     disagreements: int
-    def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., priority: _Optional[int] = ..., enabled: _Optional[bool] = ..., shadow: _Optional[bool] = ..., origin: _Optional[str] = ..., version: _Optional[str] = ..., summary: _Optional[str] = ..., calls: _Optional[int] = ..., failures: _Optional[int] = ..., latency_p50: _Optional[float] = ..., latency_p99: _Optional[float] = ..., last_failure: _Optional[str] = ..., disagreements: _Optional[int] = ...) -> None: ...
+    isolated: str
+    broken: str
+    because: str
+    def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., priority: _Optional[int] = ..., enabled: _Optional[bool] = ..., shadow: _Optional[bool] = ..., origin: _Optional[str] = ..., version: _Optional[str] = ..., summary: _Optional[str] = ..., calls: _Optional[int] = ..., failures: _Optional[int] = ..., latency_p50: _Optional[float] = ..., latency_p99: _Optional[float] = ..., last_failure: _Optional[str] = ..., disagreements: _Optional[int] = ..., isolated: _Optional[str] = ..., broken: _Optional[str] = ..., because: _Optional[str] = ...) -> None: ...
 
 class SetPluginRequest(_message.Message):
     __slots__ = ("kind", "name", "enabled", "priority", "shadow", "reason")
