@@ -8,12 +8,19 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+from msgspec.structs import replace
+
+from controlplane.pods.pod_contract import RUNTIME, running
+from controlplane.pods.pod_double import PodApi
 from factories import gpus
 from navarch.controlplane.control_plane import ControlPlane, ServerConfig
+from navarch.controlplane.pods.elsewhere import PodsElsewhere
+from navarch.controlplane.pods.manifest import PodSettings
+from navarch.controlplane.pods.runtime import PodRuntime
 from navarch.controlplane.serving import ServingParts
 from navarch.core.model import messages as msg
 from navarch.core.model.fleet import Fleet
-from navarch.core.model.replica import NodeServing
+from navarch.core.model.replica import NodeServing, ReplicaState
 from navarch.core.model.resources import (
     AgentPool,
     AgentPoolSpec,
@@ -188,5 +195,49 @@ def test_a_scheduler_in_shadow_has_no_effect_and_its_disagreement_is_kept() -> N
             differ = control_plane.plugins.shadows.disagreements(PluginKind.SCHEDULER)
             assert {each.shadow for each in differ} == {"nowhere"}
             assert {each.effective for each in differ} == {"n1"}
+
+    asyncio.run(run())
+
+
+async def until_it_has(cluster: PodApi, *, pods: int) -> None:
+    """Wait until a cluster has so many pods."""
+    async with asyncio.timeout(WAIT_MAX):
+        while len(cluster.names()) != pods:  # noqa: ASYNC110 - it is in another thread
+            await asyncio.sleep(0.05)
+
+
+def test_a_pool_that_says_kubernetes_is_run_by_a_cluster_from_the_wish_to_the_end() -> None:
+    async def run() -> None:
+        cluster = PodApi()
+        spec = replace(a_pool().spec, runtime=RUNTIME)
+        pool = replace(a_pool(), spec=spec)
+        planes: list[ControlPlane] = []
+        elsewhere = PodsElsewhere(
+            lambda: planes[0].runtime.machine.fleet,
+            lambda tag: PodRuntime(PodSettings(fleet=tag), url=cluster.url),
+        )
+        parts = ServingParts(plugins=Registry(filler=candidates), elsewhere=elsewhere)
+        control_plane = ControlPlane(ServerConfig(), serving=parts)
+        planes.append(control_plane)
+        try:
+            async with control_plane:
+                control_plane.serving.pods_every = timedelta(seconds=0.1)
+                await control_plane.runtime.ask(msg.ApplyResources((pool,), "a test"))
+                await until_it_has(cluster, pods=1)
+                (name,) = cluster.names()
+                cluster.bind(name, "gke-1")
+                cluster.set_status(name, running(ready=True))
+                await until(control_plane, lambda fleet: fleet.replicas[name].node_id == "gke-1")
+                ready = ReplicaState.READY
+                await until(control_plane, lambda fleet: fleet.replicas[name].state is ready)
+                gone = msg.DeleteResource("AgentPool", POOL, "enough")
+                await control_plane.runtime.ask(gone)
+                await until_it_has(cluster, pods=0)
+                cluster.finish(name)
+                ended = ReplicaState.ENDED
+                await until(control_plane, lambda fleet: fleet.replicas[name].state is ended)
+        finally:
+            await elsewhere.close()
+            cluster.stop()
 
     asyncio.run(run())

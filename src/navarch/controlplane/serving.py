@@ -114,6 +114,8 @@ class ServingPlane:
         self.turns = turns
         self.plan_deadline = PLAN_DEADLINE
         """How long scheduler plugins of others may take for one turn."""
+        self.pods_every = PODS_EVERY
+        """How often another system's account of replicas is read."""
         self._runtime = runtime
         self._clock = clock
         self._signals = signals
@@ -221,7 +223,7 @@ class ServingPlane:
             each.runtime == "kubernetes" and each.state is not ReplicaState.ENDED
             for each in runtime.machine.fleet.replicas.values()
         )
-        due = self._pods_at is None or now - self._pods_at >= PODS_EVERY
+        due = self._pods_at is None or now - self._pods_at >= self.pods_every
         if not known or not due:
             return
         self._pods_at = now
