@@ -17,7 +17,7 @@ from navarch.core.serving import gangs
 from serving_world import A_CLASS, A_MODEL, ServingWorld, a_pool, want
 
 
-def a_world(gang: bool | int = 2, nodes: int = 4) -> ServingWorld:  # noqa: FBT001 - as it is written
+def a_world(gang: int = 2, nodes: int = 4) -> ServingWorld:
     """Make a world whose two replicas are ready on the nodes 1 and 2."""
     pool = a_pool(scheduling=Scheduling(gang=gang))
     world = ServingWorld(nodes, resources=[A_MODEL, A_CLASS, pool])
@@ -63,7 +63,7 @@ def test_who_loses_its_node_takes_its_gang_along_and_they_come_up_together() -> 
     assert on(world) == [name(3), name(2)]
 
 
-def test_where_only_the_wish_is_common_the_others_keep_their_places() -> None:
+def test_where_replicas_are_only_placed_together_the_others_keep_their_places() -> None:
     world = a_world(gang=True)
     lose(world, name(1))
     assert world.states() == ["pending", "ready"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from datetime import timedelta
 from typing import Any, Final
@@ -15,6 +16,8 @@ from navarch.plugins import loading
 from navarch.plugins.guardrails.contract import GRAVITY, Registered, Scanner
 from navarch.plugins.protocols import PluginKind
 from navarch.plugins.terms import Terms, TermsOf, unsaid
+
+log = logging.getLogger(__name__)
 
 _ACTIONS: Final = frozenset(GRAVITY) - {"allow"}
 
@@ -70,12 +73,15 @@ def bound(agent_class: AgentClass, registry: Registered) -> tuple[Binding, ...]:
     plugins = [_instance(each) for each in registry.guardrails]
     known_terms = getattr(registry, "terms", None)
     terms: TermsOf = unsaid if known_terms is None else known_terms(PluginKind.GUARDRAIL)
+    watched = {each.type for each in _watching(registry)}
     bindings = []
     for place, spec in enumerate(agent_class.spec.guardrails):
         key = f"spec.guardrails[{place}]"
         where = f"AgentClass {agent_class.full_name}"
         _demand_sense(spec, where, key)
         plugin = next((each for each in plugins if each.type == spec.type), None)
+        if plugin is None and spec.type in watched:
+            continue  # an operator has taken its effect away
         if plugin is None:
             known = ", ".join(sorted({each.type for each in plugins})) or "none"
             raise ConfigError(
@@ -83,12 +89,39 @@ def bound(agent_class: AgentClass, registry: Registered) -> tuple[Binding, ...]:
                 file=where,
                 key=f"{key}.type",
             )
-        if spec.config:
-            plugin = _configured(plugin, spec, where, f"{key}.config")
-        scanner = plugin if callable(getattr(plugin, "scan", None)) else None
         effective = _agreed(spec, terms(plugin.name))
-        bindings.append(Binding(effective, plugin, plugin.name, scanner))
+        bindings.append(_binding(plugin, effective, where, f"{key}.config"))
     return tuple(sorted(bindings, key=_cost))
+
+
+def bound_in_shadow(agent_class: AgentClass, registry: Registered) -> tuple[Binding, ...]:
+    """Do the same for the plugins in shadow; one that does not take a configuration is left out."""
+    bindings = []
+    where = f"AgentClass {agent_class.full_name}"
+    for plugin in _watching(registry):
+        for place, spec in enumerate(agent_class.spec.guardrails):
+            if spec.type != plugin.type:
+                continue
+            try:
+                effective = _agreed(spec, Terms())
+                at = f"spec.guardrails[{place}].config"
+                bindings.append(_binding(plugin, effective, where, at))
+            except ConfigError as error:
+                log.warning("guardrail %s in shadow is not asked: %s", plugin.name, error)
+    return tuple(bindings)
+
+
+def _watching(registry: Registered) -> list[Any]:
+    """List the guardrails in shadow; a registry of another make has none."""
+    shadows = getattr(registry, "shadows", None)
+    return [] if shadows is None else [_instance(each) for each in shadows(PluginKind.GUARDRAIL)]
+
+
+def _binding(plugin: Any, spec: GuardrailSpec, where: str, key: str) -> Binding:  # noqa: ANN401
+    if spec.config:
+        plugin = _configured(plugin, spec, where, key)
+    scanner = plugin if callable(getattr(plugin, "scan", None)) else None
+    return Binding(spec, plugin, plugin.name, scanner)
 
 
 def _agreed(spec: GuardrailSpec, said: Terms) -> GuardrailSpec:

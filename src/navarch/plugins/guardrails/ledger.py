@@ -77,6 +77,25 @@ class Ledger:
         actions = (self._bindings[check].spec.action for _, check in self.counted)
         return max(actions, key=GRAVITY.__getitem__, default="allow")
 
+    def actions(self) -> dict[str, str]:
+        """Say the gravest action that followed from each type of check, where one did."""
+        said: dict[str, str] = {}
+        for _, check in self.counted:
+            spec = self._bindings[check].spec
+            said[spec.type] = max(spec.action, said.get(spec.type, "allow"), key=_gravity)
+        if blocking := self.blocking:
+            said[blocking] = "block"
+        return said
+
+    @property
+    def blocking(self) -> str:
+        """The type of the check that blocks; empty while none does."""
+        for binding, run in zip(self._bindings, self.runs, strict=True):
+            closed = run.failure and binding.spec.on_error == "closed"
+            if binding.name == self.blocked_by and (closed or binding.alters):
+                return binding.spec.type
+        return ""
+
     def result(self, extra: dict[str, str]) -> GuardrailResult:
         """Say what becomes of the text. `extra` goes into the metadata."""
         action = self.action
@@ -156,3 +175,7 @@ class Ledger:
         parts += self.said
         parts += [f"{name} did not scan: {why}" for name, why in failed]
         return "; ".join(parts)
+
+
+def _gravity(action: str) -> int:
+    return GRAVITY[action]

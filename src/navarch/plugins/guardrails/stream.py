@@ -13,7 +13,10 @@ text waits for it, unless the plugin says ``late = True``: then its word is a ve
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+from msgspec import Struct
 
 from navarch.plugins.calls import Caller
 from navarch.plugins.guardrails.asking import TOO_LONG, Asking, moment
@@ -26,6 +29,26 @@ from navarch.plugins.protocols import GuardrailRequest, GuardrailResult
 
 PIECE: Final = 16_384
 """Characters of a whole text that are scanned before others in the process get their turn."""
+
+
+class Settled(Struct, frozen=True):
+    """What counted for one text."""
+
+    actions: Mapping[str, str]
+    """The gravest action by the type of the check, where one followed."""
+    blocked_by: str
+    """The type of the check that ended it; empty: none did."""
+
+
+class Watching(Protocol):
+    """Whoever is told of texts that are finished."""
+
+    length_max: int
+    """Characters that are kept for it."""
+
+    def hold(self, request: GuardrailRequest, text: str, settled: Settled) -> None:
+        """Take note of a text; nothing that is done with it changes the answer."""
+        ...
 
 
 class Session:
@@ -41,6 +64,7 @@ class Session:
         labels: Labels | None,
         length_max: int,
         streamed: bool,
+        watching: Watching | None = None,
     ) -> None:
         """Begin. Made by `GuardrailEngine.session`."""
         self._bindings = bindings
@@ -48,6 +72,8 @@ class Session:
         self._trail = trail
         self._length_max = length_max
         self._streamed = streamed
+        self._watching = watching
+        self._heard: list[str] = []
         self._ledger = Ledger(bindings)
         self._asking = Asking(bindings, request, self._ledger, caller)
         self._scanners = [at for at, each in enumerate(bindings) if not each.is_whole]
@@ -92,6 +118,7 @@ class Session:
         if self._result is not None and not self._ends():
             raise RuntimeError("this text is finished: a new one needs a session of its own")
         self._asking.begin()
+        self._hear(chunk)
         return self._take(chunk)
 
     async def finish(self) -> GuardrailResult:
@@ -99,11 +126,12 @@ class Session:
 
         A second call gives the same answer again.
         """
-        if self._result is not None:
-            return self._result
-        self._asking.begin()
-        self.tail = await self._end()
-        return self._conclude({})
+        if self._result is None:
+            self._asking.begin()
+            self.tail = await self._end()
+        result = self._conclude({})
+        self._tell("".join(self._heard))
+        return result
 
     async def whole(self) -> GuardrailResult:
         """Check `request.content` as a text of one piece."""
@@ -118,7 +146,26 @@ class Session:
         pieces.append(await self._end())
         changed = "".join(pieces)
         extra = {"redacted_content": changed} if self._ledger.action == "redact" else {}
-        return self._conclude(extra)
+        result = self._conclude(extra)
+        self._tell(content)
+        return result
+
+    def _hear(self, chunk: str) -> None:
+        """Keep the text for those in shadow: one that is longer by a character is too long."""
+        if self._watching is None or self.blocked:
+            return
+        left = self._watching.length_max + 1 - self._length
+        if left > 0:
+            self._heard.append(chunk[:left])
+
+    def _tell(self, text: str) -> None:
+        """Have those in shadow asked about a text that is finished, once."""
+        watching, self._watching = self._watching, None
+        self._heard.clear()
+        if watching is not None:
+            watching.hold(
+                self._request, text, Settled(self._ledger.actions(), self._ledger.blocking)
+            )
 
     def _take(self, chunk: str) -> str:
         if self._ends() or not chunk:
