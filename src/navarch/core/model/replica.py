@@ -4,7 +4,7 @@
 
     PENDING ──placed──▶ LOADING ──weights there──▶ STARTING ──probe──▶ READY
        ▲                   │                          │                  │
-       └── node lost, preempted, could not start ─────┴──────────────────┤
+       └── node lost or ended, could not start ───────┴──────────────────┤
                                                                          ▼
                                          ENDED ◀──gone──  STOPPING ◀──not wanted
 
