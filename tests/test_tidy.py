@@ -132,6 +132,9 @@ def test_an_exception_silences_one_rule_in_one_file(
 def test_every_exception_still_has_its_fault(
     tidy: ModuleType, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Only the files that are named are read: the whole tree once more would take seconds.
+    named = sorted({path for path, _ in tidy.EXCEPTIONS})
+    monkeypatch.setattr(tidy, "listed_files", lambda root: named)
     exceptions = set(tidy.EXCEPTIONS)
     monkeypatch.setattr(tidy, "EXCEPTIONS", {})
     faults = {(fault.path, fault.rule) for fault in tidy.faults_of_tree(project)}

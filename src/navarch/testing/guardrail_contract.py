@@ -261,10 +261,14 @@ class GuardrailContract(Manners):
         """A text that somebody sends must not stop the service."""
         longest = 0.0
         for piece in REPEATED:
-            before = 0.0
+            before, shorter = 0.0, ""
             for size in SIZES:
                 text = (piece * (size // len(piece) + 1))[:size] + "!"
                 seconds = await self._seconds(plugin, text)
+                if before > TIMED_SECONDS and seconds > GROWTH_MAX * before:
+                    # It may be a machine that was busy meanwhile: both once more, side by side.
+                    before = await self._seconds(plugin, shorter)
+                    seconds = await self._seconds(plugin, text)
                 shown = f"{seconds:.2f} s for {size:,} characters of {piece!r}"
                 expect(seconds <= SLOW_SECONDS or size >= 64, shown)
                 expect(seconds <= self.seconds_per_100_kb, shown)
@@ -273,7 +277,7 @@ class GuardrailContract(Manners):
                     size <= 64 or grown <= GROWTH_MAX,
                     f"{shown}, {grown:.1f} times as long as for half of it",
                 )
-                before, longest = seconds, max(longest, seconds)
+                before, shorter, longest = seconds, text, max(longest, seconds)
         return f"at most {longest * 1000:.1f} ms for {SIZES[-1]:,} characters"
 
     async def _seconds(self, plugin: GuardrailPlugin, text: str) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pytest
 from msgspec.structs import replace
 
-from factories import a_fleet, at
+from factories import a_fleet, a_stranger, at
 from navarch.core import fold
 from navarch.core.decide import decide
 from navarch.core.machine import Machine
@@ -241,7 +241,7 @@ def test_a_pool_of_zero_is_ready_and_one_at_its_maximum_says_so() -> None:
 
 def test_a_model_says_whether_it_is_there_and_on_as_many_nodes_as_wanted() -> None:
     model = a_model(cache_policy=res.CachePolicy(preload_nodes=2))
-    fleet = a_fleet_with(model)
+    fleet = a_fleet_with(model, facts=[a_stranger("n1"), a_stranger("n2")])
     key = "Model/default/llama"
     assert said(fleet, key) == {"Loaded": ("False", "NotCached"), "Preloaded": ("False", "Loading")}
     fold.apply(fleet, ev.ModelCached(NOW, "n1", "default/llama"))
@@ -288,7 +288,8 @@ def test_the_status_of_a_pool_counts_its_replicas() -> None:
 
 
 def test_the_status_of_a_model_names_its_nodes() -> None:
-    fleet = a_fleet_with(a_model(), facts=[ev.ModelCached(NOW, "n2", "default/llama")])
+    cached = ev.ModelCached(NOW, "n2", "default/llama")
+    fleet = a_fleet_with(a_model(), facts=[a_stranger("n1"), a_stranger("n2"), cached])
     coming = ModelSeen("default/llama", bytes_done=1, bytes_total=9)
     seen = Sightings(serving={"n1": NodeServing(models=(coming,))})
     shown = conditions.shown(fleet, seen, fleet.resources["Model/default/llama"])

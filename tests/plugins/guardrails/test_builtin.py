@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 
@@ -250,7 +251,11 @@ def asked(answer: Callable[[Sent], None], **settings: object) -> tuple[Guardrail
     with receiving(answer) as receiver:
         engine = GuardrailEngine(
             agent_class(
-                GuardrailSpec(type="safety-check", config={"url": receiver.url, **settings})
+                GuardrailSpec(
+                    type="safety-check",
+                    config={"url": receiver.url, **settings},
+                    deadline=timedelta(minutes=1),
+                )
             )
         )
 

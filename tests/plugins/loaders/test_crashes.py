@@ -107,8 +107,9 @@ async def test_a_killed_load_asks_again_for_one_range_at_most(
     assert not list((tmp_path / "cache" / "parts").iterdir())
 
 
+@pytest.mark.parametrize("stride", [3, pytest.param(1, marks=pytest.mark.soak)])
 def test_a_load_that_dies_at_any_step_leaves_nothing_half_done(
-    loader: Loader, tmp_path: Path
+    loader: Loader, tmp_path: Path, stride: int
 ) -> None:
     source = tmp_path / "source"
     (source / "deep").mkdir(parents=True)
@@ -117,7 +118,7 @@ def test_a_load_that_dies_at_any_step_leaves_nothing_half_done(
     expected = content(source)
     status, steps = 0, 0
     while status != loading.CALLS_NOT_REACHED:
-        steps += 1
+        steps += stride
         for limit in (steps, max(1, steps // 3)):  # and once more while it recovers
             loader.begin(f"file://{source} {limit}")
             status = max(status, loader.end())
