@@ -61,11 +61,8 @@ class Up:
         self.data = data
         self.log = data.parent / f"{data.name}.log"
         command = [sys.executable, "-m", "navarch", "up", "--data", str(data)]
-        command += ["--port", str(port)]
-        if config is None:
-            command += ["--nodes", str(nodes), "--heartbeat-interval", "1s"]
-        else:
-            command += ["--config", str(config)]
+        command += ["--port", str(port), "--heartbeat-interval", "1s"]
+        command += ["--nodes", str(nodes)] if config is None else ["--config", str(config)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True

@@ -29,14 +29,18 @@ PLUGINS = {
 CONFIG = """\
 server:
   address: "127.0.0.1:0"
-  heartbeat_interval: 1s
   autoscale_interval: 1s
 providers:
   local:
     type: process
     gpu_count: 2
     serving: true
-    pass_variables: [PYTHONPATH, AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY]
+    pass_variables:
+    - LOG_LEVEL
+    - PYTHONPATH
+    - AWS_ENDPOINT_URL
+    - AWS_ACCESS_KEY_ID
+    - AWS_SECRET_ACCESS_KEY
 pools:
   plain:
     {{provider: local, instance_type: h100-2x, min_nodes: 1, max_nodes: 1, cooldown: 1s}}
@@ -145,8 +149,13 @@ def pools_of(fleet: Up) -> set[str]:
 
 @pytest.mark.usefixtures("installed")
 def test_an_installed_package_decides_in_a_fleet_and_is_switched_there(
-    start_up: Callable[..., Up], tmp_path: Path, bucket: Bucket, prometheus: Prometheus
+    start_up: Callable[..., Up],
+    tmp_path: Path,
+    bucket: Bucket,
+    prometheus: Prometheus,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("LOG_LEVEL", "debug")
     config = tmp_path / "navarch.yaml"
     config.write_text(CONFIG.format(prometheus=prometheus.url))
     fleet = start_up(config=config)
@@ -172,6 +181,13 @@ def test_an_installed_package_decides_in_a_fleet_and_is_switched_there(
         assert name in fleet.run("plugin", "list", "--kind", kind).stdout
     points = {each["point"] for each in traced(fleet, "scheduler", "custom-scheduler")}
     assert {"filter", "score"} <= points
+
+    # In detail it is in the logs, here and on the node that brought the weights.
+    log = fleet.log.read_text()
+    assert "DEBUG   scheduler custom-scheduler.filter took" in log
+    assert "DEBUG   replica-autoscaler custom-autoscaler.calculate_replicas took" in log
+    logs = "".join(each.read_text() for each in fleet.data.rglob("*.log"))
+    assert "DEBUG   model-loader s3-loader.load_into of default/tiny is done" in logs
 
     # What is switched off stays so, whatever happens to the process; then others decide.
     switch(fleet, "disable", "custom-scheduler")

@@ -80,6 +80,9 @@ class _Active:
         self.queue = part.missing()
         self.peers = True
         self.syncing: Future[None] | None = None
+        missing = set(self.queue)
+        self.kept = [number for number in range(part.count) if number not in missing]
+        """What an earlier try has left: a source that was damaged then may be mended now."""
 
     def synced(self) -> None:
         """Wait until the disk has all of it for good."""
@@ -328,18 +331,21 @@ class Fetch:
         return digest.hexdigest()
 
     def _again(self, active: _Active, digest: str) -> None:
-        """Have wrong content fetched anew: what peers gave, or nothing if it was not they."""
+        """Have wrong content fetched anew: what peers gave and what an earlier try has left.
+
+        Raises `ModelError` where all of it came from the source, and just now.
+        """
         part = active.part
-        wrong = part.from_peers()
+        wrong = sorted({*part.from_peers(), *active.kept})
         told = f"{active.file.path}: its SHA-256 is {digest}, another was expected"
         if not wrong:
             part.forget(list(range(part.count)))
             raise ModelError(f"{told}: it is damaged at its source", lasting=True)
-        self._progress.troubled(f"{told}: what peers gave is fetched anew")
+        self._progress.troubled(f"{told}: what peers or an earlier try gave is fetched anew")
         with self._lock:
-            active.peers = False
+            active.peers, active.kept = False, []
             part.forget(wrong)
-            active.queue = sorted(wrong)
+            active.queue = wrong
             self._progress.lost(sum(part.length(number) for number in wrong))
             self._lock.notify_all()
 
