@@ -29,7 +29,7 @@ from navarch.core.serving.scaling.proposal import Proposal
 from navarch.core.serving.scaling.series import Series
 from navarch.core.serving.scaling.shaping import decide
 from navarch.plugins.calls import Direct
-from navarch.plugins.scaling import BUILT_IN, SignalBook, ask, wanted_signals
+from navarch.plugins.scaling import BUILT_IN, Panel, SignalBook, ask, wanted_signals
 from navarch.plugins.signals import GatewayMetricsProvider, ProviderChain, PushedSample
 
 RUNS = 7
@@ -87,7 +87,7 @@ def main() -> None:
     newest = {name: Series(name, one.samples[-1:]) for name, one in series.items()}
 
     def asked(plugins: list[object], known: Mapping[str, Series]) -> list[Proposal]:
-        return ask(plugins, POOL, None, known, Direct(), current=6, ready=6, now=NOW)
+        return ask(Panel(plugins, Direct()), POOL, None, known, current=6, ready=6, now=NOW)
 
     proposals = asked([*OURS], series)
     _, history = decide(POOL, None, 6, proposals, None, NOW)

@@ -134,7 +134,7 @@ def test_every_exception_still_has_its_fault(
 ) -> None:
     # Only the files that are named are read: the whole tree once more would take seconds.
     named = sorted({path for path, _ in tidy.EXCEPTIONS})
-    monkeypatch.setattr(tidy, "listed_files", lambda root: named)
+    monkeypatch.setattr(tidy, "listed_files", lambda _root: named)
     exceptions = set(tidy.EXCEPTIONS)
     monkeypatch.setattr(tidy, "EXCEPTIONS", {})
     faults = {(fault.path, fault.rule) for fault in tidy.faults_of_tree(project)}

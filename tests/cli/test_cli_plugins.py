@@ -21,6 +21,9 @@ PLUGIN = {
     "latencyP50": 0.00025,
     "latencyP99": 1.5,
     "lastFailure": "score: KeyError: 'disk'",
+    "isolated": "until 00:00:30 UTC",
+    "broken": "no config",
+    "because": "it is slow",
 }
 TRACE = {
     "at": "2026-06-01T00:00:00Z",
@@ -57,7 +60,8 @@ def test_plugins_are_listed_with_what_they_did(plugins: ConnectServer, run: Run)
     assert lines[3][3] == "SHADOW"
     assert plugins.requests == [("ListPlugins", {"kind": "scheduler"})]
     wide = run("plugin", "list", "-o", "wide").stdout
-    assert "score: KeyError: 'disk'" in wide
+    for told in ("score: KeyError: 'disk'", "until 00:00:30 UTC", "no config", "it is slow"):
+        assert told in wide
     as_json = json.loads(run("plugin", "list", "-o", "json").stdout)
     assert as_json["plugins"][0] == PLUGIN
 

@@ -89,7 +89,8 @@ def test_plugins_are_listed_by_kind_with_what_they_did() -> None:
     ssd = listed[2]
     assert ssd.disagreements == 1
     assert (ssd.calls, ssd.version, ssd.enabled, ssd.origin) == (1, "1.2", True, "registered")
-    assert listed[1].last_failure == "it has to be configured: its config is needed"
+    assert listed[1].broken == "it has to be configured: its config is needed"
+    assert (listed[1].last_failure, ssd.broken, ssd.isolated, ssd.because) == ("", "", "", "")
 
 
 def test_what_operators_decide_holds_at_once_and_after_a_restart() -> None:
@@ -99,6 +100,7 @@ def test_what_operators_decide_holds_at_once_and_after_a_restart() -> None:
             service = Service(plane.runtime, plugins=plane.plugins)
             shown = await put(service, "guardrails", "polite", enabled=False, priority=7)
             assert (shown.enabled, shown.priority) == (False, 7)
+            assert shown.because == "changed by an operator: a test"
             assert plane.plugins.registry.plugins(PluginKind.GUARDRAIL) == ()
             await put(service, "scheduler", "prefer-ssd", shadow=True)
         async with a_plane(a_registry(), store) as plane:
@@ -179,7 +181,8 @@ def test_a_plugin_that_is_switched_on_is_called_again_at_once(
         return isolated[1]
 
     told = served(call)
-    assert told.last_failure.startswith("left alone until 00:00:30 UTC after 5 failures in a row")
+    assert told.isolated.startswith("until 00:00:30 UTC after 5 failures in a row")
+    assert told.last_failure == "filter: ZeroDivisionError: division by zero"
 
 
 # --- the fact --------------------------------------------------------------------------------

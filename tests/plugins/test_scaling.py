@@ -19,7 +19,8 @@ from navarch.core.serving.scaling.proposal import Demand, Proposal
 from navarch.core.serving.scaling.series import Series
 from navarch.core.serving.scaling.shaping import decide
 from navarch.plugins.calls import About, Direct, Failed
-from navarch.plugins.protocols import AutoscalerPlugin
+from navarch.plugins.protocols import AutoscalerPlugin, PluginKind
+from navarch.plugins.registry import Configured, Registry
 from navarch.plugins.scaling import (
     BUILT_IN,
     Panel,
@@ -30,7 +31,8 @@ from navarch.plugins.scaling import (
     wanted_signals,
 )
 from navarch.plugins.signals import GatewayMetricsProvider, ProviderChain, PushedSample
-from navarch.plugins.terms import TermsOf, unsaid
+from navarch.plugins.terms import Terms, TermsOf, unsaid
+from navarch.plugins.turns import Asking, Turns
 
 OURS = [kind() for kind in BUILT_IN]
 
@@ -245,6 +247,40 @@ def test_a_foreign_one_that_hangs_holds_and_the_others_are_heard() -> None:
         ("queue-depth", 10, False),
     ]
     assert caller.points == ["custom-autoscaler calculate_replicas default/chat 0:00:05"]
+
+
+def test_a_neutral_failure_counts_for_nothing_where_others_have_a_say() -> None:
+    def terms(name: str) -> Terms:
+        return Terms("neutral" if name == "custom-autoscaler" else "")
+
+    broken, pool = Documented(ValueError("no idea")), a_pool({"queue-depth": 10})
+    series = known(queue_depth=22)
+    found = asked([broken, *OURS], pool, series, terms=terms)
+    assert [(one.by, one.replicas) for one in found] == [("queue-depth", 3)]
+    found = asked([broken, *OURS], pool, series)
+    assert [(one.by, one.replicas) for one in found] == [
+        ("custom-autoscaler", 4),
+        ("queue-depth", 3),
+    ]
+
+
+@pytest.mark.parametrize("names", [(), ("custom-autoscaler",)])
+def test_the_number_stays_where_nobody_but_a_neutral_one_has_a_say(names: tuple[str, ...]) -> None:
+    pool = a_pool(autoscalers=names)
+    [found] = asked([Documented(ValueError())], pool, terms=lambda _: Terms("neutral"))
+    assert (found.replicas, found.held, found.by) == (4, True, "custom-autoscaler")
+
+
+def test_each_is_asked_within_its_own_deadline_and_a_change_counts_at_once() -> None:
+    held, caller = Registry(), Threads()
+    held.register(PluginKind.REPLICA_AUTOSCALER, Documented(5))
+    turns = Turns(held, caller)
+    question = Asking(a_pool(), None, known(queue_depth=1), 4, 4)
+    for deadline in (None, timedelta(seconds=1)):
+        said = Configured(deadline=deadline)
+        held.configure(PluginKind.REPLICA_AUTOSCALER, "custom-autoscaler", said)
+        asyncio.run(turns.ask_in_time(question, START))
+    assert [told.rpartition(" ")[2] for told in caller.points] == ["0:00:05", "0:00:01"]
 
 
 # --- samples over time -----------------------------------------------------------------------

@@ -143,7 +143,11 @@ def test_calls_from_many_threads_are_all_counted(traced: Traced) -> None:
         (0.5, "0.5"),
         ("my card is 4111", "a text of 15"),
         ([1, 2], "2 of them"),
-        (GuardrailResult(passed=False, action="block", reason="2 names"), "block: 2 names"),
+        (GuardrailResult(passed=False, action="block", reason="2 names: Bob, Al"), "block"),
+        (
+            GuardrailResult(passed=False, action="my card"),  # type: ignore[arg-type]
+            "an action that is none",
+        ),
         (Failed("p", "score", "text"), "Failed"),
     ],
 )

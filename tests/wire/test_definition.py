@@ -136,7 +136,8 @@ ListPluginsRequest: kind=1 string
 ListPluginsResponse: plugins=1 repeated PluginInfo
 PluginInfo: kind=1 string, name=2 string, priority=3 int32, enabled=4 bool, shadow=5 bool, origin=6
     string, version=7 string, summary=8 string, calls=9 int64, failures=10 int64, latency_p50=11
-    double, latency_p99=12 double, last_failure=13 string, disagreements=14 int64
+    double, latency_p99=12 double, last_failure=13 string, disagreements=14 int64, isolated=15
+    string, broken=16 string, because=17 string
 SetPluginRequest: kind=1 string, name=2 string, enabled=3 bool, priority=4 int32, shadow=5 bool,
     reason=6 string
 SetPluginResponse: plugin=1 PluginInfo

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,11 @@ from navarch.config import load
 from navarch.controlplane.clock import FakeClock
 from navarch.controlplane.control_plane import ControlPlane, ServerConfig
 from navarch.controlplane.service import Service
-from navarch.errors import ConfigError, WireError
+from navarch.errors import ConfigError, JournalError, WireError
+from navarch.plugins.kinds import SERVING
+from navarch.plugins.protocols import PluginKind
+from navarch.plugins.registry import Entry
+from navarch.plugins.terms import Terms
 from navarch.wire.generated import navarch_pb2 as pb
 from navarch.wire.queries import Configuration
 from navarch.wiring.reload import NeedsRestart, Reload
@@ -257,5 +261,91 @@ def test_the_file_is_read_again_and_mistakes_are_logged(
             f"not reloaded: {here.file}:1: pools: expected a mapping of names, got the number 3",
             f"not reloaded: {here.file}: there is no such file",
         ]
+
+    running(story)
+
+
+# --- plugins of the serving plane ------------------------------------------------------------
+
+SCHEDULER, GUARDRAIL = PluginKind.SCHEDULER, PluginKind.GUARDRAIL
+PII = "pii-detection"
+PLUGINS = """
+plugins:
+  scheduler-plugins:
+    - {name: "plugins.foreign:PreferSsd", priority: 7, config: {weight: 2}}
+  guardrail-plugins:
+    - {name: pii-detection, on_error: fail_open, deadline: 100ms}
+"""
+WRONG = """
+plugins:
+  scheduler-plugins:
+    - {name: "plugins.foreign:PreferSsd", priority: 8, config: {weight: 3}}
+  autoscaler-plugins:
+    - {name: "plugins.foreign:Steady"}
+  guardrail-plugins:
+    - {name: pii-detection, enabled: false}
+    - {name: content-filter, config: {phrase: [no]}}
+"""
+
+
+def used(here: Fixture) -> list[tuple[Entry, ...]]:
+    registry = here.control_plane.plugins.registry
+    return [registry.entries(kind) for kind in SERVING]
+
+
+def test_another_plugins_block_is_used_as_a_whole(running: Running) -> None:
+    async def story(here: Fixture) -> None:
+        registry, before = here.control_plane.plugins.registry, used(here)
+        assert registry.find(SCHEDULER, "prefer-ssd") is None
+        sent = Configuration(BEFORE + PLUGINS, "new.yaml")
+        changes = await here.reload.from_wire(sent)
+        assert changes == ["plugin scheduler prefer-ssd", "plugin guardrail pii-detection"]
+        ssd, pii = registry.require(SCHEDULER, "prefer-ssd"), registry.find(GUARDRAIL, PII)
+        assert ssd.plugin in registry.schedulers
+        assert (ssd.priority, dict(ssd.config)) == (7, {"weight": 2})
+        assert registry.terms(GUARDRAIL)(PII) == Terms("fail_open", timedelta(seconds=0.1))
+        assert await here.reload.from_wire(sent) == []
+        assert registry.find(SCHEDULER, "prefer-ssd") == ssd  # the same object goes on
+        assert registry.find(GUARDRAIL, PII) == pii
+        here.file.write_text(BEFORE)
+        await here.reload.from_file()
+        assert used(here) == before
+
+    running(story)
+
+
+def test_a_mistake_in_one_plugin_changes_none_and_nothing_else(
+    running: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story(here: Fixture) -> None:
+        await here.reload.use(BEFORE + PLUGINS, "new.yaml")
+        before = used(here)
+        text = BEFORE.replace("max_nodes: 4", "max_nodes: 9") + WRONG
+        with pytest.raises(WireError, match=r"guardrail-plugins\[1\]\.config\.phrase: .*phrases"):
+            await here.reload.from_wire(Configuration(text, "new.yaml"))
+        assert used(here) == before
+        here.file.write_text(text)
+        await here.reload.from_file()
+        assert "not reloaded: " in caplog.text
+        assert used(here) == before
+        assert here.max_nodes == {"training": 4, "batch": 1}
+        await here.reload.use(BEFORE, "new.yaml")
+
+    running(story)
+
+
+def test_plugins_are_not_used_where_something_after_them_fails(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object) -> None:
+        raise JournalError("the disk is full")
+
+    async def story(here: Fixture) -> None:
+        before = used(here)
+        with monkeypatch.context() as patched:
+            patched.setattr(here.control_plane, "configure_pools", refuse)
+            with pytest.raises(JournalError):
+                await here.reload.use(BEFORE + PLUGINS, "new.yaml")
+        assert used(here) == before
 
     running(story)

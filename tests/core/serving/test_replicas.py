@@ -318,3 +318,22 @@ def test_an_explanation_goes_from_the_load_down_to_who_sold_the_machines() -> No
     assert "wants 3 replicas, has 3 ready: to 3 at" in lines[0]
     assert "its weights are on" in text
     assert "of pool training, bought from fake; it wants 2 of at most 10 nodes" in text
+
+
+def test_other_weights_under_the_same_name_are_loaded_before_replicas_start_with_them() -> None:
+    world = ServingWorld()
+    world.settle()
+    other = replace(A_MODEL, spec=ModelSpec(weights_uri="file:///llama-2"))
+    before = len([each for each in world.fleet.commands.values() if each.type in LOADS])
+    world.turn()
+    world.apply(other)
+    for _ in range(12):
+        world.turn()
+        world.place()
+    loads = [each for each in world.fleet.commands.values() if each.type in LOADS][before:]
+    assert loads
+    assert all("llama-2" in each.parameters["spec"] for each in loads)
+    assert world.states() == ["ready", "ready"]
+
+
+LOADS = frozenset({CommandType.LOAD_MODEL})

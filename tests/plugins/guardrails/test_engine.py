@@ -12,10 +12,18 @@ from typing import Literal
 import pytest
 from msgspec import Struct
 
+from factories import START
+from navarch.controlplane.clock import stopwatch
 from navarch.core.model.resources import GuardrailSpec
 from navarch.errors import ConfigError
+from navarch.plugins import exposition
+from navarch.plugins.calls import Direct
 from navarch.plugins.guardrails import AuditRecord, Finding, GuardrailEngine, ScanContext
-from navarch.plugins.protocols import GuardrailRequest, GuardrailResult
+from navarch.plugins.protocols import GuardrailRequest, GuardrailResult, PluginKind
+from navarch.plugins.registry import Configured
+from navarch.plugins.registry import Registry as Plugins
+from navarch.plugins.shadow import Shadows
+from navarch.plugins.traces import FAILURES_MAX, Traced
 from plugins.guardrails.classes import (
     EMPTY,
     Documented,
@@ -27,6 +35,7 @@ from plugins.guardrails.classes import (
 )
 
 Action = Literal["block", "redact", "warn", "log"]
+GUARDRAIL = PluginKind.GUARDRAIL
 QUICK = timedelta(milliseconds=30)
 
 
@@ -240,6 +249,89 @@ def test_nothing_of_the_text_is_in_the_record(caplog: pytest.LogCaptureFixture) 
     assert "secret" not in repr(result)
     assert told[0].checks[0].reason == "ValueError"
     assert [(each.type, each.start, each.end) for each in told[0].findings] == [("marks", 8, 14)]
+
+
+class Quoting:
+    """Quotes in its errors what it has read."""
+
+    name = type = "quoting"
+
+    async def check(self, request: GuardrailRequest) -> GuardrailResult:
+        try:
+            int(request.content)
+        except ValueError as error:
+            raise KeyError(f"cannot read {request.content}") from error
+        raise AssertionError("it is no number")
+
+
+class Naming(Quoting):
+    """Quotes in its reason what it objects to."""
+
+    name = type = "naming"
+
+    async def check(self, request: GuardrailRequest) -> GuardrailResult:
+        return GuardrailResult(passed=False, action="block", reason=f"found {request.content}")
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_plugin_that_quotes_the_text_leaks_it_nowhere(
+    caplog: pytest.LogCaptureFixture,
+    trusted: bool,  # noqa: FBT001
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    traced = Traced(lambda: START, stopwatch, trusts=lambda *_: trusted)
+    told: list[AuditRecord] = []
+    specs = [
+        GuardrailSpec(type=each, on_error="open", action="warn")
+        for each in ("quoting", "broken", "naming")
+    ]
+    for caller in (traced, Direct()):
+        registry = Registry(Quoting(), Broken(), Naming())
+        engine = GuardrailEngine(agent_class(*specs), registry, sink=told.append, caller=caller)
+        for _ in range(FAILURES_MAX + 1):
+            assert "alice" not in repr(checked(engine, "I am alice@example.com"))
+    kept = [
+        *(repr(each) for each in traced.traces()),
+        *(repr(traced.summary(GUARDRAIL, each)) for each in ("quoting", "broken", "naming")),
+        *traced.isolated().values(),
+        *(repr(each) for each in told),
+        *exposition.lines(traced, Shadows(lambda: START)),
+        caplog.text,
+    ]
+    assert len(traced.isolated()) == 2
+    assert [text for text in kept if "alice" in text] == []
+    assert traced.summary(GUARDRAIL, "quoting").last_failure == "check: KeyError"
+    assert "guardrail quoting broke in check: KeyError" in caplog.text
+    assert "guardrail broken broke in scan: ValueError" in caplog.text
+
+
+@pytest.mark.parametrize("configured", ["", "fail_open", "fail_closed"])
+@pytest.mark.parametrize("of_class", ["", "open", "closed"])
+def test_the_class_says_what_a_failure_means_and_else_the_configuration(
+    of_class: Literal["", "open", "closed"], configured: str
+) -> None:
+    held = Plugins()
+    held.register(GUARDRAIL, Hanging())
+    said = Configured(on_error=configured, deadline=QUICK)
+    held.configure(GUARDRAIL, "hanging", said)
+    engine = GuardrailEngine(agent_class(GuardrailSpec(type="hanging", on_error=of_class)), held)
+    expected = of_class or ("open" if configured == "fail_open" else "closed")
+    result = checked(engine, "text")
+    assert result.action == ("allow" if expected == "open" else "block")
+    assert result.metadata["not_scanned"] == "hanging: timed out"
+    assert engine.records[0].checks[0].on_error == expected
+
+
+@pytest.mark.parametrize("configured,seconds", [(None, 0.5), (0.1, 0.1), (3, 0.5)])
+def test_the_configuration_can_shorten_the_deadline_of_a_class(
+    configured: float | None, seconds: float
+) -> None:
+    held = Plugins()
+    held.register(GUARDRAIL, Hanging())
+    deadline = None if configured is None else timedelta(seconds=configured)
+    held.configure(GUARDRAIL, "hanging", Configured(deadline=deadline))
+    engine = GuardrailEngine(agent_class(GuardrailSpec(type="hanging")), held)
+    assert engine.bindings[0].spec.deadline == timedelta(seconds=seconds)
 
 
 def test_a_sink_that_breaks_is_counted_and_the_check_stands(

@@ -18,6 +18,8 @@ from navarch.errors import CacheFull, ConfigError, ModelError
 from navarch.plugins import Manifest, ModelFile, staging_folder
 from navarch.plugins.loaders.cache import ModelCache
 from navarch.plugins.loaders.file_source import FileSource
+from navarch.plugins.protocols import PluginKind
+from navarch.plugins.registry import Configured, Registry
 from plugins.loaders.conftest import Clock, content, model, noise, until
 
 Make = Callable[..., ModelCache]
@@ -372,6 +374,56 @@ async def test_the_cheaper_loader_is_asked_first_and_the_other_helps_out(
     assert dear.asked == 0
     folder = await cache.load(model("file:///not/there", "two"))
     assert (folder / "w.bin").read_bytes() == noise(20_000)
+    await cache.close()
+
+
+LOADER = PluginKind.MODEL_LOADER
+
+
+class Doubtful(Documented):
+    """Does not even say whether it can."""
+
+    name = "doubtful"
+
+    def can_load(self, model: Model) -> bool:
+        raise ConnectionError("no index")
+
+
+class Slow(Documented):
+    """Never ends."""
+
+    name = "slow"
+
+    async def load(self, model: Model, node: str) -> None:
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("uri,first", [("file:///not/there", "file"), ("made:well", "doubtful")])
+@pytest.mark.parametrize("on_error", ["", "neutral", "fail_closed"])
+async def test_after_one_that_fails_closed_no_other_is_tried(
+    make_cache: Make, uri: str, first: str, on_error: str
+) -> None:
+    held, helper = Registry(), Streaming(50)
+    for each in (FileSource(), Doubtful(), helper):
+        held.register(LOADER, each)
+    held.configure(LOADER, first, Configured(on_error=on_error))
+    cache = make_cache(loaders=held)
+    if on_error == "fail_closed":
+        with pytest.raises(ModelError, match=r"/not/there|doubtful: .*: no index; it"):
+            await cache.load(model(uri))
+        assert helper.asked == 0
+    else:
+        assert content(await cache.load(model(uri))) == {"w.bin": noise(20_000)}
+    await cache.close()
+
+
+async def test_a_loader_is_given_up_at_its_own_deadline(make_cache: Make) -> None:
+    held = Registry()
+    held.register(LOADER, Slow())
+    held.configure(LOADER, "slow", Configured(deadline=timedelta(milliseconds=20)))
+    cache = make_cache(loaders=held)
+    with pytest.raises(ModelError, match=r"loader slow: no answer within 0\.02 s"):
+        await cache.load(model("made:well"))
     await cache.close()
 
 

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import cast
+from typing import Any, TypeVar, cast
 
 import pytest
 
 from agent_demands import a_pool
 from factories import at
+from navarch.controlplane.clock import stopwatch
 from navarch.core.model.resources import AgentPool
 from navarch.core.scaling.base import Quality, Reading
 from navarch.core.serving.scaling import signals
-from navarch.plugins.calls import Direct
+from navarch.plugins import traces
+from navarch.plugins.calls import About, Direct, Failed
+from navarch.plugins.protocols import PluginKind
 from navarch.plugins.signals import ProviderChain, StaticMetricsProvider
 from navarch.plugins.signals.chain import FAILURES_MAX, POOLS_MAX, Provider
+from navarch.plugins.terms import Terms, TermsOf
+from navarch.plugins.traces import Traced
 
+T = TypeVar("T")
 POOL = a_pool()
 SOON = timedelta(milliseconds=20)
 
@@ -186,6 +192,66 @@ def test_one_signal_that_fails_in_the_documents_form_leaves_the_others_alone() -
     found = asyncio.run(chain.read(POOL, ["queue-depth", "tool-call-rate"]))
     assert found["tool-call-rate"].value == 3
     assert found["queue-depth"].detail == "documented: ValueError: broken"
+
+
+def test_a_signal_that_is_not_there_is_no_failure_however_often_it_is_asked_for() -> None:
+    clock = Clock()
+    traced = Traced(lambda: clock.now, stopwatch)
+    plugin = Documented({"ttft_p95": KeyError("ttft_p95"), "queue_depth": 7})
+    chain = ProviderChain(lambda: [plugin], traced, lambda: clock.now)
+
+    async def story() -> list[Reading]:
+        wanted = ["ttft-p95"] * (traces.FAILURES_MAX + FAILURES_MAX)
+        return [(await chain.read(POOL, [name]))[name] for name in wanted]
+
+    assert {each.quality for each in asyncio.run(story())} == {Quality.ABSENT}
+    did = traced.summary(PluginKind.METRICS_PROVIDER, "documented")
+    assert (did.failures, did.skipped, did.isolated) == (0, 0, "")
+    assert {each.outcome for each in traced.traces()} == {"ok"}
+
+
+def terms_of_first(**said: Any) -> TermsOf:  # noqa: ANN401 - fields of Terms
+    return lambda name: Terms(**said) if name == "first" else Terms()
+
+
+@pytest.mark.parametrize("value", [RuntimeError("no"), -1.0])
+def test_nobody_is_asked_after_one_that_holds_has_failed(value: object) -> None:
+    clock = Clock()
+    first, second = Scripted("first", 5.0, at()), Scripted("second", 9.0, at())
+    there: Sequence[Provider] = [first, second]
+    chain = ProviderChain(
+        lambda: there, Direct(), lambda: clock.now, terms=terms_of_first(on_error="hold")
+    )
+
+    async def story() -> list[Reading]:
+        seen = [(await chain.read(POOL, ["queue-depth"]))["queue-depth"]]
+        clock.now, first.value = at(seconds=42), value
+        seen.append((await chain.read(POOL, ["queue-depth"]))["queue-depth"])
+        first.value = {}
+        return [*seen, (await chain.read(POOL, ["queue-depth"]))["queue-depth"]]
+
+    before, failed, absent = asyncio.run(story())
+    assert (before.value, before.quality) == (5, Quality.OK)
+    assert (failed.value, failed.quality) == (5, Quality.STALE)
+    assert (absent.value, absent.source) == (9, "second")  # it does not have it: that is no failure
+    assert len(second.asked) == 1
+
+
+def test_each_provider_is_asked_within_its_own_deadline() -> None:
+    deadlines: list[timedelta] = []
+
+    class Timing(Direct):
+        async def call_async(
+            self, about: About, function: Callable[[], Awaitable[T]], deadline: timedelta
+        ) -> T | Failed:
+            deadlines.append(deadline)
+            return await super().call_async(about, function, deadline)
+
+    providers: Sequence[Provider] = [Scripted("first", "hangs"), Scripted("second", 9.0)]
+    chain = ProviderChain(lambda: providers, Timing(), at, terms=terms_of_first(deadline=SOON))
+    found = asyncio.run(chain.read(POOL, ["queue-depth"]))["queue-depth"]
+    assert (found.value, found.source) == (9, "second")
+    assert deadlines == [SOON, timedelta(seconds=1)]
 
 
 def test_pools_that_are_read_no_more_are_forgotten_first() -> None:

@@ -97,8 +97,12 @@ def answered(
                 if waiting.model == model and waiting.state is ReplicaState.LOADING:
                     yield failed(waiting, f"no weights: {answer.message}", now, settings)
         case CommandType.LOAD_MODEL if answer.state is CommandState.SUCCEEDED:
-            if model and model not in fleet.weights.get(command.node_id, {}):
-                yield ev.ModelCached(now, command.node_id, model)
+            applied = fleet.resource("Model", model)
+            current = applied is not None and command.issued_at >= applied.changed_at
+            if current and not upkeep.has_weights(fleet, command.node_id, model):
+                held = fleet.weights.get(command.node_id, {}).get(model)
+                digest, size = (held.digest, held.size) if held is not None else ("", 0)
+                yield ev.ModelCached(now, command.node_id, model, digest, size)
         case CommandType.UNLOAD_MODEL if answer.state is CommandState.SUCCEEDED:
             if model in fleet.weights.get(command.node_id, {}):
                 yield ev.ModelDropped(now, command.node_id, model, "it was unloaded")

@@ -19,7 +19,7 @@ from navarch.core.model.ladder import Told
 from navarch.core.model.resources import Model
 from navarch.core.model.sightings import Sightings
 from navarch.core.orders import Orders
-from navarch.core.serving.upkeep import is_ordered
+from navarch.core.serving.upkeep import has_weights, is_ordered, peers_of
 from navarch.core.settings import Settings
 
 RETRY: Final = timedelta(minutes=5)
@@ -54,7 +54,7 @@ def _preload(
     there = [
         node_id
         for node_id in able
-        if name in fleet.weights.get(node_id, {})
+        if has_weights(fleet, node_id, name)
         or is_ordered(fleet, node_id, CommandType.LOAD_MODEL, name)
     ]
     missing = wanted - len(there)
@@ -66,7 +66,11 @@ def _preload(
             continue
         missing -= 1
         spec = msgspec.json.encode(model).decode()
-        parameters = {"model": name, "spec": spec, "peers": ""}
+        parameters = {
+            "model": name,
+            "spec": spec,
+            "peers": ",".join(peers_of(fleet, name, node_id)),
+        }
         reason = f"preloadNodes is {wanted}, {len(there)} have it or load it"
         yield orders.give(node_id, CommandType.LOAD_MODEL, reason, parameters)
 

@@ -98,6 +98,31 @@ def retry_at(replica: Replica, now: datetime, settings: Settings) -> datetime:
     return now + min(settings.replica_retry_base * (1 << doublings), settings.replica_retry_max)
 
 
+def has_weights(fleet: Fleet, node_id: str, model: str) -> bool:
+    """Whether a node has what a model names now; what came before a change may be something else.
+
+    Loading them again costs nothing where they are the same.
+    """
+    held = fleet.weights.get(node_id, {}).get(model)
+    applied = fleet.resource("Model", model)
+    return held is not None and (applied is None or held.since >= applied.changed_at)
+
+
+def peers_of(fleet: Fleet, model: str, node_id: str) -> Iterator[str]:
+    """Find caches that have a model, on other nodes that are heard, three at most."""
+    found = 0
+    for other, weights in fleet.weights.items():
+        node = fleet.nodes.get(other)
+        if other == node_id or model not in weights or node is None or not node.connected:
+            continue
+        address = node.metadata.labels.get(CACHE_LABEL, "")
+        if address:
+            yield address
+            found += 1
+        if found >= PEERS_MAX:
+            return
+
+
 class _Desk:
     """Gives orders, and none twice."""
 
@@ -141,7 +166,7 @@ class _Desk:
 
     def _load(self, replica: Replica) -> Iterator[Upkeep]:
         node_id, name = replica.node_id, replica.model
-        if not name or name in self._fleet.weights.get(node_id, {}):
+        if not name or has_weights(self._fleet, node_id, name):
             yield from self._start(replica, "its weights are there" if name else "nothing to load")
             return
         held = self._fleet.resource("Model", name)
@@ -150,7 +175,7 @@ class _Desk:
         parameters = {
             "model": name,
             "spec": msgspec.json.encode(held.resource).decode(),
-            "peers": ",".join(self._peers(name, node_id)),
+            "peers": ",".join(peers_of(self._fleet, name, node_id)),
         }
         reason = f"replica {replica.id} needs it"
         yield from self._order(node_id, CommandType.LOAD_MODEL, name, reason, parameters)
@@ -190,20 +215,6 @@ class _Desk:
     @property
     def _patience(self) -> timedelta:
         return self._settings.replica_unheard
-
-    def _peers(self, model: str, node_id: str) -> Iterator[str]:
-        """Find caches that have a model, on other nodes that are heard."""
-        found = 0
-        for other, weights in self._fleet.weights.items():
-            node = self._fleet.nodes.get(other)
-            if other == node_id or model not in weights or node is None or not node.connected:
-                continue
-            address = node.metadata.labels.get(CACHE_LABEL, "")
-            if address:
-                yield address
-                found += 1
-            if found >= PEERS_MAX:
-                return
 
     def _order(
         self,
