@@ -96,6 +96,6 @@ class FakeClock:
                 waiting.set_result(None)
 
 
-def processor_seconds() -> float:
+def cpu_seconds() -> float:
     """How long this process has computed: what else the machine does is not in it."""
     return time.process_time()

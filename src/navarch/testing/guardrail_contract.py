@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, ClassVar, Final, Literal
 
-from navarch.controlplane.clock import processor_seconds
+from navarch.controlplane.clock import cpu_seconds
 from navarch.plugins.protocols import (
     GuardrailPlugin,
     GuardrailRequest,
@@ -284,9 +284,9 @@ class GuardrailContract(Manners):
         """Measure the quickest of three, or of one where that is quick, in processor time."""
         quickest = math.inf
         for _ in range(3):
-            began = processor_seconds()
+            began = cpu_seconds()
             await self.asked(plugin, GuardrailRequest(text))
-            quickest = min(quickest, processor_seconds() - began)
+            quickest = min(quickest, cpu_seconds() - began)
             if quickest < TIMED_SECONDS or quickest > SLOW_SECONDS:
                 break
         return quickest
