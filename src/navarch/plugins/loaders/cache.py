@@ -2,7 +2,7 @@
 
 ::
 
-    cache = ModelCache(Path("/var/lib/navarch/models"), loaders=registry, now=now)
+    cache = ModelCache(Path("/var/lib/navarch/models"), loaders=registry.model_loaders, now=now)
     folder = await cache.load(model, peers=("http://10.0.0.7:9650",))
     with cache.lease(model.full_name):
         serve(folder)
@@ -92,8 +92,8 @@ class ModelCache:
     ) -> None:
         """Keep models in `folder`, with `quota_bytes` in all; 0: what the disk has, less a reserve.
 
-        `loaders` is asked anew for each model where it is a function or a registry, which also says
-        how long each may take and what its failure means. `node` is what loaders of the
+        `loaders` is asked anew for each model where it is a function, or a registry, which also
+        says how long each may take and what its failure means. `node` is what loaders of the
         documents' form are told. Without `lending` no other node may fetch from here.
 
         Raises `ConfigError` where folder or address cannot be used.
