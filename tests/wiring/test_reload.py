@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from navarch.controlplane.service import Service
 from navarch.errors import ConfigError, JournalError, WireError
 from navarch.plugins.kinds import SERVING
 from navarch.plugins.protocols import PluginKind
-from navarch.plugins.registry import Entry
+from navarch.plugins.registry import Entry, get_global_registry
 from navarch.plugins.terms import Terms
 from navarch.wire.generated import navarch_pb2 as pb
 from navarch.wire.queries import Configuration
@@ -69,6 +69,20 @@ class Fixture:
     def scaled(self) -> dict[str, tuple[object, object]]:
         scaled = self.control_plane.pool_manager.pools()
         return {name: (each.autoscaler, each.metrics) for name, each in scaled.items()}
+
+
+@pytest.fixture(autouse=True)
+def _no_plugin_is_left() -> Iterator[None]:
+    """Take out what tests have registered for the whole process, before and after."""
+    registry = get_global_registry()
+
+    def take_out() -> None:
+        if registry.find(PluginKind.SCHEDULER, "prefer-ssd") is not None:
+            registry.unregister(PluginKind.SCHEDULER, "prefer-ssd")
+
+    take_out()
+    yield
+    take_out()
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from machines import zombies
 from navarch.agent.serving import processes
 from navarch.agent.serving.host import ServingHost
 from navarch.agent.turns import Order, ServingSeen
@@ -209,6 +210,15 @@ def kill_leftovers(site: Site) -> None:
     for pid in site.leftovers():
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture(autouse=True)
+def _programs_are_reaped() -> Iterator[None]:
+    """Reap what a host has left that was killed in a test: it was no process of its own."""
+    yield
+    for pid in zombies():
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
 
 
 @pytest.fixture
