@@ -81,9 +81,14 @@ async def test_a_killed_load_asks_again_for_one_range_at_most(
     web.files["manifest.json"] = f'{{"files": [{named}]}}'.encode()
     web.slow_chunk = 512
     size = sum(map(len, files.values()))
+
+    def asked() -> int:
+        """Count the bytes of weights that were asked for; the list of them is read each time."""
+        return sum(web.bytes_asked(path) for path in files)
+
     kills = 0
     for _ in range(12):
-        before = web.bytes_asked()
+        before = asked()
         pid = loader.begin(f"{web.url}/")
         web.tripwire = (
             web.sent + next(dice) * 117 + next(dice),
@@ -93,16 +98,16 @@ async def test_a_killed_load_asks_again_for_one_range_at_most(
         assert status in (0, -signal.SIGKILL)
         assert visible(tmp_path / "cache") in ([], [files])
         if status == 0:
-            assert web.bytes_asked() - before <= size
+            assert asked() - before <= size
             break
         kills += 1
-        assert web.bytes_asked() <= size + kills * RANGE
+        assert asked() <= size + kills * RANGE
     web.tripwire = None
     cache = make_cache()
     folder = await cache.load(model(f"{web.url}/"))
     assert content(folder) == files
     assert kills >= 3
-    assert web.bytes_asked() <= size + kills * RANGE
+    assert size - 2 <= asked() <= size + kills * RANGE
     await cache.close()
     assert not list((tmp_path / "cache" / "parts").iterdir())
 
