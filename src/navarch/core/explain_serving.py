@@ -104,6 +104,15 @@ def _line(fleet: Fleet, sightings: Sightings, replica: Replica, now: datetime) -
         yield "  its node is drained: another takes its place, then it stops"
     if replica.state is ReplicaState.LOADING:
         yield from _loading(sightings, replica)
+    yield from _said(sightings, replica)
+
+
+def _said(sightings: Sightings, replica: Replica) -> Iterator[str]:
+    """Say what a replica's agent says of it now: why it does not start, before that is a fact."""
+    serving = sightings.serving.get(replica.node_id) if replica.placed else None
+    for seen in serving.replicas if serving is not None else ():
+        if seen.id == replica.id and seen.message and seen.message != replica.because:
+            yield f"  its agent says: {seen.message}"
 
 
 def _loading(sightings: Sightings, replica: Replica) -> Iterator[str]:

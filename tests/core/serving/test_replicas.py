@@ -15,7 +15,7 @@ from navarch.core.model import fleet as fleets
 from navarch.core.model import messages as msg
 from navarch.core.model.command import CommandState, CommandType
 from navarch.core.model.node import Intent
-from navarch.core.model.replica import Blocker, ReplicaSeen, ReplicaState
+from navarch.core.model.replica import Blocker, NodeServing, ReplicaSeen, ReplicaState
 from navarch.core.model.resources import CachePolicy, ModelSpec, Runtime, Scheduling
 from serving_world import A_CLASS, A_MODEL, MODEL, POOL, ServingWorld, a_pool, want
 
@@ -337,3 +337,13 @@ def test_other_weights_under_the_same_name_are_loaded_before_replicas_start_with
 
 
 LOADS = frozenset({CommandType.LOAD_MODEL})
+
+
+def test_an_explanation_tells_what_an_agent_says_before_it_gives_up() -> None:
+    world = ServingWorld()
+    world.settle()
+    replica = world.living()[0]
+    said = ReplicaSeen(replica.id, ReplicaState.STARTING, message="there is no such program")
+    world.machine.sightings.serving[replica.node_id] = NodeServing((said,))
+    lines = explain_replica(world.fleet, world.machine.sightings, replica, world.now)
+    assert "  its agent says: there is no such program" in list(lines)

@@ -74,10 +74,9 @@ def test_what_is_surely_too_few_or_too_many_is_cut() -> None:
     assert combine([want(9, low=7), want(3, high=4)], "max").wanted == 7
 
 
-def test_a_shadow_has_no_effect() -> None:
-    assert combine([want(2), want(9, shadow=True)], "max").wanted == 2
+def test_nothing_is_not_combined() -> None:
     with pytest.raises(ValueError, match="no proposals"):
-        combine([want(9, shadow=True)], "max")
+        combine([], "max")
 
 
 @pytest.mark.parametrize(

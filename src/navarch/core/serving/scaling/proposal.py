@@ -42,8 +42,6 @@ class Proposal(Struct, frozen=True):
     """Whether those that are kept warm are counted already, so that the host adds none."""
     confidence: float = 1.0
     """From 0 to 1; told, not used."""
-    shadow: bool = False
-    """Whether it is only looked at and has no effect."""
 
 
 class Demand(Struct, frozen=True):

@@ -74,27 +74,26 @@ def combine(
     current: int = 0,
     prewarm_percent: float = 0.0,
 ) -> Combined:
-    """Make one number of several proposals, those in the shadow left out.
+    """Make one number of several proposals.
 
     One that holds counts as the present number at least, and as long as one does the result is not
     below that. `low` and `high` of any of them cut the result, `low` last.
 
     :raises ValueError: there are none
     """
-    real = [one for one in proposals if not one.shadow]
-    if not real:
+    if not proposals:
         raise ValueError("no proposals to combine")
-    numbers = [max(warmed(one, prewarm_percent), current if one.held else 0) for one in real]
+    numbers = [max(warmed(one, prewarm_percent), current if one.held else 0) for one in proposals]
     if mode == "average":
         wanted = ceiling(math.fsum(numbers) / len(numbers))
-        deciding = real
+        deciding = list(proposals)
     else:
         wanted = max(numbers) if mode == "max" else min(numbers)
-        deciding = [real[numbers.index(wanted)]]
+        deciding = [proposals[numbers.index(wanted)]]
     reasons = [one.reason for one in deciding]
-    if mode == "average" and len(real) > 1:
+    if mode == "average" and len(proposals) > 1:
         reasons.append(f"their average is {wanted}")
-    held = [one for one in real if one.held]
+    held = [one for one in proposals if one.held]
     if held and wanted <= current:
         wanted = current
         deciding = held
@@ -103,7 +102,7 @@ def combine(
     if any(not one.with_warm for one in deciding) and prewarm_percent > 0 and wanted:
         load = _without_warm(wanted, prewarm_percent)
         reasons.append(f"prewarm {prewarm_percent:g}% of {load} makes {wanted}")
-    wanted = _between(real, wanted, reasons)
+    wanted = _between(proposals, wanted, reasons)
     needed = _without_warm(wanted, prewarm_percent)
     return Combined(wanted, needed, tuple(reasons), bool(held))
 
@@ -155,7 +154,7 @@ def decide(
 
 def _combined(spec: AgentPoolSpec, current: int, proposals: Sequence[Proposal]) -> Combined:
     scaling = spec.autoscaling
-    if any(not one.shadow for one in proposals):
+    if proposals:
         return combine(
             proposals, scaling.combine, current=current, prewarm_percent=spec.prewarm_percent
         )
