@@ -237,7 +237,6 @@ def test_a_pool_that_says_kubernetes_is_run_by_a_cluster_from_the_wish_to_the_en
                 ended = ReplicaState.ENDED
                 await until(control_plane, lambda fleet: fleet.replicas[name].state is ended)
         finally:
-            await elsewhere.close()
             cluster.stop()
 
     asyncio.run(run())

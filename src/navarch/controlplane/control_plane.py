@@ -289,6 +289,7 @@ class ControlPlane:
                 task.cancel()
             if looking:
                 await asyncio.wait(looking)
+            await self.serving.close()
             await self.instance_manager.stop()
             if self._logs is not None:
                 await self._logs.close()

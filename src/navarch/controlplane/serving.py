@@ -74,6 +74,10 @@ class Elsewhere(Protocol):
         """
         ...
 
+    async def close(self) -> None:
+        """Give up the connections; what runs there goes on."""
+        ...
+
 
 class ServingParts(Struct, frozen=True):
     """What a serving plane is made of, where it is not what everybody has."""
@@ -145,6 +149,11 @@ class ServingPlane:
             self._woken.clear()
             await self.turn()
             await self._wait()
+
+    async def close(self) -> None:
+        """Give up what it holds open; to be called when it does not run any more."""
+        if self._elsewhere is not None:
+            await self._elsewhere.close()
 
     async def turn(self) -> None:
         """Look once: how many, where, and what it means for pools of machines."""
