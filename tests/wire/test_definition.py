@@ -42,7 +42,8 @@ NodeMetrics: cpu_usage_percent=1 double, memory_usage_percent=2 double, gpu_metr
 GPUMetrics: gpu_index=1 int32, temperature=2 int32, power_usage=3 int32, utilization_percent=4
     double, memory_used=5 int64
 HeartbeatBatchRequest: heartbeats=1 repeated HeartbeatRequest
-HeartbeatBatchResponse: acknowledged=1 int32, unknown_node_ids=2 repeated string
+HeartbeatBatchResponse: acknowledged=1 int32, unknown_node_ids=2 repeated string,
+    commands_pending_node_ids=101 repeated string, heartbeat_interval_seconds=102 int32
 ReportHealthRequest: node_id=1 string, results=2 repeated HealthCheckResult, events=3 repeated
     HealthEvent
 ReportHealthResponse: acknowledged=1 bool, node_status=2 NodeStatus

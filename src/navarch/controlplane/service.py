@@ -102,12 +102,13 @@ class Service(ResourceService, PluginService):
         if not heartbeats:
             return pb.HeartbeatBatchResponse()
         samples = {each.node_id: each.sample for each in heartbeats if each.sample is not None}
-        batch = msg.HeartbeatBatch(frozenset(each.node_id for each in heartbeats), samples)
+        serving = {each.node_id: each.serving for each in heartbeats if each.serving is not None}
+        batch = msg.HeartbeatBatch(frozenset(each.node_id for each in heartbeats), samples, serving)
         accepted = await self._ask(batch, msg.HeartbeatBatchAccepted)
         strangers = frozenset(accepted.unknown)
         unknown = [each.node_id for each in heartbeats if each.node_id in strangers]
-        return pb.HeartbeatBatchResponse(
-            acknowledged=len(heartbeats) - len(unknown), unknown_node_ids=unknown
+        return answers.heartbeat_batch(
+            accepted, unknown, len(heartbeats) - len(unknown), self._settings
         )
 
     async def report_health(

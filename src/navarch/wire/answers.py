@@ -52,6 +52,21 @@ def heartbeat(accepted: messages.HeartbeatAccepted, settings: Settings) -> pb.He
     )
 
 
+def heartbeat_batch(
+    accepted: messages.HeartbeatBatchAccepted,
+    unknown: Sequence[str],
+    acknowledged: int,
+    settings: Settings,
+) -> pb.HeartbeatBatchResponse:
+    """The answer to a batch; `unknown` are the nodes that must register, in the batch's order."""
+    return pb.HeartbeatBatchResponse(
+        acknowledged=acknowledged,
+        unknown_node_ids=unknown,
+        commands_pending_node_ids=accepted.commands_pending,
+        heartbeat_interval_seconds=_seconds(settings.heartbeat_interval),
+    )
+
+
 def report_health(status: NodeStatus) -> pb.ReportHealthResponse:
     """The answer to a health report: the node's status after it."""
     return pb.ReportHealthResponse(acknowledged=True, node_status=words.NODE_STATUS[status])

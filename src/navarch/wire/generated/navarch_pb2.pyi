@@ -353,12 +353,16 @@ class HeartbeatBatchRequest(_message.Message):
     def __init__(self, heartbeats: _Optional[_Iterable[_Union[HeartbeatRequest, _Mapping]]] = ...) -> None: ...
 
 class HeartbeatBatchResponse(_message.Message):
-    __slots__ = ("acknowledged", "unknown_node_ids")
+    __slots__ = ("acknowledged", "unknown_node_ids", "commands_pending_node_ids", "heartbeat_interval_seconds")
     ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
     UNKNOWN_NODE_IDS_FIELD_NUMBER: _ClassVar[int]
+    COMMANDS_PENDING_NODE_IDS_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_INTERVAL_SECONDS_FIELD_NUMBER: _ClassVar[int]
     acknowledged: int
     unknown_node_ids: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, acknowledged: _Optional[int] = ..., unknown_node_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+    commands_pending_node_ids: _containers.RepeatedScalarFieldContainer[str]
+    heartbeat_interval_seconds: int
+    def __init__(self, acknowledged: _Optional[int] = ..., unknown_node_ids: _Optional[_Iterable[str]] = ..., commands_pending_node_ids: _Optional[_Iterable[str]] = ..., heartbeat_interval_seconds: _Optional[int] = ...) -> None: ...
 
 class ReportHealthRequest(_message.Message):
     __slots__ = ("node_id", "results", "events")
