@@ -200,10 +200,18 @@ class JournalCorrupt(JournalError):
 class WireError(NavarchError):
     """A remote call was refused or did not arrive."""
 
-    def __init__(self, code: str, message: str) -> None:
-        """Carry the Connect `code` (such as ``not_found``) and the peer's own words."""
+    def __init__(
+        self, code: str, message: str, *, maybe_done: bool = False, leader: str = ""
+    ) -> None:
+        """Carry the Connect `code` (such as ``not_found``) and the peer's own words.
+
+        `maybe_done` is for who asked: the request was sent, and nobody has said what came of it.
+        `leader` is where a standby says that the leader is; empty: nobody says.
+        """
         self.code = code
         self.message = message
+        self.maybe_done = maybe_done
+        self.leader = leader
         super().__init__(f"{code}: {message}")
 
 

@@ -119,7 +119,8 @@ WORDS = Words()
     required=True,
     multiple=True,
     metavar="URL",
-    help="The control plane; may be repeated, the next one is tried when one is away.",
+    help="The control plane; may be repeated where several share a journal: the next one is tried "
+    "when one is away or a standby.",
 )
 @click.option("--node-id", required=True, help="The node's name; an instance's is its id.")
 @click.option(

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 import click
 
+from navarch.cli.output import note
 from navarch.cli.parameters import DURATION
 
 if TYPE_CHECKING:
-    from navarch.wire.client import ConnectClient
+    from navarch.wire.servers import Servers
 
 # The API's JSON: what is inside is for `views` to know.
 Json = dict[str, Any]
@@ -35,41 +36,62 @@ _PREFIX = "navarch."
 
 
 class Session:
-    """One command's connection to a control plane."""
+    """One command's connection to a control plane, or to several over one journal."""
 
     def __init__(self, *, server: str, token: str | None, output: str, timeout: timedelta) -> None:
-        """Keep the settings; nothing is connected before the first call."""
-        self.server = server
+        """Keep the settings; nothing is connected before the first call.
+
+        `server` is an address, or several with commas between them.
+        """
+        self.addresses = tuple(
+            dict.fromkeys(each.strip() for each in server.split(",") if each.strip())
+        )
         self.token = token
         self.output = output
         self.timeout = timeout
+        self._standby_told = False
 
     @classmethod
     def of(cls, context: click.Context) -> Session:
         """Make the session that the options, else the environment, else the defaults ask for."""
         said = context.meta
         return cls(
-            server=said.get(f"{_PREFIX}server") or os.environ.get("NAVARCH_SERVER") or SERVER,
+            server=",".join(said.get(f"{_PREFIX}server") or ())
+            or os.environ.get("NAVARCH_SERVER")
+            or SERVER,
             token=said.get(f"{_PREFIX}token") or os.environ.get("NAVARCH_AUTH_TOKEN") or None,
             output=output_format(context),
             timeout=said.get(f"{_PREFIX}timeout") or TIMEOUT,
         )
 
     @functools.cached_property
-    def client(self) -> ConnectClient:
-        """The connection. Raises `WireError` when the address is none."""
-        from navarch.wire.client import ConnectClient
+    def servers(self) -> Servers:
+        """The connection. Raises `WireError` when an address is none."""
+        from navarch.wire.servers import Servers
 
-        return ConnectClient(self.server, self.token, timeout=self.timeout.total_seconds())
+        return Servers(self.addresses, self.token, timeout=self.timeout.total_seconds())
+
+    @property
+    def server(self) -> str:
+        """The address that has answered, or that is asked first."""
+        return self.servers.chosen.url
 
     def close(self) -> None:
         """Hang up, if anybody was called."""
-        if "client" in self.__dict__:
-            self.client.close()
+        if "servers" in self.__dict__:
+            self.servers.close()
 
     def call(self, method: str, request: Json) -> Json:
         """Call a method. Raises `WireError`."""
-        return self.client.call(method, request)
+        answer = self.servers.call(method, request)
+        self._tell_standby()
+        return answer
+
+    def _tell_standby(self) -> None:
+        """Tell people, once, what an answer cannot show because a standby gave it."""
+        if self.servers.chosen.standby and not self._standby_told:
+            self._standby_told = True
+            note(f"answered by {self.server}, a standby: it hears no heartbeats and no load")
 
     def all_pages(self, method: str, request: Json, key: str) -> Json:
         """Call a method that answers in pages, and return one answer with all of them.
@@ -87,7 +109,7 @@ class Session:
 
     def stream(self, method: str, request: Json) -> Iterator[Json]:
         """Call a streaming method. Raises `WireError` while iterating."""
-        return self.client.stream(method, request)
+        return self.servers.stream(method, request)
 
 
 def output_format(context: click.Context) -> str:
@@ -97,7 +119,7 @@ def output_format(context: click.Context) -> str:
 
 def _keep(context: click.Context, parameter: click.Parameter, value: object) -> None:
     """Note an option that was given. The notes are one dictionary for all nested commands."""
-    if value is not None:
+    if value is not None and value != ():
         context.meta[f"{_PREFIX}{parameter.name}"] = value
 
 
@@ -106,10 +128,17 @@ def _option(
     text: str,
     kind: click.ParamType[Any] | None = None,
     metavar: str | None = None,
+    multiple: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make an option that is noted instead of handed over."""
     return click.option(
-        *names, help=text, type=kind, metavar=metavar, expose_value=False, callback=_keep
+        *names,
+        help=text,
+        type=kind,
+        metavar=metavar,
+        multiple=multiple,
+        expose_value=False,
+        callback=_keep,
     )
 
 
@@ -128,7 +157,9 @@ _CONNECTION = (
     _option(
         *("-s", "--server"),
         metavar="URL",
-        text=f"The control plane.  [env: NAVARCH_SERVER; default: {SERVER}]",
+        multiple=True,
+        text="The control plane; several over one journal by repeating it, or with commas."
+        f"  [env: NAVARCH_SERVER; default: {SERVER}]",
     ),
 )
 

@@ -15,7 +15,8 @@ answered, and where it did not:
 =====================  ==============================================================
 
 A request is sent once. Whether to send it again is for the caller to say, who knows if doing it
-twice does harm.
+twice does harm; `WireError.maybe_done` says whether the first one may have been done.
+`navarch.wire.servers` speaks to several control planes over one journal.
 """
 
 from __future__ import annotations
@@ -52,6 +53,17 @@ _CODES: Final = {
 """What an HTTP status means where the body is no Connect error (Connect protocol reference,
 "HTTP to Error Code")."""
 
+_SURELY_NOT_DONE: Final = frozenset({401, 403, 404, 429, 503})
+"""Statuses by which whoever stands in between says that it has passed nothing on."""
+
+_IN_DOUBT: Final = frozenset({"deadline_exceeded", "canceled", "aborted", "unknown", "internal"})
+"""Codes after which a control plane itself does not say whether the request was done."""
+
+ROLE_HEADER: Final = "navarch-role"
+"""Set to ``standby`` in every answer of a control plane that does not lead."""
+LEADER_HEADER: Final = "navarch-leader"
+"""Where a standby says that the leader is."""
+
 _COMPRESSED: Final = 0b01
 _END_OF_STREAM: Final = 0b10
 
@@ -68,24 +80,29 @@ class ConnectClient:
         token: str | None = None,
         *,
         timeout: float | None = 30.0,
+        connect_timeout: float | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         """Talk to the control plane at `url`, such as ``http://localhost:50051``.
 
-        `timeout` is in seconds, for connecting and for each answer; None waits forever. `tls`
-        replaces the system's trusted certificates. Nothing is connected yet. Raises `WireError`
-        with ``invalid_argument``.
+        `timeout` is in seconds, for connecting and for each answer; None waits forever.
+        `connect_timeout` is for connecting alone; None: as `timeout`. `tls` replaces the system's
+        trusted certificates. Nothing is connected yet. Raises `WireError` with
+        ``invalid_argument``.
         """
-        self._url = url
+        self.url = url
+        self.standby = False
+        """Whether the newest answer came from a standby, which knows no heartbeats."""
         self._timeout = timeout
+        self._connect_timeout = timeout if connect_timeout is None else connect_timeout
         parts = _parse(url)
-        self._prefix = f"{parts.path.rstrip('/')}/{SERVICE}/"
+        self._root = parts.path.rstrip("/")
         self._headers = {"Connect-Protocol-Version": "1", "User-Agent": "navarch"}
         if token is not None:
             if not token or not token.isascii() or not token.isprintable():
                 raise WireError("invalid_argument", "the token is empty or not plain ASCII")
             self._headers["Authorization"] = f"Bearer {token}"
-        self._connection = _connection(parts, timeout, tls)
+        self._connection = _connection(parts, self._connect_timeout, tls)
 
     def __enter__(self) -> Self:
         """Return the client itself."""
@@ -116,8 +133,16 @@ class ConnectClient:
         response = self._post(method, json.dumps(request or {}).encode(), headers)
         body = self._whole(response)
         if response.status != http.HTTPStatus.OK:
-            raise self._refusal(response.status, body)
+            raise self._refusal(response, body)
         return self._object(body)
+
+    def page(self, path: str) -> tuple[int, Json]:
+        """Fetch a page such as ``/leaderz``, and return its status and what it says.
+
+        Raises `WireError` when nobody answers, or the answer is no JSON object.
+        """
+        response = self._send("GET", f"{self._root}{path}", None, {})
+        return response.status, self._object(self._whole(response))
 
     def stream(
         self,
@@ -138,7 +163,7 @@ class ConnectClient:
         try:
             response = self._post(method, envelope, headers)
             if response.status != http.HTTPStatus.OK:
-                raise self._refusal(response.status, self._whole(response))
+                raise self._refusal(response, self._whole(response))
             if self._connection.sock is not None:
                 self._connection.sock.settimeout(silence_max)
             yield from self._messages(response)
@@ -177,11 +202,17 @@ class ConnectClient:
         """The next bytes of a stream. Raises `WireError` when it ends before."""
         read = response.read(size)
         if len(read) < size:
-            raise WireError("unavailable", f"{self._url} ended the stream before its end")
+            raise WireError("unavailable", f"{self.url} ended the stream before its end")
         return read
 
     def _post(
         self, method: str, body: bytes, headers: Mapping[str, str]
+    ) -> http.client.HTTPResponse:
+        """Call a method and wait for the head of the answer."""
+        return self._send("POST", f"{self._root}/{SERVICE}/{method}", body, headers)
+
+    def _send(
+        self, verb: str, path: str, body: bytes | None, headers: Mapping[str, str]
     ) -> http.client.HTTPResponse:
         """Send a request and wait for the head of the answer."""
         connection = self._connection
@@ -190,43 +221,53 @@ class ConnectClient:
         if connection.sock is None:
             self._connect()
         try:
-            connection.request("POST", self._prefix + method, body, {**self._headers, **headers})
+            connection.request(verb, path, body, {**self._headers, **headers})
         except (BrokenPipeError, ConnectionResetError):
             pass  # Refused while we still sent: the reason may have arrived already.
         except (OSError, http.client.HTTPException) as error:
             raise self._broken(error) from error
         try:
-            return connection.getresponse()
+            response = connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             raise self._broken(error) from error
+        self.standby = response.headers.get(ROLE_HEADER) == "standby"
+        return response
 
     def _connect(self) -> None:
         try:
             self._connection.connect()
+            self._connection.sock.settimeout(self._timeout)
         except (OSError, UnicodeError) as error:
             self.close()
             raise WireError(
                 "unavailable",
-                f"cannot reach {self._url}: {_problem(error)}; is the server running?",
+                f"cannot reach {self.url}: {_problem(error)}; is the server running?",
             ) from error
 
     def _broken(self, error: Exception) -> WireError:
         """What it means that a connection failed; it is closed."""
         self.close()
         if isinstance(error, TimeoutError):
-            return WireError("deadline_exceeded", f"{self._url} did not answer in time")
-        return WireError("unavailable", f"the connection to {self._url} broke: {_problem(error)}")
+            text = f"{self.url} did not answer in time"
+            return WireError("deadline_exceeded", text, maybe_done=True)
+        text = f"the connection to {self.url} broke: {_problem(error)}"
+        return WireError("unavailable", text, maybe_done=True)
 
-    def _refusal(self, status: int, body: bytes) -> WireError:
+    def _refusal(self, response: http.client.HTTPResponse, body: bytes) -> WireError:
         """The error of an answer that is not 200."""
+        status = response.status
         code = _CODES.get(status, "unknown")
         try:
             told = json.loads(body)
         except (ValueError, RecursionError):
             told = None
+        leader = response.headers.get(LEADER_HEADER) or ""
         if isinstance(told, dict) and ("code" in told or "message" in told):
-            return self._told(told, code)
-        return WireError(code, f"{self._url} answered with HTTP status {status}")
+            refusal = self._told(told, code)
+            maybe_done = refusal.code in _IN_DOUBT
+            return WireError(refusal.code, refusal.message, maybe_done=maybe_done, leader=leader)
+        text = f"{self.url} answered with HTTP status {status}"
+        return WireError(code, text, maybe_done=status not in _SURELY_NOT_DONE, leader=leader)
 
     def _told(self, told: object, code: str) -> WireError:
         """The error in the form of the Connect protocol; `code` where it names none."""
@@ -249,7 +290,7 @@ class ConnectClient:
 
     def _strange(self, what: str) -> WireError:
         return WireError(
-            "unknown", f"{self._url} does not speak like a control plane of Navarch: {what}"
+            "unknown", f"{self.url} does not speak like a control plane of Navarch: {what}"
         )
 
 
