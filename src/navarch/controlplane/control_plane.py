@@ -13,6 +13,7 @@ It brings no network of its own. Whoever wants to serve the calls hands `asgi_ap
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,30 +30,27 @@ from navarch.controlplane.demand import StoreMetricsSource
 from navarch.controlplane.effects import BootScript, ListPrices
 from navarch.controlplane.founding import new_tag
 from navarch.controlplane.instance_manager import InstanceManager, NodeHealthObserver
+from navarch.controlplane.leading import Leadership
 from navarch.controlplane.plugin_host import PluginHost
 from navarch.controlplane.pool_manager import PoolManager
 from navarch.controlplane.runtime import TICK, Runtime
 from navarch.controlplane.service import Configure, Service
-from navarch.controlplane.serving import ServingParts, ServingPlane
+from navarch.controlplane.serving import ServingParts
+from navarch.controlplane.serving_parts import serving_plane
+from navarch.controlplane.watch import Watch
 from navarch.core import judging
 from navarch.core.model.messages import AdoptPolicy, ConfigurePools
 from navarch.core.model.pool import PoolSpec
-from navarch.core.model.resources import AgentPool
-from navarch.core.scaling.base import Reading
 from navarch.core.selection import BUILT_IN
 from navarch.core.selection.base import Ranker
 from navarch.core.selection.guarded import GuardedRanker
-from navarch.core.serving.scaling.signals import GPU_UTILIZATION
 from navarch.core.settings import Settings
 from navarch.core.strategies import Strategies
-from navarch.errors import NavarchError, PluginError, WireError
+from navarch.errors import JournalConflict, NavarchError, PluginError, WireError
 from navarch.notifiers.base import Notifier
 from navarch.plugins.protocols import PluginKind
 from navarch.plugins.registry import get_global_registry
-from navarch.plugins.signals.chain import ProviderChain
 from navarch.plugins.signals.gateway import GatewayMetricsProvider, Pushed, PushedSample
-from navarch.plugins.signals.store import StoreMetricsProvider, gpu_load
-from navarch.plugins.turns import Turns
 from navarch.policy import HealthPolicy
 from navarch.providers.base import Provider, facts_of
 from navarch.stores.base import Store
@@ -61,6 +59,9 @@ from navarch.version import VERSION
 from navarch.wire.asgi import Application, Readiness
 from navarch.wire.auth import Authenticator
 from navarch.wire.pages import Pages
+from navarch.wire.standing import FAILED, STANDBY, Standing
+
+log = logging.getLogger(__name__)
 
 GATEWAY: Final = "gateway"
 """The metrics provider that takes what is pushed."""
@@ -148,6 +149,7 @@ class ControlPlane:
         self._strategies = Strategies(settings=settings, policy=policy or HealthPolicy.default())
         self._clock = self._config.clock or RealClock()
         self._store: Store = store or MemoryStore()
+        self._leadership = Leadership(self._store, self._clock)
         self._retain = retain
         self._authenticator = authenticator or Authenticator()
         self._providers: dict[str, Provider] = {}
@@ -155,10 +157,9 @@ class ControlPlane:
         self._list_prices: dict[str, ListPrices] = {}
         self._rankers: dict[str, Ranker] = dict(BUILT_IN)
         self._specs: dict[str, PoolSpec] = {}
+        self._watch = Watch()
         self._runtime: Runtime | None = None
         self._running: asyncio.Task[None] | None = None
-        self._evaluating: asyncio.Task[None] | None = None
-        self._serving: asyncio.Task[None] | None = None
         self._configure: Configure | None = None
         parts = serving or ServingParts()
         self.plugins = PluginHost(parts.plugins or get_global_registry(), self._clock)
@@ -175,7 +176,14 @@ class ControlPlane:
             self._declare,
         )
         """Which pools are scaled, by what, and what came of it."""
-        self.serving = self._serving_plane(parts)
+        self.serving = serving_plane(
+            lambda: self.runtime,
+            self._clock,
+            self.plugins,
+            parts,
+            evaluate=self._evaluate_soon,
+            may_act=self._leadership.may_act,
+        )
         """How many replicas there are, and where they run."""
         self.instance_manager = InstanceManager(
             lambda: self.runtime, self._strategies.settings, self._config.stale_check_interval
@@ -234,80 +242,123 @@ class ControlPlane:
     # --- start and stop ------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Open the journal, fold it, and begin to work.
+        """Open the journal, fold it, and begin to work: as the leader, or as a standby.
 
-        Raises `JournalConflict` while another control plane holds the journal, `JournalCorrupt`
-        when it is damaged, and `PluginError` when a provider misstates its facts.
+        With a store that several share it is a standby while another leads, and leads by itself
+        when it may. Raises `JournalConflict` while another control plane holds a journal that is
+        not shared, `JournalCorrupt` when it is damaged, and `PluginError` when a provider
+        misstates its facts.
         """
-        await self._store.open()
+        self._watch = Watch()
+        await self._leadership.open()
         try:
-            strategies = replace(self._strategies, rankers=self._rankers)
-            runtime = Runtime(
-                self._store,
-                self._providers,
-                self._clock,
-                strategies,
-                retain=self._retain,
-                tick=min(TICK, self._config.stale_check_interval),
-                notifier=self._notifier,
-            )
-            for name, provider in self._providers.items():
-                boot, list_prices = self._boots.get(name), self._list_prices.get(name)
-                runtime.effects.add(name, provider, boot, list_prices)
-            runtime.hears.append(self.instance_manager.hear)
-            self._logs = BootstrapLogs(
-                self._log_access, runtime.effects, lambda: runtime.machine.fleet, self._clock
-            )
-            runtime.effects.before_end = self._logs.before_end
-            runtime.hears += [self.plugins.hear, self.serving.hear]
-            await runtime.recover(new_tag(), VERSION, holder())
+            self._runtime = runtime = self._make_runtime()
+            await runtime.load()
             self.plugins.follow(runtime.machine.fleet)
+            if await self._leadership.elected(runtime):
+                await self._lead()
+            else:
+                self._watch.begin(self._stand_by(runtime), "standby")
         except BaseException:
-            await self._store.close()
+            self._runtime = None
+            await self._watch.end()
+            await self._leadership.close()
             raise
-        self._runtime = runtime
-        self._running = asyncio.create_task(runtime.run(), name="control plane")
-        self._evaluating = asyncio.create_task(self.pool_manager.run(), name="pool manager")
-        self._serving = asyncio.create_task(self.serving.run(), name="serving plane")
+
+    def _make_runtime(self) -> Runtime:
+        runtime = Runtime(
+            self._store,
+            self._providers,
+            self._clock,
+            replace(self._strategies, rankers=self._rankers),
+            retain=self._retain,
+            tick=min(TICK, self._config.stale_check_interval),
+            notifier=self._notifier,
+            may_act=self._leadership.may_act,
+        )
+        for name, provider in self._providers.items():
+            boot, list_prices = self._boots.get(name), self._list_prices.get(name)
+            runtime.effects.add(name, provider, boot, list_prices)
+        self._logs = BootstrapLogs(
+            self._log_access, runtime.effects, lambda: runtime.machine.fleet, self._clock
+        )
+        runtime.effects.before_end = self._logs.before_end
+        runtime.follows.append(self.plugins.hear)
+        runtime.hears += [self.instance_manager.hear, self.serving.hear]
+        return runtime
+
+    async def _stand_by(self, runtime: Runtime) -> None:
+        """Follow whoever leads until nobody does; then lead."""
+
+        def followed() -> None:
+            runtime.inbox.close(self.standing().refusal)
+            self.plugins.follow(runtime.machine.fleet)
+
+        log.info("standing by: %s", holder())
+        await self._leadership.follow_until_elected(runtime, followed)
+        runtime.inbox.open()
+        await self._lead()
+
+    async def _lead(self) -> None:
+        """Take up the journal, and act from now on."""
+        runtime = self.runtime
+        await runtime.take_up(new_tag(), VERSION, holder())
+        self.plugins.follow(runtime.machine.fleet)
+        self._running = self._watch.begin(runtime.run(), "control plane")
+        self._watch.begin(self.pool_manager.run(), "pool manager")
+        self._watch.begin(self.serving.run(), "serving plane")
+        self._leadership.lead()
+        if self._leadership.contested:
+            self._watch.begin(self._lose(), "lease")
         await self.adopt_policy(self._strategies.policy, "the control plane has started")
         if self._specs:
             await self.configure_pools(self._specs.values())
+        log.info("leading: %s", holder())
+
+    async def _lose(self) -> None:
+        """Wait until the lease is lost; nothing is begun any more then, and the process ends."""
+        because = await self._leadership.lost()
+        text = f"the lease on the journal is lost: {because}"
+        log.critical("%s; this process ends, and may be started again as a standby", text)
+        assert self._running is not None, "only a leader has a lease"
+        await self._watch.end(but=self._running)
+        await self.runtime.stop(text)
+        self._running.cancel()  # it may wait for a database that is away
+        raise JournalConflict(text)
 
     async def stop(self) -> None:
         """Answer what waits, keep a snapshot, and let go of the journal.
 
-        Effects under way are abandoned: they are looked up at the next start. Stopping a stopped
-        control plane does nothing. Raises `JournalError` when the loop had ended with one.
+        Effects under way are abandoned: they are looked up at the next start. A shared journal is
+        left to a standby at once, without a snapshot: it has folded everything already. Stopping a
+        stopped control plane does nothing. Raises `JournalError` when it had ended with one.
         """
-        runtime, running = self._runtime, self._running
-        if runtime is None or running is None:
+        runtime = self._runtime
+        if runtime is None:
             return
-        looking = [task for task in (self._evaluating, self._serving) if task is not None]
-        self._evaluating = self._serving = None
         try:
-            for task in looking:
-                task.cancel()
-            if looking:
-                await asyncio.wait(looking)
+            await self._watch.end(but=self._running)
             await self.serving.close()
             await self.instance_manager.stop()
             if self._logs is not None:
                 await self._logs.close()
             await runtime.stop("the control plane is stopping")
-            await running
-            await runtime.snapshot()
+            if self._running is not None:
+                await asyncio.wait([self._running])
+            self._watch.check()
+            if self._leadership.leads and not self._leadership.contested:
+                await runtime.snapshot()
         finally:
             self._runtime = self._running = None
-            await self._store.close()
+            await self._leadership.close()
 
     async def wait_failed(self) -> None:
-        """Wait until the loop has ended by itself.
+        """Wait until the loop has ended by itself, or may not go on.
 
         Raises what it ended with, a `JournalError` as a rule. The process should end then; a
         restart is always safe.
         """
-        if self._running is not None:
-            await asyncio.shield(self._running)
+        await self._watch.failed()
 
     async def __aenter__(self) -> Self:
         """Start."""
@@ -336,13 +387,20 @@ class ControlPlane:
         return self._runtime
 
     async def configure_pools(self, pools: Iterable[PoolSpec]) -> None:
-        """Make these the pools, and retire all others."""
+        """Make these the pools, and retire all others; a standby does so when it leads."""
         self._specs = {pool.name: pool for pool in pools}
+        if self.standing().role == STANDBY:
+            return
         await self.runtime.ask(ConfigurePools(tuple(self._specs.values())))
 
     async def adopt_policy(self, policy: judging.HealthPolicy, because: str) -> None:
-        """Judge by another policy from now on; what stands against nodes is judged anew by it."""
+        """Judge by another policy from now on; what stands against nodes is judged anew by it.
+
+        A standby does so when it leads.
+        """
         self._strategies = replace(self._strategies, policy=policy)
+        if self.standing().role == STANDBY:
+            return
         self.runtime.machine.offer_policy(policy)
         await self.runtime.ask(AdoptPolicy(policy.name, policy.digest, because))
 
@@ -350,31 +408,6 @@ class ControlPlane:
     def policy(self) -> judging.HealthPolicy:
         """What judges health events."""
         return self._strategies.policy
-
-    def _serving_plane(self, parts: ServingParts) -> ServingPlane:
-        """Make what counts and places replicas, with everybody's plugins."""
-        host = self.plugins
-        heartbeats = StoreMetricsProvider(self._load_of)
-        chain = ProviderChain(
-            lambda: (*host.registry.metrics_providers, heartbeats),
-            host.calls,
-            self._clock.now,
-            terms=host.registry.terms(PluginKind.METRICS_PROVIDER),
-        )
-        return ServingPlane(
-            lambda: self.runtime,
-            self._clock,
-            Turns(host.registry, host.calls, facts=parts.machine_facts, shadows=host.shadows),
-            chain,
-            evaluate=self._evaluate_soon,
-            elsewhere=parts.elsewhere,
-        )
-
-    def _load_of(self, pool: AgentPool) -> Mapping[str, Reading]:
-        machine = self.runtime.machine
-        replicas = machine.fleet.replicas_in(pool.full_name)
-        sample = gpu_load(replicas, machine.sightings.samples, machine.sightings.heard.get)
-        return {GPU_UTILIZATION: sample}
 
     async def _evaluate_soon(self, pool: str) -> None:
         """Have a pool of machines looked at, if anything scales it."""
@@ -394,16 +427,28 @@ class ControlPlane:
         for name, provider in new.items():
             self.register_provider(provider, name)
         self._specs[spec.name] = spec
-        if self._runtime is not None:
+        if self._runtime is not None and self.leads:
             self._runtime.inbox.post(ConfigurePools(tuple(self._specs.values())))
 
     def readiness(self) -> Readiness:
-        """Whether calls can be served. Cost: O(1)."""
-        if self._runtime is None or self._running is None:
-            return Readiness(ready=False, reason="the journal is not open yet, or no longer")
-        if self._running.done():
-            return Readiness(ready=False, reason="the control plane has failed")
-        return Readiness(ready=True)
+        """Whether calls can be served; a standby serves readings. Cost: O(1)."""
+        role = self.standing().role
+        reason = self._leadership.stale_because
+        if self._runtime is None:
+            reason = "the journal is not open yet, or no longer"
+        elif self._watch.has_failed or role == FAILED:
+            reason = "the control plane has failed"
+        return Readiness(ready=not reason, reason=reason, role=role)
+
+    @property
+    def leads(self) -> bool:
+        """Whether it writes and acts; False before the start, and for a standby."""
+        return self._leadership.leads
+
+    def standing(self) -> Standing:
+        """Say what it is among those that share its journal. Cost: O(1)."""
+        seq = 0 if self._runtime is None else self._runtime.seq
+        return self._leadership.standing(seq, self._authenticator.node_key)
 
     @property
     def asgi_app(self) -> Application:
@@ -415,6 +460,7 @@ class ControlPlane:
             authenticator=self._authenticator,
             ready=self.readiness,
             pages=pages,
+            stands=self,
         )
 
     def push(self, samples: Sequence[PushedSample]) -> Pushed:

@@ -77,6 +77,15 @@ ListPrices = Callable[[str], ListPrice | None]
 """Says what a type of a provider costs by a list, by the provider's own name of it."""
 
 
+class _NotOurs(NavarchError):
+    """We do not lead any more: whoever does will do it."""
+
+
+def always() -> bool:
+    """Act: nobody else writes to this journal."""
+    return True
+
+
 class Pace:
     """A token bucket: lets calls to one provider through no faster than it bears."""
 
@@ -103,9 +112,16 @@ class Effects:
     """Performs actions against the providers it knows, each one at most once at a time."""
 
     def __init__(
-        self, providers: Mapping[str, Provider], post: Callable[[msg.Message], None], clock: Clock
+        self,
+        providers: Mapping[str, Provider],
+        post: Callable[[msg.Message], None],
+        clock: Clock,
+        may_act: Callable[[], bool] = always,
     ) -> None:
         """Know the providers by the names that pools use; `post` takes every outcome.
+
+        `may_act` is asked right before each call of a provider that changes something; where it
+        says no, another may lead by now, and the action is left to it.
 
         Raises `PluginError` when a provider misstates its facts.
         """
@@ -118,6 +134,7 @@ class Effects:
         self._list_prices: dict[str, ListPrices] = {}
         self._post = post
         self._clock = clock
+        self._may_act = may_act
         self._under_way: dict[str, asyncio.Task[None]] = {}
         self._lanes: Counter[tuple[str, str]] = Counter()
         for name, provider in providers.items():
@@ -175,6 +192,8 @@ class Effects:
 
         The others are simply left: they stay owed, and every outcome asks again.
         """
+        if not self._may_act():
+            return
         for action in actions:
             lane = (action.provider, type(action).__name__)
             if action.key in self._under_way or self._lanes[lane] >= self._room(action):
@@ -220,12 +239,23 @@ class Effects:
                     outcome = await self._list_types(action)
                 case _:
                     assert_never(action)
+        except _NotOurs:
+            log.warning("%s was not begun: this control plane leads no more", action.key)
         finally:
             self._lanes[lane] -= 1
             if outcome is None:
                 del self._under_way[action.key]
             else:
                 self._post(outcome)
+
+    async def _turn(self, provider: str) -> None:
+        """Wait until the provider bears a call that changes something.
+
+        Raises `_NotOurs` when we may not act any more.
+        """
+        await self._paces[provider].turn()
+        if not self._may_act():
+            raise _NotOurs
 
     async def _launch(self, action: Launch, fleet_tag: str) -> msg.Message:
         provider = self._providers.get(action.provider)
@@ -236,7 +266,7 @@ class Effects:
             request = _request(action, fleet_tag, self._boots.get(action.provider))
         except NavarchError as error:
             return msg.LaunchRefused(action.instance_id, "InvalidRequest", str(error))
-        await self._paces[action.provider].turn()
+        await self._turn(action.provider)
         try:
             async with asyncio.timeout(LAUNCH_SECONDS_MAX):
                 instance = await provider.provision(request)
@@ -256,7 +286,7 @@ class Effects:
             error_text = f"no provider {action.provider!r} is configured"
         else:
             await self._prepare_end(action)
-            await self._paces[action.provider].turn()
+            await self._turn(action.provider)
             try:
                 async with asyncio.timeout(ASK_SECONDS_MAX):
                     await provider.terminate(action.ref)

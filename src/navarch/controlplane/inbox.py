@@ -98,3 +98,7 @@ class Inbox:
         """Refuse further requests; what waits is still taken."""
         self._closed_because = because
         self._arrived.set()
+
+    def open(self) -> None:
+        """Take requests, also after a `close`."""
+        self._closed_because = ""

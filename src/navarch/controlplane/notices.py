@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from navarch.controlplane.clock import Clock
+from navarch.controlplane.effects import always
 from navarch.core.model import messages as msg
 from navarch.core.model.actions import AskDrained, Notice, Tell
 from navarch.core.model.fleet import Fleet
@@ -40,9 +41,17 @@ class Notices:
     """Performs notices, one at a time for each node."""
 
     def __init__(
-        self, notifier: Notifier | None, post: Callable[[msg.Message], None], clock: Clock
+        self,
+        notifier: Notifier | None,
+        post: Callable[[msg.Message], None],
+        clock: Clock,
+        may_act: Callable[[], bool] = always,
     ) -> None:
-        """Tell `notifier`; None tells nobody. `post` takes every outcome."""
+        """Tell `notifier`; None tells nobody. `post` takes every outcome.
+
+        `may_act` is asked before each notice: where it says no, another leads, and tells.
+        """
+        self._may_act = may_act
         self._notifier = notifier
         self._post = post
         self._clock = clock
@@ -56,7 +65,7 @@ class Notices:
     def perform(self, fleet: Fleet, notices: Iterable[Notice]) -> None:
         """Begin the notices that are not under way and for which there is room."""
         notifier = self._notifier
-        if notifier is None or self._is_quiet():
+        if notifier is None or self._is_quiet() or not self._may_act():
             return
         for notice in notices:
             if len(self._under_way) >= AT_ONCE:
@@ -94,6 +103,8 @@ class Notices:
     async def _perform(self, notifier: Notifier, node: Node, notice: Notice) -> None:
         outcome: msg.Message | None = None
         try:
+            if not self._may_act():  # it may be lost between the plan and the deed
+                return
             match notice:
                 case Tell():
                     outcome = await self._tell(notifier, node, notice)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from navarch.controlplane.clock import Clock
-from navarch.controlplane.effects import Effects
+from navarch.controlplane.effects import Effects, always
 from navarch.controlplane.inbox import Envelope, Inbox
 from navarch.controlplane.notices import Notices
 from navarch.core import fold
@@ -43,6 +43,8 @@ Where nodes count as lost sooner, half of that time is long enough.
 """
 FORGET_EVERY = timedelta(hours=1)
 """How often old facts are dropped from the journal."""
+FOLLOW_PAGE = 1_000
+"""Facts that a standby folds at once: 4 ms, so that readings do not wait for longer."""
 
 
 class Runtime:
@@ -58,10 +60,12 @@ class Runtime:
         retain: timedelta = timedelta(days=90),
         tick: timedelta = TICK,
         notifier: Notifier | None = None,
+        may_act: Callable[[], bool] = always,
     ) -> None:
         """Work for the fleet in `store`, which is open; facts older than `retain` are dropped.
 
         Time alone makes the core look every `tick`. `notifier` None: no workload manager is told.
+        `may_act` is asked before each effect is begun; where it says no, the effect stays owed.
 
         Raises `PluginError` when a provider misstates its facts.
         """
@@ -69,12 +73,14 @@ class Runtime:
         self.clock = clock
         self.machine = Machine(strategies=strategies)
         self.inbox = Inbox()
-        self.effects = Effects(providers, self.inbox.post, clock)
-        self.notices = Notices(notifier, self.inbox.post, clock)
+        self.effects = Effects(providers, self.inbox.post, clock, may_act)
+        self.notices = Notices(notifier, self.inbox.post, clock, may_act)
         self.seq = 0
         """The sequence number of the newest fact in the journal."""
         self.hears: list[Callable[[ev.Fact], None]] = []
-        """Who is called with each fact once it is in the journal; they must not raise."""
+        """Who is called with each fact of ours once it is in the journal; they must not raise."""
+        self.follows: list[Callable[[ev.Fact], None]] = []
+        """Who is called also with the facts that another has written; they must not act on them."""
         self._retain = retain
         self._tick_every = tick
         self._version = ""
@@ -93,17 +99,57 @@ class Runtime:
 
         Raises `JournalCorrupt` when a snapshot or a fact can not be read.
         """
+        await self.load()
+        await self.take_up(tag, version, holder)
+
+    async def load(self) -> None:
+        """Fold the journal as it is now, in the place of what was folded before.
+
+        Raises `JournalCorrupt` when a snapshot or a fact can not be read.
+        """
         loaded = await self.store.load()
         for seq in loaded.damaged_snapshots:
             log.warning("snapshot %d is damaged and was passed over", seq)
+        fleet = fleets.Fleet()
+        self._snapshot_seq = 0
         if loaded.snapshot is not None:
-            self.machine.fleet = _restored(loaded.snapshot.seq, loaded.snapshot.state)
+            fleet = _restored(loaded.snapshot.seq, loaded.snapshot.state)
             self._snapshot_seq = loaded.snapshot.seq
         for recorded in loaded.events:
-            fold.apply(self.machine.fleet, recorded.event)  # type: ignore[arg-type]
+            fold.apply(fleet, recorded.event)  # type: ignore[arg-type]
+        self.machine.fleet = fleet
         self.seq = loaded.last_seq
-        self._version = version
         log.info("recovered %d facts, %d replayed", self.seq, len(loaded.events))
+
+    async def follow(self) -> int:
+        """Fold what another has written since, without acting on it; return how many facts.
+
+        Whoever watches facts sees them; whoever acts on them (`hears`) is not told. Raises
+        `JournalCorrupt` when a fact can not be read, and `JournalError` when the store is away.
+        """
+        followed = 0
+        while recorded := await self.store.read(after=self.seq, limit=FOLLOW_PAGE):
+            if recorded[0].seq != self.seq + 1:  # what lies between was dropped: it is too old
+                before = self.seq
+                await self.load()
+                self._woken()
+                return followed + self.seq - before
+            for each in recorded:
+                fold.apply(self.machine.fleet, each.event)  # type: ignore[arg-type]
+                self.seq = each.seq
+                for hear in self.follows:
+                    hear(each.event)  # type: ignore[arg-type]
+            followed += len(recorded)
+            self._woken()
+        return followed
+
+    async def take_up(self, tag: str, version: str, holder: str) -> None:
+        """Begin to write behind the last fact that was folded; silences are counted anew.
+
+        An empty journal begins a fleet under `tag`. Raises `JournalConflict` when another has
+        written meanwhile.
+        """
+        self._version = version
         await self._step([Envelope((msg.Found(tag), msg.Resume(version, holder)), None)])
 
     # --- asking --------------------------------------------------------------------------
@@ -131,12 +177,16 @@ class Runtime:
         """Work until the inbox is closed and empty.
 
         Raises `JournalError` when the facts can not be journaled; the process must end then.
+        Nothing is under way any more when it raises.
         """
         ticking = asyncio.create_task(self._tick())
         try:
             while batch := await self.inbox.take():
                 await self._step(batch)
                 await self._keep_house()
+        except BaseException:
+            await self.stop("the control plane has failed: its log says why")
+            raise
         finally:
             ticking.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -186,12 +236,16 @@ class Runtime:
         self._settled.clear()  # stays so when the append fails: then nothing may be shown
         self.seq = await self.store.append(facts, after=self.seq)
         self._settled.set()
-        self._appended.set()
-        self._appended = asyncio.Event()
+        self._woken()
         for fact in facts:
             log.info("%s", sentence(fact), extra={"fact": ev.kind(fact)})
-            for hear in self.hears:
+            for hear in (*self.follows, *self.hears):
                 hear(fact)
+
+    def _woken(self) -> None:
+        """Wake whoever waits for the journal to grow."""
+        self._appended.set()
+        self._appended = asyncio.Event()
 
     async def _keep_house(self) -> None:
         """Bound what a restart has to replay, and what the journal keeps."""

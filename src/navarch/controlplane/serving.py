@@ -17,6 +17,7 @@ from typing import Final, Protocol
 from msgspec import Struct
 
 from navarch.controlplane.clock import Clock
+from navarch.controlplane.effects import always
 from navarch.controlplane.runtime import Runtime
 from navarch.core.model import events as ev
 from navarch.core.model import messages as msg
@@ -104,12 +105,13 @@ class ServingPlane:
         interval: timedelta = INTERVAL,
         evaluate: Callable[[str], Awaitable[object]] | None = None,
         elsewhere: Elsewhere | None = None,
+        may_act: Callable[[], bool] = always,
     ) -> None:
         """Serve the runtime that `runtime` returns.
 
         `evaluate` has a pool of machines looked at now, since more or fewer replicas wait for it;
         None: it is looked at at its own interval. `elsewhere` runs the replicas that agents of
-        ours do not; None: such replicas wait.
+        ours do not; None: such replicas wait. `may_act` is asked before it is told anything.
 
         Raises `ValueError` when the interval is not positive.
         """
@@ -126,6 +128,7 @@ class ServingPlane:
         self._interval = interval
         self._evaluate = evaluate
         self._elsewhere = elsewhere
+        self._may_act = may_act
         self._woken = asyncio.Event()
         self._placed_at_seq = -1
         self._waiting: dict[str, int] = {}
@@ -225,7 +228,7 @@ class ServingPlane:
         return self.turns.unanswered(problem, text)
 
     async def _run_elsewhere(self) -> None:
-        if self._elsewhere is None:
+        if self._elsewhere is None or not self._may_act():
             return
         runtime, now = self._runtime(), self._clock.now()
         known = any(

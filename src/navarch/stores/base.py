@@ -1,8 +1,9 @@
 """The two faces of a store: the journal that one writer keeps, and the history that readers ask.
 
 The control plane says each fact before it acts on it, so the journal is the only thing that must
-survive. This module holds the protocols and the values they pass; `memory` and `sqlite` implement
-both protocols in one object. It decides nothing about what a fact means: the fold does.
+survive. This module holds the protocols and the values they pass; `memory`, `sqlite` and `postgres`
+implement both protocols in one object, and `postgres` also `SharedStore`, by which several control
+planes agree who writes. It decides nothing about what a fact means: the fold does.
 
 Rules that hold for every store:
 
@@ -62,6 +63,17 @@ class Loaded(Struct, frozen=True):
 
     Nothing is lost while older facts are still there, but an operator should hear of it.
     """
+
+
+class Leader(Struct, frozen=True):
+    """The control plane that holds the lease on a store, so the one that may write."""
+
+    holder: str
+    """Who it is, for people: ``pid 4242 on host a``."""
+    url: str
+    """Where its API is, for callers of others; empty when it did not say."""
+    term: int
+    """The how manieth hold this is, from 1. Grows by one each time that the lease is taken."""
 
 
 class Journal(Protocol):
@@ -134,6 +146,57 @@ class History(Protocol):
 
 class Store(Journal, History, Protocol):
     """One object with both faces: what a control plane is given."""
+
+
+class SharedStore(Store, Protocol):
+    """A store that several control planes reach, of which one at a time holds the *lease*.
+
+    Whoever holds it may write; it is renewed in the background from `acquire` to `release`, by the
+    database's clock. `open` is `connect` and `acquire`. The fence of an append is the term of the
+    lease and the last fact, both checked in its own transaction: a leader that was replaced
+    without knowing it writes nothing, whatever its clock says.
+    """
+
+    async def connect(self) -> None:
+        """Reach the database for reading (`load`, `read`, `last_seq`, `leader`); hold nothing.
+
+        Raises JournalError when it cannot be reached or used. `close` ends it.
+        """
+
+    async def leader(self) -> Leader | None:
+        """Return whose lease has not run out, by the database's clock; None: nobody's.
+
+        Raises JournalError when the database does not answer in time.
+        """
+
+    async def acquire(self) -> bool:
+        """Take the lease when it is free or has run out; False while another holds it.
+
+        True at once when it is ours already. Raises JournalError when the database does not
+        answer in time; then nothing is held.
+        """
+
+    async def release(self) -> None:
+        """Give the lease up, so that another may take it at once; nothing when it is not ours.
+
+        Raises JournalError when the database does not answer: then it runs out by itself.
+        """
+
+    def held(self) -> bool:
+        """Tell whether the lease still counts, by our own clock.
+
+        Counted from before the last renewal was sent, so it ends here before it ends there.
+        """
+
+    async def lost(self) -> str:
+        """Wait until the lease is lost or was not renewed in time, and return the reason.
+
+        After that every append raises JournalConflict, until it is acquired anew. Raises
+        JournalError when there is no lease to lose.
+        """
+
+    async def wait_appended(self, after: int, timeout: timedelta) -> int:  # noqa: ASYNC109
+        """Return the newest sequence number once it is above `after`, or at the `timeout`."""
 
 
 def microseconds(moment: datetime) -> int:

@@ -5,8 +5,9 @@ the path, the HTTP method, the content type, the caller (`calls.Gate`), the size
 it arrives, the message itself (`codec`). All refusals are JSON in the form of a Connect error,
 and all are counted.
 
-`/healthz` says that the process lives, `/readyz` that it can serve. Both are open to everyone,
-take constant time, and ask nothing of the fleet. Other pages are for viewers: `navarch.wire.pages`.
+`/healthz` says that the process lives, `/readyz` that it can serve, `/leaderz` that it leads. All
+are open to everyone, take constant time, and ask nothing of the fleet. Other pages are for viewers:
+`navarch.wire.pages`.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from navarch.wire.generated.navarch_connect import (
 )
 from navarch.wire.limits import DEFAULT, LimitExceeded, Limits
 from navarch.wire.pages import Pages, status_of
+from navarch.wire.standing import Alone, Stands
 
 # ASGI passes plain dictionaries whose values depend on their "type" (ASGI 3.0, "Events").
 Event = MutableMapping[str, Any]
@@ -85,11 +87,14 @@ class Application:
         ready: Callable[[], Readiness],
         limits: Limits = DEFAULT,
         pages: Pages | None = None,
+        stands: Stands | None = None,
     ) -> None:
         """Serve `service`; `ready` is asked on every ``/readyz`` and must not block.
 
-        `pages` are served beside the calls; None: there are none.
+        `pages` are served beside the calls; None: there are none. `stands` says whether this
+        control plane leads, and is asked on every call; None: it does.
         """
+        self._stands: Stands = stands or Alone()
         self._pages = pages or Pages()
         self._authenticator = authenticator
         self._ready = ready
@@ -100,6 +105,7 @@ class Application:
             interceptors=(
                 calls.Accounting(self._refused),
                 calls.Gate(authenticator),
+                calls.Leading(self._stands),
                 calls.NodeBinding(),
             ),
             read_max_bytes=limits.body_bytes,
@@ -126,7 +132,7 @@ class Application:
         path: str = scope["path"]
         if path.startswith(_PREFIX):
             await self._answer_call(path.removeprefix(_PREFIX), scope, receive, send)
-        elif path in ("/healthz", "/readyz"):
+        elif path in ("/healthz", "/readyz", "/leaderz"):
             await self._answer_health(path, scope, send)
         elif self._pages.has(path):
             await self._answer_page(path, scope, send)
@@ -159,6 +165,9 @@ class Application:
             await self._refuse_method(send, scope, "GET, HEAD")
         elif path == "/healthz":
             await _send_json(send, HTTPStatus.OK, b'{"status":"ok"}')
+        elif path == "/leaderz":
+            standing = self._stands.standing()
+            await _send_json(send, standing.status, msgspec.json.encode(standing))
         else:
             readiness = self._ready()
             status = HTTPStatus.OK if readiness.ready else HTTPStatus.SERVICE_UNAVAILABLE
@@ -183,6 +192,8 @@ class Application:
             await self._refuse_type(send, given, wanted)
             return
         body = _Body(scope, receive, self._limits)
+        if not self._stands.leads:
+            send = _with_headers(send, self._stands.standing().headers)
         await self._calls(scope, body.receive, body.closing(send))
 
     async def _refuse_method(self, send: Send, scope: Event, allowed: str) -> None:
@@ -355,6 +366,17 @@ class _Body:
             f"the body is larger than {self._limits.body_bytes} bytes",
             code="resource_exhausted",
         )
+
+
+def _with_headers(send: Send, headers: list[tuple[bytes, bytes]]) -> Send:
+    """Add headers to the answer, whatever its protocol."""
+
+    async def send_with_headers(event: Event) -> None:
+        if event["type"] == "http.response.start":
+            event["headers"] = [*event["headers"], *headers]
+        await send(event)
+
+    return send_with_headers
 
 
 async def _send_json(

@@ -40,6 +40,9 @@ SECRET_BYTES_MIN: Final = 16
 _PURPOSE: Final = b"navarch node token 1\0"
 """Mixed into each code, so that no other use of the secret ever makes a valid token."""
 
+_MARK_PURPOSE: Final = b"navarch mark of a node key 1\0"
+"""Mixed into a key's mark, for the same reason."""
+
 
 class Role(IntEnum):
     """What a caller may do; a higher role may do all that a lower one may."""
@@ -211,6 +214,16 @@ class Authenticator:
         So it is when no token is configured; the caller must then listen on loopback only.
         """
         return not self._digests
+
+    @property
+    def node_key(self) -> str:
+        """A mark by which two keys of node tokens can be told apart, which says nothing of them.
+
+        Empty when there is none.
+        """
+        if self._fleet_secret is None:
+            return ""
+        return hmac.new(self._fleet_secret, _MARK_PURPOSE, hashlib.sha256).hexdigest()[:8]
 
     def authenticate(self, authorization: str | None) -> Principal:
         """Tell who sends this ``Authorization`` header; None means that there was none.

@@ -6,7 +6,8 @@ streams, and no method of the service can forget them. In the order in which a c
 1. `Accounting` sees how the call ends. It turns our errors into Connect's, hides what was not
    meant for the caller, and counts what was refused.
 2. `Gate` authenticates and checks the role, before a byte of the body is read.
-3. `NodeBinding` checks, once the request is read, that a node speaks for itself.
+3. `Leading` refuses what only the leader may do, where another control plane leads.
+4. `NodeBinding` checks, once the request is read, that a node speaks for itself.
 
 Inside a method `current_principal()` tells who called.
 """
@@ -27,6 +28,7 @@ from connectrpc.request import RequestContext
 from navarch.errors import WireError
 from navarch.wire import auth
 from navarch.wire.limits import LimitExceeded
+from navarch.wire.standing import Stands, check_leads
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +108,21 @@ class Gate:
         auth.check_access(principal, ctx.method.name)
         # Each request runs in a context of its own (`listener.config`), so it ends with it.
         _principal.set(principal)
+
+    async def on_end(self, token: None, ctx: Context, error: Exception | None, /) -> None:
+        """Do nothing: only the start of a call matters."""
+
+
+class Leading:
+    """Lets a standby answer what only reads."""
+
+    def __init__(self, stands: Stands) -> None:
+        """Ask this whether we lead."""
+        self._stands = stands
+
+    async def on_start(self, ctx: Context) -> None:
+        """Check, before the body is read. Raises `WireError` with ``unavailable``."""
+        check_leads(self._stands, ctx.method.name)
 
     async def on_end(self, token: None, ctx: Context, error: Exception | None, /) -> None:
         """Do nothing: only the start of a call matters."""

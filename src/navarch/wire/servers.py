@@ -54,7 +54,7 @@ class Servers:
         timeout: float | None = 30.0,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """Talk to the control planes at `urls`, at least one; the others are as `ConnectClient` has.
+        """Talk to the control planes at `urls`, at least one; the rest is as in `ConnectClient`.
 
         Nothing is connected yet. Raises `WireError` with ``invalid_argument``.
         """
