@@ -51,6 +51,7 @@ def found(written: Document, reader: Reader) -> Faults:
     yield from _probation(written.server, reader)
     yield from _tokens(written.server.auth.tokens, reader)
     yield from _tls(written.server.auth.tls, reader)
+    yield from _advertised(written.server, reader)
     yield from of_plugins(written.plugins, "plugins.", reader)
 
 
@@ -276,6 +277,12 @@ def _tls(tls: Tls, reader: Reader) -> Faults:
     elif tls.client_ca_file is not None and tls.cert_file is None:
         message = "without cert_file and key_file nobody can show a certificate: give them too"
         yield reader.fault(message, key=f"{key}.client_ca_file")
+
+
+def _advertised(server: Server, reader: Reader) -> Faults:
+    if server.auth.tls.cert_file is not None and (server.advertise or "").startswith("http:"):
+        message = "begins with http://, but server.auth.tls has it speak https://"
+        yield reader.fault(message, key="server.advertise")
 
 
 # --- health and repair -----------------------------------------------------------------------

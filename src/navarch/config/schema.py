@@ -18,7 +18,7 @@ from typing import Annotated, Literal
 from msgspec import Struct, structs
 
 from navarch.config.autoscaling import NODES_MAX, Autoscaling
-from navarch.config.bootstrap import Bootstrap
+from navarch.config.bootstrap import SERVER, Bootstrap
 from navarch.config.key import LABEL, NAME, VARIABLE, WORD, Key
 from navarch.config.metrics import Metrics
 from navarch.config.notifier import Notifier
@@ -149,6 +149,14 @@ class Server(Struct, frozen=True):
     address: Annotated[
         Address, Key("Where it listens. Without a host: on every interface.", form=ADDRESS)
     ] = Address(host="", port=50051)
+    advertise: Annotated[
+        str | None,
+        Key(
+            "Where others reach it, which standbys tell them while it leads. Absent: by the name "
+            "of this host.",
+            form=SERVER,
+        ),
+    ] = None
     data: Annotated[Path, Key("The folder of everything it keeps, made if need be.", form=PATH)] = (
         Path(".navarch")
     )

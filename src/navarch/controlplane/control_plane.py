@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import socket
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
@@ -28,7 +26,7 @@ from navarch.controlplane.bootstrap_logs import BootstrapLogs, LogAccess
 from navarch.controlplane.clock import Clock, RealClock
 from navarch.controlplane.demand import StoreMetricsSource
 from navarch.controlplane.effects import BootScript, ListPrices
-from navarch.controlplane.founding import new_tag
+from navarch.controlplane.founding import holder, new_tag
 from navarch.controlplane.instance_manager import InstanceManager, NodeHealthObserver
 from navarch.controlplane.leading import Leadership
 from navarch.controlplane.plugin_host import PluginHost
@@ -157,6 +155,7 @@ class ControlPlane:
         self._list_prices: dict[str, ListPrices] = {}
         self._rankers: dict[str, Ranker] = dict(BUILT_IN)
         self._specs: dict[str, PoolSpec] = {}
+        self._configured = False
         self._watch = Watch()
         self._runtime: Runtime | None = None
         self._running: asyncio.Task[None] | None = None
@@ -311,8 +310,8 @@ class ControlPlane:
         if self._leadership.contested:
             self._watch.begin(self._lose(), "lease")
         await self.adopt_policy(self._strategies.policy, "the control plane has started")
-        if self._specs:
-            await self.configure_pools(self._specs.values())
+        if self._specs or self._configured:
+            await self.configure_pools(tuple(self._specs.values()))
         log.info("leading: %s", holder())
 
     async def _lose(self) -> None:
@@ -389,6 +388,7 @@ class ControlPlane:
     async def configure_pools(self, pools: Iterable[PoolSpec]) -> None:
         """Make these the pools, and retire all others; a standby does so when it leads."""
         self._specs = {pool.name: pool for pool in pools}
+        self._configured = True
         if self.standing().role == STANDBY:
             return
         await self.runtime.ask(ConfigurePools(tuple(self._specs.values())))
@@ -494,8 +494,3 @@ class ControlPlane:
     def rankers(self) -> Mapping[str, Ranker]:
         """What pools may name as their strategy."""
         return dict(self._rankers)
-
-
-def holder() -> str:
-    """Name this process, for whoever finds the journal held."""
-    return f"pid {os.getpid()} on {socket.gethostname()}"

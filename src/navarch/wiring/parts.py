@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def open_store(where: str) -> Store:
     """Make the store that a plan names; nothing is opened yet."""
-    from navarch.controlplane.control_plane import holder
+    from navarch.controlplane.founding import holder
 
     if where == "memory":
         from navarch.stores.memory import MemoryStore

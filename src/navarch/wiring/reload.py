@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 KEPT = (
-    *("address", "data", "store", "heartbeat_interval", "health_check_interval"),
+    *("address", "advertise", "data", "store", "heartbeat_interval", "health_check_interval"),
     *("autoscale_interval", "auth", "notifier", "repair"),
 )
 """The keys of ``server`` that only a restart changes."""

@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
+import threading
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from navarch.errors import NavarchError
+from navarch.errors import JournalError, NavarchError
 from navarch.wiring import (
     first_scripts,
     health,
@@ -38,6 +40,9 @@ if TYPE_CHECKING:
     from navarch.wiring.scaling import ScalingParts
 
 log = logging.getLogger(__name__)
+
+END_SECONDS_MAX: Final = 5.0
+"""How long a control plane that has lost its journal may take to end: less than its lease."""
 
 POWER_OFF_MAX: Final = timedelta(seconds=5)
 """How long the agents of `up` may take to end when it does."""
@@ -139,10 +144,21 @@ async def _serve(plan: Plan) -> int:
         _greet(plan, url, control_plane)
         try:
             await _until_told(control_plane, serving, hangup_ends=plan.local)
+        except JournalError:
+            _end_soon()
+            server.force_exit = True  # nobody is owed an answer by one who must not give it
+            raise
         finally:
             server.should_exit = True
             await serving
     return 0
+
+
+def _end_soon() -> None:
+    """See to it that a process whose journal is lost ends, whatever is still in its way."""
+    forced = threading.Timer(END_SECONDS_MAX, os._exit, (1,))
+    forced.daemon = True
+    forced.start()
 
 
 def _take_configurations(plan: Plan, control_plane: ControlPlane, scaling: ScalingParts) -> None:
@@ -249,6 +265,16 @@ def _url(listening: socket.socket, *, tls: bool) -> str:
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
+def _advertised(plan: Plan, listening: socket.socket) -> str:
+    """Where others reach us, on other machines too."""
+    if plan.config is not None and plan.config.server.advertise:
+        return plan.config.server.advertise.rstrip("/")
+    host = listening.getsockname()[0]
+    everywhere = host in ("0.0.0.0", "::")  # noqa: S104 - read, not bound
+    url = _url(listening, tls=plan.tls is not None)
+    return url.replace("localhost", socket.gethostname()) if everywhere else url
+
+
 async def _until_told(
     control_plane: ControlPlane, serving: asyncio.Task[None], *, hangup_ends: bool
 ) -> None:
@@ -274,7 +300,8 @@ async def _until_told(
 def _greet(plan: Plan, url: str, control_plane: ControlPlane) -> None:
     """Tell a person where everything is."""
     if not plan.local:
-        log.info("serving on %s, fleet %s", url, control_plane.runtime.machine.fleet.tag)
+        role, tag = control_plane.standing().role, control_plane.runtime.machine.fleet.tag
+        log.info("serving on %s as the %s, fleet %s", url, role, tag or "not begun yet")
         return
     wanted = ", ".join(f"{pool.name} ({pool.min_nodes} nodes)" for pool in plan.pools)
     print(f"Navarch is up at {url}")  # noqa: T201 - this is what the command is for
