@@ -6,11 +6,15 @@ for everybody; ``HYPOTHESIS_PROFILE=search`` draws new ones, which `make soak` d
 
 from __future__ import annotations
 
+import itertools
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
+
+from infra.real_postgres import QUICK, RealPostgres
 
 # A busy machine is no fault of the code under test.
 PATIENT = hypothesis.settings(
@@ -25,3 +29,20 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatabl
 def project() -> Path:
     """Return the folder that holds ``pyproject.toml``."""
     return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[RealPostgres]:
+    """Run a real PostgreSQL that does not wait for the disk, for all tests that need one."""
+    server = RealPostgres(*QUICK)
+    yield server
+    server.stop()
+
+
+_schemas = itertools.count(1)
+
+
+@pytest.fixture
+def new_schema(postgres: RealPostgres) -> Callable[[], str]:
+    """Return a maker of URLs, each of a schema that is not there yet."""
+    return lambda: postgres.url(f"fleet_{next(_schemas)}")

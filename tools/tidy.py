@@ -39,7 +39,7 @@ EMPTY_WORDS: Final = frozenset(
 CONTRACT_NAMES: Final = frozenset(
     [
         *("PoolManager", "InstanceManager", "PoolManagerConfig", "pool_manager"),
-        *("instance_manager", "GPUInfo", "NodeInfo", "InstanceInfo"),
+        *("SharedStore", "instance_manager", "GPUInfo", "NodeInfo", "InstanceInfo"),
         *("node_info", "gpu_info", "instance_info", "pool_info", "event_info"),
     ]
 )

@@ -18,7 +18,8 @@ from navarch.core import fold
 from navarch.core.model import events as ev
 from navarch.core.model import fleet as fleets
 from navarch.policy import HealthPolicy as Rules
-from navarch.stores.ledger import Batch, JournalFile
+from navarch.stores.ledger import JournalFile
+from navarch.stores.rows import Batch
 from navarch.stores.sqlite import SqliteStore
 from simulation.judged_month import START, a_month, a_policy
 

@@ -69,9 +69,17 @@ def test_stores_are_a_file_or_the_memory() -> None:
     assert values.parse_store("sqlite:///a.db") == Store(path=Path("a.db"))
     assert values.parse_store("sqlite:////var/a.db") == Store(path=Path("/var/a.db"))
     assert str(Store(path=Path("/var/a.db"))) == "sqlite:////var/a.db"
-    for text in ("sqlite:///", "sqlite://a.db", "memory://x", "postgresql://x"):
+    for text in ("sqlite:///", "sqlite://a.db", "memory://x", "postgresql:/x", "mysql://x"):
         with pytest.raises(ValueError, match="stores are"):
             values.parse_store(text)
+
+
+def test_a_database_is_a_store_and_its_password_is_not_shown() -> None:
+    store = values.parse_store("postgresql://ops:hunter2@db:5432/fleet?schema=east")
+    assert store == Store(url="postgresql://ops:hunter2@db:5432/fleet?schema=east")
+    assert str(store) == "postgresql://ops:***@db:5432/fleet?schema=east"
+    assert "hunter2" not in repr(store)
+    assert str(Store(url="postgres://ops@db/x")) == "postgres://ops@db/x"
 
 
 def test_the_environment_is_expanded_once() -> None:

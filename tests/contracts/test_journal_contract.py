@@ -14,22 +14,27 @@ from pathlib import Path
 
 import pytest
 
+from navarch.controlplane.clock import stopwatch
 from navarch.core.model import events
 from navarch.errors import JournalConflict, JournalError
 from navarch.stores.base import Loaded, Recorded, Snapshot, Store
 from navarch.stores.memory import MemoryStore
+from navarch.stores.postgres import PostgresStore
 from navarch.stores.sqlite import SqliteStore
 from stores.facts import START, at, fact, facts, run
 
 HOLDER = "pid 4242 on host a since 2026-05-01T12:00:00Z"
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     """Give a closed, empty store of each kind."""
     makers: dict[str, Callable[[], Store]] = {
         "memory": lambda: MemoryStore(holder=HOLDER),
         "sqlite": lambda: SqliteStore(tmp_path / "navarch.db", holder=HOLDER),
+        "postgres": lambda: PostgresStore(
+            request.getfixturevalue("new_schema")(), holder=HOLDER, stopwatch=stopwatch
+        ),
     }
     return makers[request.param]()
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from navarch.core.model import events
-from navarch.stores.ledger import Batch, HistoryFile, JournalFile, connect
+from navarch.stores.ledger import HistoryFile, JournalFile, connect
+from navarch.stores.rows import Batch
 from stores.facts import at, facts
 
 FEW, MANY = 50, 5_000

@@ -9,7 +9,7 @@ import pytest
 
 from navarch.core.model import events
 from navarch.errors import JournalCorrupt, JournalError
-from navarch.stores import schema
+from navarch.stores import rows, schema
 from navarch.stores.base import Recorded, microseconds
 from navarch.stores.sqlite import SqliteStore
 from stores.facts import at, fact, run
@@ -33,7 +33,7 @@ def write_layout_1(journal: Path, count: int) -> None:
         raw = events.encode(fact(number))
         total += len(raw)
         latest = microseconds(at(number))
-        crc = schema.checksum(raw, number, total, latest)
+        crc = rows.checksum(raw, number, total, latest)
         db.execute("INSERT INTO fact VALUES (?, ?, ?, ?, ?)", (number, crc, total, latest, raw))
     db.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
     db.execute("PRAGMA user_version = 1")

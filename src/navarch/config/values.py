@@ -29,7 +29,8 @@ _UNITS = {
 }
 _DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)(ms|s|m|h|d)")
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]{2,45})\]|([A-Za-z0-9.-]{0,253})):([0-9]{1,5})")
-_STORE = re.compile(r"memory://|sqlite:///(.+)")
+_STORE = re.compile(r"memory://|sqlite:///(.+)|(postgres(?:ql)?://.+)")
+_PASSWORD = re.compile(r"(?<=//)([^/?#@:]*):[^/?#]*@")
 
 
 class Form(Struct, frozen=True):
@@ -60,12 +61,19 @@ class Address(Struct, frozen=True):
 class Store(Struct, frozen=True):
     """Where the journal is kept."""
 
-    path: Path | None
+    path: Path | None = None
     """The SQLite file; None keeps the journal in memory, and loses it with the process."""
+    url: str = ""
+    """The PostgreSQL database, as it is written: it may hold a password. Empty: it is another."""
 
     def __str__(self) -> str:
-        """Write it as it is written in the configuration."""
+        """Write it as it is written in the configuration, but no password."""
+        if self.url:
+            return _PASSWORD.sub(r"\1:***@", self.url)
         return "memory://" if self.path is None else f"sqlite:///{self.path}"
+
+    def __repr__(self) -> str:
+        return f"Store({str(self)!r})"
 
 
 def parse_duration(text: str) -> timedelta:
@@ -137,11 +145,17 @@ def parse_address(text: str) -> Address:
 
 
 def parse_store(text: str) -> Store:
-    """Read ``sqlite:///FILE`` (a fourth slash makes FILE absolute) or ``memory://``."""
+    """Read ``sqlite:///FILE`` (a fourth slash makes FILE absolute) or ``memory://`` or a database.
+
+    What stands in the URL of a database is for the store to judge.
+    """
     match = _STORE.fullmatch(text)
     if match is None:
-        raise ValueError("stores are SQLite files, with three slashes, or the memory")
-    return Store(path=Path(match.group(1)) if match.group(1) else None)
+        raise ValueError(
+            "stores are SQLite files, with three slashes, PostgreSQL databases or the memory"
+        )
+    path, url = match.groups()
+    return Store(path=Path(path) if path else None, url=url or "")
 
 
 def parse_path(text: str) -> Path:
@@ -187,7 +201,7 @@ ADDRESS = Form(
     parse=parse_address,
 )
 STORE = Form(
-    expected="sqlite:///PATH or memory://",
+    expected="sqlite:///PATH, postgresql://USER@HOST/DATABASE or memory://",
     pattern=f"^(?:{_STORE.pattern})$",
     parse=parse_store,
 )

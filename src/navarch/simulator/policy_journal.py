@@ -14,8 +14,9 @@ from navarch.core.model import events as ev
 from navarch.core.model import fleet as fleets
 from navarch.core.model.fleet import Fleet
 from navarch.errors import JournalError
-from navarch.stores import faults, ledger, schema
+from navarch.stores import faults, ledger
 from navarch.stores.ledger import HistoryFile
+from navarch.stores.rows import is_intact
 
 PIECE: Final = 1_000
 """Facts read in one transaction: a question that takes long would hold the writer's log open."""
@@ -92,4 +93,4 @@ class JournalReader:
             contextlib.closing(ledger.connect(self.path, mode="ro", busy=BUSY)) as db,
         ):
             rows = db.execute("SELECT seq, crc, state FROM snapshot ORDER BY seq").fetchall()
-        return [(seq, state) for seq, crc, state in rows if schema.is_intact(crc, state, seq)]
+        return [(seq, state) for seq, crc, state in rows if is_intact(crc, state, seq)]

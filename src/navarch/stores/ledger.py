@@ -13,15 +13,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
 
-from msgspec import DecodeError, Struct
+from msgspec import DecodeError
 
 from navarch.core.model import events
-from navarch.core.model.events import Event
 from navarch.errors import JournalConflict, JournalCorrupt, JournalError
 from navarch.stores import faults, schema
 from navarch.stores.base import SNAPSHOTS_KEPT, Loaded, Recorded, Snapshot, microseconds
+from navarch.stores.rows import Batch, Row, Tail, checksum, is_intact, tail_of
 
 _ROW = "SELECT seq, total_bytes, latest_us, crc, raw FROM fact "
 _UP = _ROW + "WHERE seq >= ? ORDER BY seq"
@@ -35,46 +34,6 @@ _ABOUT_UP = (
 _ABOUT_DOWN = _ABOUT_UP + " DESC"
 # Two questions, because SQLite answers min and max in one by reading the whole table.
 _ENDS = "SELECT (SELECT min(seq) FROM fact), (SELECT max(seq) FROM fact)"
-_LONG_AGO_US = -(2**63)  # the least that a column holds: any fact is later
-
-
-class _Row(NamedTuple):
-    """A fact as it lies in its table; the fields are only as right as the file is."""
-
-    seq: int
-    total_bytes: int
-    latest_us: int
-    crc: int
-    raw: bytes
-
-    def is_intact(self) -> bool:
-        """Tell whether the row is as it was written."""
-        place = (self.seq, self.total_bytes, self.latest_us)
-        return schema.is_intact(self.crc, self.raw, *place)
-
-
-class _Tail(NamedTuple):
-    """Where the next fact goes: what its row must continue."""
-
-    seq: int
-    total_bytes: int
-    latest_us: int
-
-
-class Batch(Struct, frozen=True):
-    """One caller's append, encoded and ready to be written."""
-
-    after: int
-    facts: list[tuple[bytes, int, set[str]]]
-    """Of each fact: its bytes, its time in microseconds since 1970, and what it is about."""
-
-    @classmethod
-    def of(cls, facts: Sequence[Event], *, after: int) -> Batch:
-        """Encode `facts`; what cannot be encoded fails here, before anything is written."""
-        return cls(
-            after,
-            [(events.encode(f), microseconds(f.at), set(events.subjects(f))) for f in facts],
-        )
 
 
 def connect(journal: Path, *, mode: str, busy: timedelta) -> sqlite3.Connection:
@@ -141,7 +100,7 @@ class HistoryFile:
         if subject is None:
             return self._scan_all(first, newest_first=newest_first)
         rows = self._db.execute(_ABOUT_DOWN if newest_first else _ABOUT_UP, (subject, first))
-        return (self._about(_Row(*row), subject) for row in rows)
+        return (self._about(Row(*row), subject) for row in rows)
 
     def _scan_all(self, first: int, *, newest_first: bool = False) -> Iterator[Recorded]:
         """Yield every fact from `first` on, in order; a hole is damage."""
@@ -151,19 +110,19 @@ class HistoryFile:
             for row in self._db.execute(_DOWN if newest_first else _UP, (first,)):
                 if row[0] != expected:
                     raise faults.damage(self._journal, expected, "it is missing")
-                yield self._record(_Row(*row))
+                yield self._record(Row(*row))
                 expected += step
         except sqlite3.DatabaseError:
             with faults.translated(self._journal, first_bad=expected):
                 raise
 
-    def _about(self, row: _Row, subject: str) -> Recorded:
+    def _about(self, row: Row, subject: str) -> Recorded:
         record = self._record(row)
         if subject not in events.subjects(record.event):
             raise faults.damage(self._journal, row.seq, f"it is not about {subject!r}")
         return record
 
-    def _record(self, row: _Row) -> Recorded:
+    def _record(self, row: Row) -> Recorded:
         if not row.is_intact():
             raise faults.damage(self._journal, row.seq, "its checksum does not fit")
         try:
@@ -173,11 +132,11 @@ class HistoryFile:
                 self._journal, row.seq, f"this version cannot decode it ({error})"
             ) from error
 
-    def _row(self, seq: int) -> _Row:
+    def _row(self, seq: int) -> Row:
         found = self._db.execute(_ROW + "WHERE seq = ?", (seq,)).fetchone()
-        if found is None or not _Row(*found).is_intact():
+        if found is None or not Row(*found).is_intact():
             raise faults.damage(self._journal, seq, "it is missing or its checksum does not fit")
-        return _Row(*found)
+        return Row(*found)
 
     def _ends(self) -> tuple[int, int]:
         """Return the first sequence number there is, and the one after the last."""
@@ -194,7 +153,7 @@ class HistoryFile:
     def _first_since(self, moment_us: int) -> int:
         return self._first(lambda row: row.latest_us >= moment_us)
 
-    def _first(self, reached: Callable[[_Row], bool]) -> int:
+    def _first(self, reached: Callable[[Row], bool]) -> int:
         """Return the first fact for which `reached` holds, or the one after the last.
 
         `reached` must never turn false again as `seq` grows. Cost: O(log facts) rows.
@@ -264,7 +223,7 @@ class JournalFile(HistoryFile):
         A batch that does not follow the fact before it is answered with its JournalConflict and
         left out; the others go in. Raises JournalError when nothing at all was written.
         """
-        rows: list[_Row] = []
+        rows: list[Row] = []
         index: list[tuple[str, int]] = []
         answers: list[int | JournalConflict] = []
         with self._transaction("BEGIN IMMEDIATE"):
@@ -295,7 +254,7 @@ class JournalFile(HistoryFile):
                 )
             self._db.execute(
                 "INSERT OR REPLACE INTO snapshot (seq, crc, state) VALUES (?, ?, ?)",
-                (seq, schema.checksum(state, seq), state),
+                (seq, checksum(state, seq), state),
             )
             self._db.execute(
                 "DELETE FROM snapshot WHERE seq NOT IN "
@@ -320,7 +279,7 @@ class JournalFile(HistoryFile):
             rows = self._db.execute(_OLDEST, (up_to, limit)).fetchall()
             if not rows:
                 return 0
-            facts = [self._record(_Row(*row)) for row in rows]
+            facts = [self._record(Row(*row)) for row in rows]
             self._db.executemany(
                 "DELETE FROM fact_subject WHERE subject = ? AND seq = ?",
                 [(about, fact.seq) for fact in facts for about in set(events.subjects(fact.event))],
@@ -328,12 +287,11 @@ class JournalFile(HistoryFile):
             self._db.execute("DELETE FROM fact WHERE seq <= ?", (facts[-1].seq,))
             return len(facts)
 
-    def _tail(self) -> _Tail:
+    def _tail(self) -> Tail:
         first, end = self._ends()
         if first == end:
-            return _Tail(end - 1, 0, _LONG_AGO_US)
-        last = self._row(end - 1)
-        return _Tail(last.seq, last.total_bytes, last.latest_us)
+            return Tail(end - 1)
+        return tail_of(self._row(end - 1))
 
     def _usable_snapshot(self) -> tuple[Snapshot | None, tuple[int, ...]]:
         """Return the newest intact snapshot, and the places of damaged ones that are newer."""
@@ -341,7 +299,7 @@ class JournalFile(HistoryFile):
         for seq, crc, state in self._db.execute(
             "SELECT seq, crc, state FROM snapshot ORDER BY seq DESC"
         ):
-            if schema.is_intact(crc, state, seq):
+            if is_intact(crc, state, seq):
                 return Snapshot(seq, state), tuple(damaged)
             damaged.append(seq)
         return None, tuple(damaged)
@@ -371,14 +329,11 @@ def _use_write_ahead_log(journal: Path, db: sqlite3.Connection) -> None:
         )
 
 
-def _continue(tail: _Tail, batch: Batch, rows: list[_Row], index: list[tuple[str, int]]) -> _Tail:
+def _continue(tail: Tail, batch: Batch, rows: list[Row], index: list[tuple[str, int]]) -> Tail:
     """Add the rows of `batch` behind `tail` and return the new tail."""
-    seq, total_bytes, latest_us = tail
-    for raw, at_us, about in batch.facts:
-        seq += 1
-        total_bytes += len(raw)
-        latest_us = max(latest_us, at_us)
-        crc = schema.checksum(raw, seq, total_bytes, latest_us)
-        rows.append(_Row(seq, total_bytes, latest_us, crc, raw))
-        index.extend((subject, seq) for subject in about)
-    return _Tail(seq, total_bytes, latest_us)
+    for fact in batch.facts:
+        row = tail.then(fact.raw, fact.at_us)
+        tail = tail_of(row)
+        rows.append(row)
+        index.extend((subject, row.seq) for subject in fact.about)
+    return tail

@@ -6,10 +6,9 @@
     snapshot      seq, crc, state                           the newest two
     fact_subject  subject, seq                              which facts are about what
 
-`total_bytes` is the size of all facts ever appended up to this one, and `latest_us` the latest
-time that any of them carries (microseconds since 1970 UTC). Both only grow with `seq`, so "since
-when" and "the last so many bytes" are binary searches over the primary key and need no index of
-their own. `fact_subject` is derived from the facts; everything else is covered by a checksum.
+`rows` says what `total_bytes` and `latest_us` (microseconds since 1970 UTC) are for: they need no
+index of their own. `fact_subject` is derived from the facts; everything else is covered by a
+checksum.
 
 The version is `PRAGMA user_version`: how many of STEPS a file has been through. A step, once
 released, never changes; a new layout is a new step at the end.
@@ -18,10 +17,8 @@ released, never changes; a new layout is a new step at the end.
 from __future__ import annotations
 
 import sqlite3
-import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from zlib import crc32
 
 from msgspec import DecodeError
 
@@ -46,19 +43,6 @@ _FACT_SUBJECT = (
     "PRIMARY KEY (subject, seq)) WITHOUT ROWID"
 )
 _PRESENT = {_FACT, _SNAPSHOT, _FACT_SUBJECT}
-
-
-def checksum(payload: bytes, *place: int) -> int:
-    """Return the CRC-32 of a row: its bytes and its numbers, so a moved row is bad too."""
-    return crc32(payload, crc32(struct.pack(f">{len(place)}q", *place)))
-
-
-def is_intact(crc: int, payload: bytes, *place: int) -> bool:
-    """Tell whether a row is as it was written. Damage may also have changed its columns' types."""
-    try:
-        return checksum(payload, *place) == crc
-    except (TypeError, struct.error):
-        return False
 
 
 def _add_facts_and_snapshots(db: sqlite3.Connection, _journal: Path) -> None:

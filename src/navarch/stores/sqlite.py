@@ -32,7 +32,8 @@ from navarch.core.model.events import Event
 from navarch.errors import JournalError
 from navarch.stores.base import Loaded, Recorded, check_question
 from navarch.stores.hold import Hold
-from navarch.stores.ledger import Batch, HistoryFile, JournalFile
+from navarch.stores.ledger import HistoryFile, JournalFile
+from navarch.stores.rows import Batch
 
 GROUP_FACTS_MAX = 10_000
 """A group commit takes no further append once it has this many facts, so that none waits long."""

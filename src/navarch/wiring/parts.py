@@ -15,15 +15,45 @@ from navarch.plugins.protocols import PluginKind
 from navarch.wiring import plugins
 
 if TYPE_CHECKING:
+    from navarch.config import values as config
     from navarch.core.model.pool import PoolSpec
     from navarch.core.selection.base import Ranker
     from navarch.stores.base import Store
 
 
-def open_store(where: str) -> Store:
-    """Make the store that a plan names; nothing is opened yet."""
+def store_of(written: config.Store) -> str:
+    """Say where a configuration keeps its journal, as `open_store` takes it.
+
+    Raises `ConfigError` for the URL of a database that cannot be used; nothing is reached.
+    """
+    if written.url:
+        from navarch.stores.postgres_link import Address
+
+        try:
+            Address.parse(written.url)
+        except ConfigError as error:
+            raise ConfigError(error.message, key="server.store") from error
+        return written.url
+    return "memory" if written.path is None else str(written.path)
+
+
+def open_store(where: str, url: str = "") -> Store:
+    """Make the store that a plan names; nothing is opened yet.
+
+    `url` is where our API is: a database that others reach tells them.
+
+    Raises `ConfigError` when the URL of a database cannot be used, or what it needs is missing.
+    """
     from navarch.controlplane.founding import holder
 
+    if where.startswith(("postgresql://", "postgres://")):
+        from navarch.controlplane.clock import stopwatch
+        from navarch.core.sentences import sentence
+        from navarch.stores.postgres import PostgresStore
+
+        return PostgresStore(
+            where, stopwatch=stopwatch, holder=holder(), api_url=url, describe=sentence
+        )
     if where == "memory":
         from navarch.stores.memory import MemoryStore
 

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from navarch.core.model.pool import Disruption, PoolSpec
 from navarch.core.settings import Settings
 from navarch.errors import ConfigError
-from navarch.wiring import providers
+from navarch.wiring import parts, providers
 
 if TYPE_CHECKING:
     from navarch.config.providers import Provider as ProviderConfig
@@ -41,7 +41,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     port: int
     data: Path
     store: str
-    """``memory``, or the path of a SQLite file."""
+    """``memory``, the path of a SQLite file, or the URL of a PostgreSQL database."""
     settings: Settings
     providers: dict[str, ProviderConfig]
     pools: tuple[PoolSpec, ...]
@@ -123,7 +123,7 @@ def planned(config: Config) -> Plan:
         host=_host(server, has_tokens=bool(tokens)),
         port=server.address.port,
         data=server.data,
-        store="memory" if store.path is None else str(store.path),
+        store=parts.store_of(store),
         settings=server.settings(),
         providers=dict(config.providers),
         pools=providers.pools_of(config),

@@ -121,7 +121,7 @@ async def _serve(plan: Plan) -> int:
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(listening.close)
         url = _url(listening, tls=plan.tls is not None)
-        control_plane = _control_plane(plan, clock, url)
+        control_plane = _control_plane(plan, clock, url, _advertised(plan, listening))
         stack.push_async_callback(providers.close_all, control_plane.providers.values())
         parts_of_scaling = ScalingParts(control_plane, clock)
         scaling = parts_of_scaling.make(plan.config) if plan.config else None
@@ -187,7 +187,7 @@ def _take_configurations(plan: Plan, control_plane: ControlPlane, scaling: Scali
     loop.add_signal_handler(signal.SIGHUP, read_again)
 
 
-def _control_plane(plan: Plan, clock: Clock, url: str) -> ControlPlane:
+def _control_plane(plan: Plan, clock: Clock, url: str, advertised: str) -> ControlPlane:
     from navarch.controlplane.control_plane import ControlPlane, ServerConfig
     from navarch.wire.auth import Authenticator
 
@@ -205,7 +205,7 @@ def _control_plane(plan: Plan, clock: Clock, url: str) -> ControlPlane:
     authenticator = Authenticator(plan.tokens, secret)
     control_plane = ControlPlane(
         config,
-        parts.open_store(plan.store),
+        parts.open_store(plan.store, advertised),
         authenticator=authenticator,
         policy=health.policy_of(plan.config),
         notifier=health.notifier_of(plan.config, clock),

@@ -19,7 +19,7 @@ from navarch.simulator.scenarios.running import Run
 from navarch.simulator.server import facts_of
 from navarch.simulator.timeline import EPOCH
 from navarch.simulator.twin.twin import Twin
-from navarch.stores.schema import checksum
+from navarch.stores.rows import checksum
 from navarch.stores.sqlite import SqliteStore
 
 TEXT = """\
