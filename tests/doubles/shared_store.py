@@ -20,8 +20,6 @@ from navarch.stores.base import Leader, Loaded, Recorded
 from navarch.stores.memory import MemoryStore
 
 LEASE = timedelta(seconds=6)
-RENEW_EVERY = timedelta(seconds=1.5)
-NEVER = datetime.min
 
 
 class Time(Protocol):
@@ -237,7 +235,7 @@ class SharedMemoryStore:
 
     async def _renew(self, lost: asyncio.Future[str]) -> None:
         while not lost.done():
-            await self._clock.sleep(RENEW_EVERY)
+            await self._clock.sleep(self.journal.lease / 4)
             sent_at = self._clock.now()
             with suppress(JournalError):
                 await self._reach()

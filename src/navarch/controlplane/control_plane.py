@@ -257,6 +257,8 @@ class ControlPlane:
             if await self._leadership.elected(runtime):
                 await self._lead()
             else:
+                self._leadership.stand_by()
+                runtime.inbox.close(self.standing().refusal)
                 self._watch.begin(self._stand_by(runtime), "standby")
         except BaseException:
             self._runtime = None

@@ -99,6 +99,13 @@ class Inbox:
         self._closed_because = because
         self._arrived.set()
 
+    def drop(self) -> list[Envelope]:
+        """Forget what waits, and return it."""
+        dropped = list(self._waiting)
+        self._waiting.clear()
+        self._requests = 0
+        return dropped
+
     def open(self) -> None:
         """Take requests, also after a `close`."""
         self._closed_because = ""

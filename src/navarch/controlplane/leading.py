@@ -121,8 +121,6 @@ class Leadership:
         `JournalCorrupt`.
         """
         assert self._shared is not None, "a journal with one writer has no standbys"
-        self._role = STANDBY
-        followed()
         while True:
             try:
                 await self._shared.wait_appended(runtime.seq, POLL)
@@ -137,6 +135,10 @@ class Leadership:
             if self._is_due() and await self.elected(runtime):
                 return
             followed()
+
+    def stand_by(self) -> None:
+        """Be a standby from now on; `follow_until_elected` then follows."""
+        self._role = STANDBY
 
     def _is_due(self) -> bool:
         return self._looked_at is None or self._clock.now() - self._looked_at >= POLL

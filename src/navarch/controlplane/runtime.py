@@ -25,7 +25,7 @@ from navarch.core.model import messages as msg
 from navarch.core.model.actions import Notice, Purchase
 from navarch.core.sentences import sentence
 from navarch.core.strategies import Strategies
-from navarch.errors import JournalCorrupt
+from navarch.errors import JournalCorrupt, WireError
 from navarch.notifiers.base import Notifier
 from navarch.providers.base import Provider
 from navarch.stores.base import Store
@@ -177,15 +177,18 @@ class Runtime:
         """Work until the inbox is closed and empty.
 
         Raises `JournalError` when the facts can not be journaled; the process must end then.
-        Nothing is under way any more when it raises.
+        Nothing is under way any more when it raises, and nobody waits for an answer.
         """
         ticking = asyncio.create_task(self._tick())
+        batch: list[Envelope] = []
         try:
             while batch := await self.inbox.take():
                 await self._step(batch)
                 await self._keep_house()
         except BaseException:
             await self.stop("the control plane has failed: its log says why")
+            _give_up(batch, WireError("unknown", "it may have been done: the journal has failed"))
+            _give_up(self.inbox.drop(), WireError("unavailable", "the journal has failed"))
             raise
         finally:
             ticking.cancel()
@@ -276,6 +279,13 @@ class Runtime:
         log.warning("this process did not run for %.0f s: silences are counted anew", seconds)
         holder = f"the same process, which stood still for {seconds:.0f} s"
         self.inbox.post(msg.Resume(self._version, holder))
+
+
+def _give_up(envelopes: Sequence[Envelope], because: WireError) -> None:
+    """Tell whoever waits that there will be no answer."""
+    for envelope in envelopes:
+        if envelope.reply is not None and not envelope.reply.done():
+            envelope.reply.set_exception(because)
 
 
 def _restored(seq: int, state: bytes) -> fleets.Fleet:
