@@ -25,11 +25,14 @@ from navarch.core.settings import Settings
 from navarch.errors import NavarchError, WireError
 from navarch.providers.base import FLEET_LABEL, INSTANCE_LABEL, Instance, ProvisionRequest
 from navarch.providers.fake import FakeCloud, FakeProvider
+from navarch.providers.fake.limits import Rate
 from pools import MONDAY, a_spec
 
 STEP = timedelta(seconds=0.5)
 TURNS = 40
 """How often everybody may run in a step: a fact passes through a dozen hands."""
+STALLS = (1, 3, 7, 9, 12)
+"""For how many seconds a process stands still: less than a lease, just longer, much longer."""
 UNANSWERED = timedelta(seconds=20)
 """After so long whoever asked gives up, and does not know what came of it."""
 SETTINGS = Settings(
@@ -93,6 +96,7 @@ class Member:
         self.name = name
         self.clock = MemberClock(world.clock)
         self.dead = False
+        self.stalled_until = MONDAY
         self.store = SharedMemoryStore(
             world.journal, holder=name, url=f"http://{name}:50051", clock=self.clock
         )
@@ -133,6 +137,8 @@ class World:
             answer_time=timedelta(seconds=1),
             honours_tokens=self.dice.random() < 0.5,
         )
+        if self.dice.random() < 0.7:  # so that launches wait for their turn, and stand still there
+            self.cloud.rate = Rate(calls=2, per=timedelta(seconds=3))
         self.spec = a_spec(min_nodes=1, max_nodes=8)
         self.violations: list[str] = []
         self.effects = 0
@@ -140,6 +146,7 @@ class World:
         self.refusals: list[str] = []
         self.ended: list[Member] = []
         self._serial = 0
+        self._stall_next: Member | None = None
         self._asked: list[tuple[asyncio.Future[msg.Answer], str, Any]] = []
         self.members = [Member(self, f"cp{number}") for number in range(members)]
 
@@ -171,23 +178,29 @@ class World:
         if roll < 0.03:
             self.kill(place)
         elif roll < 0.08:
-            member.clock.runs.clear()
-        elif roll < 0.25 and not member.clock.runs.is_set():
-            member.clock.runs.set()
-        elif roll < 0.28:
+            self.stall(member)
+        elif roll < 0.12:
             member.store.reachable = False
-        elif roll < 0.40:
+        elif roll < 0.25:
             member.store.reachable = True
-        elif roll < 0.55:
+        elif roll < 0.45:
             self._serial += 1
             self.ask(member, msg.RegisterNode(f"lab-{self._serial}"), f"lab-{self._serial}")
-        elif roll < 0.65:
-            self.ask(member, msg.ScalePool("training", self.dice.randint(1, 6)), "")
+        elif roll < 0.60:
+            self.ask(member, msg.ScalePool("training", self.dice.randint(1, 8)), "")
+            if self.dice.random() < 0.3:  # with launches to come
+                self._stall_next = member
+
+    def stall(self, member: Member) -> None:
+        """Let a process stand still for a while, as a busy host or a paused machine does."""
+        member.clock.runs.clear()
+        member.stalled_until = self.clock.now() + timedelta(seconds=self.dice.choice(STALLS))
 
     def heal(self) -> None:
         """Let everybody run and reach the journal."""
         for member in self.members:
             member.clock.runs.set()
+            member.stalled_until = MONDAY
             member.store.reachable = True
 
     def ask(self, member: Member, message: msg.Message, note: str) -> None:
@@ -205,7 +218,12 @@ class World:
         for _ in range(TURNS):
             await asyncio.sleep(0)
         self._answers()
+        if self._stall_next is not None:
+            self.stall(self._stall_next)
+            self._stall_next = None
         for place, member in enumerate(self.members):
+            if self.clock.now() >= member.stalled_until:
+                member.clock.runs.set()
             if member.failed:
                 self.members[place] = await self._restarted(member)
         self._agents()
