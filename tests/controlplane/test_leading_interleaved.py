@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from controlplane.shared_world import World
+from controlplane.rival_world import World
 from navarch.core.model import events as ev
 from navarch.core.model import fleet as fleets
 from navarch.core.model import messages as msg

@@ -1,4 +1,4 @@
-"""A cloud in a process of its own, which outlives every control plane, and the provider that asks it.
+"""A cloud in a process of its own, which outlives control planes, and the provider that asks it.
 
 ``python -m infra.cloud_process ADDRESS PORT`` serves it. It takes its time to answer, so that a
 control plane may die between what it asks and what it hears; it honours tokens; and it keeps
@@ -11,16 +11,16 @@ import asyncio
 import http.client
 import json
 import os
-import random
 import sys
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from navarch.controlplane.clock import RealClock
 from navarch.errors import NotFound, OutcomeUnknown, Unavailable
 from navarch.providers.base import Instance, Instances, InstanceStatus, ProvisionRequest
+from navarch.simulator.dice import Dice
 
 CALLER_VARIABLE: Final = "NAVARCH_TEST_CALLER"
 """What a control plane's process calls itself, so that the cloud knows who asked."""
@@ -36,13 +36,14 @@ class Cloud:
         self.asked: list[dict[str, Any]] = []
         self._by_token: dict[str, str] = {}
         self._lock = threading.Lock()
-        self._dice = random.Random(1)  # noqa: S311 - no secret
+        self._clock = RealClock()
+        self._dice = Dice(1).stream("cloud")
 
     def answer(self, verb: str, body: dict[str, Any]) -> dict[str, Any]:
         """Do what was asked, slowly."""
         if verb in ("provision", "terminate"):
             with self._lock:
-                self.asked.append({"verb": verb, "at": time.time(), **body})
+                self.asked.append({"verb": verb, "at": self._clock.now().timestamp(), **body})
             self._think()
         with self._lock:
             answer: dict[str, Any] = getattr(self, f"_{verb}")(body)
@@ -51,7 +52,7 @@ class Cloud:
         return answer
 
     def _think(self) -> None:
-        threading.Event().wait(self._dice.uniform(*SECONDS))
+        threading.Event().wait(SECONDS[0] + self._dice.fraction() * (SECONDS[1] - SECONDS[0]))
 
     def _provision(self, body: dict[str, Any]) -> dict[str, Any]:
         known = self._by_token.get(body["token"])

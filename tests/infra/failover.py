@@ -13,14 +13,12 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from random import Random
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from infra.cloud_process import CALLER_VARIABLE, ask
 from infra.real_parts import wait_for
@@ -29,6 +27,7 @@ from navarch.core import fold
 from navarch.core.model import events as ev
 from navarch.core.model import fleet as fleets
 from navarch.errors import WireError
+from navarch.simulator.dice import Dice
 from navarch.stores.base import Recorded
 from navarch.stores.postgres import PostgresStore
 from navarch.wire.client import ConnectClient
@@ -189,7 +188,7 @@ class Acknowledged:
     nodes: list[str] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
     at: list[tuple[float, str]] = field(default_factory=list)
-    """When, by `time.monotonic`, and by whom."""
+    """When, by `stopwatch`, and by whom."""
     in_doubt: int = 0
     """Calls of which nobody knows whether they were done."""
     wrong: list[str] = field(default_factory=list)
@@ -202,14 +201,14 @@ class Callers:
     def __init__(self, site: Site, seed: int) -> None:
         """Call all control planes of the site as one."""
         self._site = site
-        self._dice = Random(seed)  # noqa: S311 - no secret
+        self._dice = Dice(seed).stream("callers")
         self.got = Acknowledged()
         self._over = threading.Event()
         self._still = threading.Event()
         work = (self._writes, self._scales, self._agents)
         self._threads = [threading.Thread(target=each, daemon=True) for each in work]
 
-    def __enter__(self) -> Callers:
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self
@@ -246,7 +245,7 @@ class Callers:
             if error.code not in AWAY | expected:
                 self.got.wrong.append(str(error))
             return None
-        self.got.at.append((time.monotonic(), servers.chosen.url))
+        self.got.at.append((stopwatch(), servers.chosen.url))
         return answer
 
     def _writes(self) -> None:
@@ -266,8 +265,8 @@ class Callers:
 
     def _scales(self) -> None:
         with closing(self._servers()) as servers:
-            while not self._over.wait(self._dice.uniform(0.3, 1.5)):
-                wanted = NODES[1] if self._still.is_set() else self._dice.randint(*NODES)
+            while not self._over.wait(0.3 + 1.2 * self._dice.fraction()):
+                wanted = NODES[1] if self._still.is_set() else self._dice.integer(*NODES)
                 request = {"poolName": POOL, "targetNodes": wanted, "reason": "a test"}
                 self._call(servers, "ScalePool", request)
 
@@ -386,6 +385,22 @@ def verdict(site: Site, got: Acknowledged) -> Verdict:
     )
 
 
+@dataclass
+class Others:
+    """Whether anybody but the one that was killed has acknowledged a write."""
+
+    callers: Callers
+    since: float
+    before: str
+    seconds: float = 0.0
+
+    def acknowledged(self) -> bool:
+        """Look; `seconds` is how long it took."""
+        first = self.callers.acknowledged(self.since, but=self.before)
+        self.seconds = 0.0 if first is None else first - self.since
+        return first is not None
+
+
 def kill_leaders(
     site: Site, callers: Callers, kills: int, seed: int, tell: Callable[[int, float], None]
 ) -> list[float]:
@@ -393,22 +408,16 @@ def kill_leaders(
 
     A takeover lasts from the kill to the first write that another has acknowledged.
     """
-    dice = Random(seed)  # noqa: S311 - no secret
+    dice = Dice(seed).stream("kills")
     took: list[float] = []
     for number in range(kills):
         leader = site.wait_leader()
-        time.sleep(dice.uniform(0.0, 2.5))
-        killed_at = time.monotonic()
+        threading.Event().wait(2.5 * dice.fraction())
+        killed_at = stopwatch()
         leader.kill()
-        found: list[float] = []
-
-        def taken_over(before: str = leader.url, since: float = killed_at) -> bool:
-            first = callers.acknowledged(since, but=before)
-            found.extend([] if first is None else [first - since])
-            return bool(found)
-
-        wait_for(taken_over, f"somebody leads after kill {number + 1}", 30.0)
-        took.append(found[0])
-        tell(number + 1, found[0])
+        others = Others(callers, killed_at, leader.url)
+        wait_for(others.acknowledged, f"somebody leads after kill {number + 1}", 30.0)
+        took.append(others.seconds)
+        tell(number + 1, others.seconds)
         leader.start()
     return took

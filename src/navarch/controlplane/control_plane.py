@@ -130,12 +130,11 @@ class ControlPlane:
         """Prepare; nothing is opened before `start`.
 
         Without a `store` everything is kept in memory and forgotten at the end. Without an
-        `authenticator` every caller is an admin: serve `asgi_app` on loopback only. `policy` None
-        means the built-in one. A `notifier` is told of cordons and drains; None: nobody is, and
-        agents say themselves when they are empty. `bootstrap_logs` says where start-up logs are
-        and are kept; None: providers alone are asked for them. `serving` says what the serving
-        plane is made of; None: the plugins of the process. Raises `ValueError` when the
-        configuration is impossible.
+        `authenticator` every caller is an admin: serve `asgi_app` on loopback only. `policy` None:
+        the built-in one. A `notifier` is told of cordons and drains; None: nobody is, and agents
+        say themselves when they are empty. `bootstrap_logs` says where start-up logs are; None:
+        providers alone are asked. `serving` says what the serving plane is made of; None: the
+        plugins of the process. Raises `ValueError` when the configuration is impossible.
         """
         self._config = config or ServerConfig()
         settings = self._config.effective()
@@ -167,12 +166,9 @@ class ControlPlane:
             lambda: self.runtime.machine, self._clock.now, self._config.evaluation_interval
         )
         """How busy pools are by the heartbeats: the source of pools that name none."""
+        interval = self._config.evaluation_interval
         self.pool_manager = PoolManager(
-            lambda: self.runtime,
-            self._clock,
-            self.store_metrics,
-            self._config.evaluation_interval,
-            self._declare,
+            lambda: self.runtime, self._clock, self.store_metrics, interval, self._declare
         )
         """Which pools are scaled, by what, and what came of it."""
         self.serving = serving_plane(

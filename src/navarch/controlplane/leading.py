@@ -34,7 +34,7 @@ RELEASE_SECONDS_MAX: Final = 2.0
 """How long giving the lease up may take; a database that is away frees it by itself."""
 
 
-def shared(store: Store) -> SharedStore | None:
+def contested(store: Store) -> SharedStore | None:
     """The same store, if several control planes may share it."""
     return cast("SharedStore", store) if hasattr(store, "acquire") else None
 
@@ -45,7 +45,7 @@ class Leadership:
     def __init__(self, store: Store, clock: Clock) -> None:
         """Be nothing yet; `open` comes first."""
         self._store = store
-        self._shared = shared(store)
+        self._shared = contested(store)
         self._clock = clock
         self._role = FAILED
         self._leader: Leader | None = None

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from doubles.shared_store import SharedJournal, SharedMemoryStore
+from doubles.leased_store import LeasedJournal, LeasedMemoryStore
 from navarch.controlplane.clock import RealClock, stopwatch
 from navarch.errors import JournalConflict, JournalError
 from navarch.stores.base import Leader, SharedStore
@@ -35,14 +35,14 @@ def story(request: pytest.FixtureRequest) -> Callable[..., Any]:
         stores: list[SharedStore] = []
 
         async def told() -> T:
-            journal = SharedJournal(RealClock(), LEASE)
+            journal = LeasedJournal(RealClock(), LEASE)
             url = new_schema() if request.param == "postgres" else ""
 
             def member(name: str) -> SharedStore:
                 api = f"http://{name}:50051"
                 store: SharedStore
                 if request.param == "memory":
-                    store = SharedMemoryStore(journal, holder=name, url=api)
+                    store = LeasedMemoryStore(journal, holder=name, url=api)
                 else:
                     store = PostgresStore(
                         url,

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from datetime import timedelta
-from random import Random
+from datetime import datetime, timedelta
 from typing import Any
 
-from doubles.shared_store import SharedJournal, SharedMemoryStore
+from doubles.leased_store import LeasedJournal, LeasedMemoryStore
 from navarch.controlplane.clock import FakeClock
 from navarch.controlplane.control_plane import ControlPlane, ServerConfig
 from navarch.core import fold
@@ -26,6 +25,7 @@ from navarch.errors import NavarchError, WireError
 from navarch.providers.base import FLEET_LABEL, INSTANCE_LABEL, Instance, ProvisionRequest
 from navarch.providers.fake import FakeCloud, FakeProvider
 from navarch.providers.fake.limits import Rate
+from navarch.simulator.dice import Dice
 from pools import MONDAY, a_spec
 
 STEP = timedelta(seconds=0.5)
@@ -59,7 +59,7 @@ class MemberClock:
         self.runs = asyncio.Event()
         self.runs.set()
 
-    def now(self) -> Any:
+    def now(self) -> datetime:
         return self._clock.now()
 
     async def sleep(self, duration: timedelta) -> None:
@@ -97,7 +97,7 @@ class Member:
         self.clock = MemberClock(world.clock)
         self.dead = False
         self.stalled_until = MONDAY
-        self.store = SharedMemoryStore(
+        self.store = LeasedMemoryStore(
             world.journal, holder=name, url=f"http://{name}:50051", clock=self.clock
         )
         config = ServerConfig(clock=self.clock, settings=SETTINGS)
@@ -129,15 +129,15 @@ class World:
     """All of it, from one seed."""
 
     def __init__(self, seed: int, members: int = 2) -> None:
-        self.dice = Random(seed)
+        self.dice = Dice(seed).stream("two control planes")
         self.clock = FakeClock(MONDAY)
-        self.journal = SharedJournal(self.clock)
+        self.journal = LeasedJournal(self.clock)
         self.cloud = FakeCloud(
             boot_time=timedelta(seconds=2),
             answer_time=timedelta(seconds=1),
-            honours_tokens=self.dice.random() < 0.5,
+            honours_tokens=self.dice.chance(0.5),
         )
-        if self.dice.random() < 0.7:  # so that launches wait for their turn, and stand still there
+        if self.dice.chance(0.7):  # so that launches wait for their turn, and stand still there
             self.cloud.rate = Rate(calls=2, per=timedelta(seconds=3))
         self.spec = a_spec(min_nodes=1, max_nodes=8)
         self.violations: list[str] = []
@@ -169,12 +169,12 @@ class World:
 
     def chaos(self) -> None:
         """Let one thing happen, or none."""
-        place = self.dice.randrange(len(self.members))
-        if self.dice.random() < 0.5:  # rather to the one that leads: it has more to lose
+        place = self.dice.integer(0, len(self.members) - 1)
+        if self.dice.chance(0.5):  # rather to the one that leads: it has more to lose
             leading = [n for n, each in enumerate(self.members) if each.control_plane.leads]
             place = leading[0] if leading else place
         member = self.members[place]
-        roll = self.dice.random()
+        roll = self.dice.fraction()
         if roll < 0.03:
             self.kill(place)
         elif roll < 0.08:
@@ -187,14 +187,14 @@ class World:
             self._serial += 1
             self.ask(member, msg.RegisterNode(f"lab-{self._serial}"), f"lab-{self._serial}")
         elif roll < 0.60:
-            self.ask(member, msg.ScalePool("training", self.dice.randint(1, 8)), "")
-            if self.dice.random() < 0.3:  # with launches to come
+            self.ask(member, msg.ScalePool("training", self.dice.integer(1, 8)), "")
+            if self.dice.chance(0.3):  # with launches to come
                 self._stall_next = member
 
     def stall(self, member: Member) -> None:
         """Let a process stand still for a while, as a busy host or a paused machine does."""
         member.clock.runs.clear()
-        member.stalled_until = self.clock.now() + timedelta(seconds=self.dice.choice(STALLS))
+        member.stalled_until = self.clock.now() + timedelta(seconds=self.dice.pick(STALLS))
 
     def heal(self) -> None:
         """Let everybody run and reach the journal."""

@@ -1,9 +1,9 @@
 """A `SharedStore` without a database server: several stores of one process over one journal.
 
-`SharedJournal` stands for the database: facts, the lease, and a clock of its own. Each control
-plane has a `SharedMemoryStore` over it, which can be cut off from it, and which stands still while
+`LeasedJournal` stands for the database: facts, the lease, and a clock of its own. Each control
+plane has a `LeasedMemoryStore` over it, which can be cut off from it, and which stands still while
 its process does. It keeps the same contract as the store over PostgreSQL
-(`tests/contracts/test_shared_store_contract.py`).
+(`tests/contracts/test_lease_contract.py`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Time(Protocol):
     async def sleep(self, duration: timedelta) -> None: ...
 
 
-class SharedJournal:
+class LeasedJournal:
     """What several control planes reach: the facts, and who may write."""
 
     def __init__(self, clock: Time, lease: timedelta = LEASE) -> None:
@@ -82,11 +82,11 @@ class SharedJournal:
         return seq
 
 
-class SharedMemoryStore:
+class LeasedMemoryStore:
     """One control plane's store; `navarch.stores.base.SharedStore` has the contract."""
 
     def __init__(
-        self, journal: SharedJournal, *, holder: str = "", url: str = "", clock: Time | None = None
+        self, journal: LeasedJournal, *, holder: str = "", url: str = "", clock: Time | None = None
     ) -> None:
         """Reach `journal`; `clock` is the process's own, None: the journal's."""
         self.journal = journal
