@@ -31,6 +31,8 @@ from pools import MONDAY, a_spec
 STEP = timedelta(seconds=0.5)
 TURNS = 40
 """How often everybody may run in a step: a fact passes through a dozen hands."""
+LATENCY = timedelta(seconds=0.6)
+"""How long a renewal is on its way: a leader counts its lease from when it was sent."""
 STALLS = (1, 3, 7, 9, 12)
 """For how many seconds a process stands still: less than a lease, just longer, much longer."""
 UNANSWERED = timedelta(seconds=20)
@@ -131,7 +133,7 @@ class World:
     def __init__(self, seed: int, members: int = 2) -> None:
         self.dice = Dice(seed).stream("two control planes")
         self.clock = FakeClock(MONDAY)
-        self.journal = LeasedJournal(self.clock)
+        self.journal = LeasedJournal(self.clock, latency=LATENCY)
         self.cloud = FakeCloud(
             boot_time=timedelta(seconds=2),
             answer_time=timedelta(seconds=1),
@@ -140,6 +142,8 @@ class World:
         if self.dice.chance(0.7):  # so that launches wait for their turn, and stand still there
             self.cloud.rate = Rate(calls=2, per=timedelta(seconds=3))
         self.spec = a_spec(min_nodes=1, max_nodes=8)
+        self.restarts = True
+        """Whether somebody starts a process again that has ended by itself."""
         self.violations: list[str] = []
         self.effects = 0
         self.acknowledged: list[str] = []
@@ -224,7 +228,7 @@ class World:
         for place, member in enumerate(self.members):
             if self.clock.now() >= member.stalled_until:
                 member.clock.runs.set()
-            if member.failed:
+            if member.failed and self.restarts:
                 self.members[place] = await self._restarted(member)
         self._agents()
 

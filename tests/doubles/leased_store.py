@@ -33,8 +33,11 @@ class Time(Protocol):
 class LeasedJournal:
     """What several control planes reach: the facts, and who may write."""
 
-    def __init__(self, clock: Time, lease: timedelta = LEASE) -> None:
-        """Begin empty, by this clock."""
+    def __init__(
+        self, clock: Time, lease: timedelta = LEASE, latency: timedelta = timedelta()
+    ) -> None:
+        """Begin empty, by this clock. A renewal arrives `latency` after it was sent."""
+        self.latency = latency
         self.facts = MemoryStore()
         self.clock = clock
         self.lease = lease
@@ -158,7 +161,7 @@ class LeasedMemoryStore:
         if not self.journal.take(self._holder, self._url):
             return False
         self.term = self.journal.term
-        self._counts_until = asked_at + self.journal.lease
+        self._counts_until = asked_at + self.journal.lease - self.journal.latency
         self._lost = asyncio.get_running_loop().create_future()
         self._renewing = asyncio.create_task(self._renew(self._lost))
         return True
@@ -235,16 +238,21 @@ class LeasedMemoryStore:
 
     async def _renew(self, lost: asyncio.Future[str]) -> None:
         while not lost.done():
-            await self._clock.sleep(self.journal.lease / 4)
+            await self._clock.sleep(self._pause())
             sent_at = self._clock.now()
             with suppress(JournalError):
                 await self._reach()
                 if not self.journal.renew(self.term):
                     self._lose(lost, f"another leads, in term {self.journal.term}")
                     return
-                self._counts_until = sent_at + self.journal.lease
+                self._counts_until = sent_at + self.journal.lease - self.journal.latency
             if not self.held():
                 self._lose(lost, "it could not be renewed in time")
+
+    def _pause(self) -> timedelta:
+        """How long until the next renewal is due, or the lease has run out."""
+        assert self._counts_until is not None, "renewed before it was taken"
+        return min(self.journal.lease / 4, self._counts_until - self._clock.now())
 
     def _lose(self, lost: asyncio.Future[str], because: str) -> None:
         if not lost.done():

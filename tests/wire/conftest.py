@@ -19,6 +19,7 @@ from navarch.wire.auth import Authenticator, Role, StaticToken
 from navarch.wire.generated import navarch_pb2 as pb
 from navarch.wire.generated.navarch_connect import ControlPlaneService
 from navarch.wire.limits import Limits
+from navarch.wire.standing import LEADER, Standing
 
 SECRET = b"sixteen bytes and a few more"
 ADMIN = "admin-token"
@@ -91,15 +92,37 @@ class LiveServer:
         return self.application.refused.get(reason, 0)
 
 
+class Post:
+    """What a control plane is, as a test says it."""
+
+    def __init__(self, standing: Standing) -> None:
+        """Be this."""
+        self.now = standing
+
+    @property
+    def leads(self) -> bool:
+        return self.now.role == LEADER
+
+    def standing(self) -> Standing:
+        return self.now
+
+
 @contextlib.contextmanager
 def running(
-    authenticator: Authenticator, limits: Limits = LIMITS, tls: listener.Tls | None = None
+    authenticator: Authenticator,
+    limits: Limits = LIMITS,
+    tls: listener.Tls | None = None,
+    stands: Post | None = None,
 ) -> Iterator[LiveServer]:
     """Serve in a thread until the block ends."""
     service = SmallService()
     readiness = [Readiness(ready=True)]
     application = Application(
-        service, authenticator=authenticator, ready=lambda: readiness[-1], limits=limits
+        service,
+        authenticator=authenticator,
+        ready=lambda: readiness[-1],
+        limits=limits,
+        stands=stands,
     )
     listening = listener.bind("127.0.0.1", 0)
     started = threading.Event()
@@ -140,3 +163,19 @@ def raw(server: LiveServer) -> Iterator[socket.socket]:
     """A plain connection to the server."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
         yield connection
+
+
+@pytest.fixture
+def hanging_up() -> Iterator[str]:
+    """Something that reads a request and hangs up without an answer."""
+
+    def serve() -> None:
+        connection, _ = listening.accept()
+        with connection:
+            connection.recv(65_536)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        thread.join(10)

@@ -99,6 +99,11 @@ class Inbox:
         self._closed_because = because
         self._arrived.set()
 
+    @property
+    def closed_because(self) -> str:
+        """Why requests are refused; empty while they are not."""
+        return self._closed_because
+
     def drop(self) -> list[Envelope]:
         """Forget what waits, and return it."""
         dropped = list(self._waiting)

@@ -118,6 +118,7 @@ class Runtime:
         for recorded in loaded.events:
             fold.apply(fleet, recorded.event)  # type: ignore[arg-type]
         self.machine.fleet = fleet
+        self.machine.sightings.deaf = True
         self.seq = loaded.last_seq
         log.info("recovered %d facts, %d replayed", self.seq, len(loaded.events))
 
@@ -150,6 +151,7 @@ class Runtime:
         written meanwhile.
         """
         self._version = version
+        self.machine.sightings.deaf = False
         await self._step([Envelope((msg.Found(tag), msg.Resume(version, holder)), None)])
 
     # --- asking --------------------------------------------------------------------------
@@ -186,7 +188,7 @@ class Runtime:
                 await self._step(batch)
                 await self._keep_house()
         except BaseException:
-            await self.stop("the control plane has failed: its log says why")
+            await self.stop(self.inbox.closed_because or "the journal has failed: see the log")
             _give_up(batch, WireError("unknown", "it may have been done: the journal has failed"))
             _give_up(self.inbox.drop(), WireError("unavailable", "the journal has failed"))
             raise

@@ -42,6 +42,11 @@ Configure = Callable[[Configuration], Awaitable[Sequence[str]]]
 
 WATCH_PAGE = 500
 """Facts that a watcher is sent from one reading of the journal: it bounds what waits for it."""
+DEAF = (
+    "told by a standby: it hears no heartbeats, sees no cloud and asks no autoscaler; what follows "
+    "is read off the journal alone"
+)
+"""What stands above the explanations of a standby."""
 EXPLAIN_FACTS = 50
 """Facts that an explanation quotes, the newest ones."""
 
@@ -314,6 +319,8 @@ class Service(ResourceService, PluginService):
         subject = codec.subject(request)
         await self._runtime.settled()
         lines = list(self._explanation(subject, self._runtime.clock.now()))
+        if self._runtime.machine.sightings.deaf:
+            lines.insert(0, DEAF)
         recorded = await self._runtime.store.read(
             subject=subject.id, limit=EXPLAIN_FACTS, newest_first=True
         )

@@ -49,6 +49,8 @@ def explain_node(
 def _silence(
     fleet: Fleet, sightings: Sightings, node: Node, now: datetime, settings: Settings
 ) -> Iterator[str]:
+    if sightings.deaf:
+        return
     silence = (now - liveness.heard_last(fleet, sightings, node)).total_seconds()
     limit = settings.silence_max.total_seconds()
     yield f"heard {silence:.1f} s ago; it counts as lost after {limit:g} s"

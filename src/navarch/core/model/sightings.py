@@ -81,6 +81,8 @@ class Sightings(Struct):
 
     serving: dict[str, NodeServing] = field(default_factory=dict)
     """What runs on each node that says so, and how far its weights are."""
+    deaf: bool = False
+    """Whether nobody tells us anything, since another control plane leads: then all is empty."""
 
     def has_said(
         self, node_id: str, results: tuple[CheckResult, ...], events: tuple[HealthEvent, ...]
