@@ -45,6 +45,10 @@ class ConnectServer:
         self.streams: dict[str, Callable[[Json], Iterable[Json]]] = {}
         self.requests: list[tuple[str, Json]] = []
         self.tokens: list[str] = []
+        self.pages: dict[str, tuple[int, Json]] = {}
+        """What is answered to GET, by path: the status and the body."""
+        self.standby_of = ""
+        """Where the leader is; empty: it leads itself. A standby refuses what is not prepared."""
         self.ended = threading.Event()
         far_end = self
 
@@ -53,6 +57,10 @@ class ConnectServer:
 
             def do_POST(self) -> None:
                 far_end.answer(self)
+
+            def do_GET(self) -> None:
+                status, content = far_end.pages[self.path]
+                far_end.send(self, status, content)
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name
                 """Say nothing."""
@@ -87,13 +95,26 @@ class ConnectServer:
         request = json.loads(body)
         self.requests.append((method, request))
         try:
-            status, content = 200, self.answers[method](request)
+            status, content = 200, self.answers.get(method, self.refuse)(request)
         except Refusal as refusal:
             status, content = refusal.status, refusal.body
+        self.send(call, status, content)
+
+    def refuse(self, _: Json) -> Json:
+        """Refuse what nobody has prepared, as a standby does."""
+        assert self.standby_of, "an answer has to be prepared"
+        text = f"this control plane is a standby; the leader is {self.standby_of}"
+        raise Refusal(503, "unavailable", text)
+
+    def send(self, call: BaseHTTPRequestHandler, status: int, content: Json) -> None:
+        """Send a document."""
         text = json.dumps(content).encode()
         call.send_response(status)
         call.send_header("Content-Type", "application/json")
         call.send_header("Content-Length", str(len(text)))
+        if self.standby_of:
+            call.send_header("navarch-role", "standby")
+            call.send_header("navarch-leader", self.standby_of)
         call.end_headers()
         call.wfile.write(text)
 

@@ -210,7 +210,7 @@ def test_a_configuration_is_checked_and_explained(
     assert values[0] == {
         "key": "server.address",
         "value": "127.0.0.1:50051",
-        "from": "whole.yaml:3",
+        "from": "whole.yaml:2",
     }
     schema = json.loads(run("config", "schema").stdout)
     assert sorted(schema["properties"]) == ["defaults", "plugins", "pools", "providers", "server"]

@@ -66,5 +66,5 @@ def _judge(shown: list[Json]) -> None:
         )
     leaders = [each["server"] for each in shown if each["role"] == "leader"]
     if len(leaders) != 1:
-        said = " and ".join(leaders) if leaders else "none"
-        raise WireError("unavailable", f"one server should lead, {said} does")
+        said = f"{' and '.join(leaders)} do" if leaders else "none does"
+        raise WireError("unavailable", f"one server should lead, but {said}")
