@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import threading
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -80,6 +81,7 @@ class CloudClient:
 
     name = "cloud"
     calls_per_second = 50.0
+    list_lag = timedelta(seconds=1)
     honours_tokens = True
 
     def __init__(self, url: str) -> None:
