@@ -4,7 +4,7 @@
 #   make demo-serving  load makes replicas, replicas make machines, and all goes away again
 #   make test    all tests but the long ones; TESTS="tests/core -k fold" runs some of them
 #   make check   format, lint, types, import contracts, tidiness
-#   make bench   every benchmark of bench/
+#   make bench   every benchmark of bench/ as one table; ARGS="--quick", "--only NAME", "--long"
 #   make soak    10,000 seeds of faults with what they covered, 20,000 crash points, the long tests
 #   make format  put the format right, and the lint faults that can be put right by a machine
 #   make lock    choose the versions of all dependencies anew
@@ -19,6 +19,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Twice as many as the smallest machine has processors: half of the time tests wait for others.
 JOBS ?= 4
+# Kept, whatever the environment says: without them each process compiles all that it imports anew,
+# and each worker of the tests all tests, which is a third of its time.
+unexport PYTHONDONTWRITEBYTECODE
 CPUS ?= $(shell getconf _NPROCESSORS_ONLN)
 SEEDS ?= 10000
 TESTS ?= tests
@@ -27,6 +30,8 @@ ARGS ?=
 # A stamp tells what was installed; it is as old as the lock it was made from, or younger.
 RUN_READY := $(VENV)/run-ready
 DEV_READY := $(VENV)/dev-ready
+# The tests were compiled once, so that the workers need not all do it at the same moment.
+COMPILED := $(VENV)/tests-compiled
 
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
@@ -36,7 +41,7 @@ up: $(RUN_READY)
 demo-serving: $(DEV_READY)
 	@exec $(BIN)/python examples/serving/demo/demo.py
 
-test: $(DEV_READY)
+test: $(COMPILED)
 	$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not soak" $(TESTS)
 
 check: $(DEV_READY)
@@ -47,10 +52,7 @@ check: $(DEV_READY)
 	$(BIN)/python tools/tidy.py
 
 bench: $(DEV_READY)
-	@set -e; for script in bench/*.py; do \
-	  [ -f "$$script" ] || { echo "make bench: there is no bench/*.py"; exit 1; }; \
-	  echo "== $$script"; $(BIN)/python "$$script"; \
-	done
+	$(BIN)/python bench/run.py $(ARGS)
 
 soak: $(DEV_READY)
 	$(BIN)/python -m navarch.simulator.sweep --seeds $(SEEDS) --coverage --jobs $(CPUS)
@@ -86,6 +88,13 @@ $(BIN)/python:
 	echo "make: no Python 3.11 or later $(if $(PYTHON),at $(PYTHON),on PATH); install one, or say" \
 	  "make PYTHON=/path/to/python"; \
 	exit 1
+
+# What is wrong with a test is said by the run that follows, not here.
+$(COMPILED): $(DEV_READY)
+	@for half in '[a-l]*' '[m-z]*'; do \
+	  $(BIN)/pytest --collect-only --quiet tests/$$half/ >/dev/null 2>&1 & \
+	done; wait
+	@touch $@
 
 $(RUN_READY): requirements.lock pyproject.toml | $(BIN)/python
 	@echo "installing what Navarch runs on (requirements.lock)"

@@ -1,6 +1,6 @@
 """How long the command line takes to start: what somebody waits for who types a command.
 
-    python bench/cli_start.py
+    python bench/cli_start.py [--runs 15] [--json FILE]
 
 Budget: 100 ms for each. Each command runs as a process of its own, from before the fork until it
 has ended; the first run, which may have to read files from disk, does not count. `list` is told to
@@ -20,6 +20,8 @@ import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
+
+from figures import Figure, options, write
 
 RUNS = 15
 BUDGET_MS = 100
@@ -54,17 +56,23 @@ def cpu_seconds() -> float:
 
 def main() -> int:
     """Print the medians of each command, and the worst wall time."""
-    slow = False
-    print(f"{'':<24} {'cpu ms':>8} {'wall ms':>8} {'worst':>8}   budget {BUDGET_MS}, {RUNS} runs")
+    asked = options("how long the command line takes to start")
+    asked.set_defaults(runs=RUNS)
+    given = asked.parse_args()
+    slow, figures = False, []
+    print(f"{'':<24} {'cpu ms':>8} {'wall ms':>8} {'worst':>8}   budget {BUDGET_MS} of CPU")
     for arguments in COMMANDS:
         cost(arguments)
-        costs = [cost(arguments) for _ in range(RUNS)]
+        costs = [cost(arguments) for _ in range(given.runs)]
         cpu = statistics.median(one.cpu_ms for one in costs)
         wall = statistics.median(one.wall_ms for one in costs)
         worst = max(one.wall_ms for one in costs)
         slow = slow or cpu > BUDGET_MS
         name = " ".join(["navarch", *arguments[:2]])
         print(f"{name:<24} {cpu:>8.1f} {wall:>8.1f} {worst:>8.1f}")
+        figures.append(Figure(f"{name}, CPU", "ms", [one.cpu_ms for one in costs]))
+        figures.append(Figure(f"{name}, wall", "ms", [one.wall_ms for one in costs]))
+    write(figures, given.json)
     return 1 if slow else 0
 
 

@@ -1,6 +1,6 @@
 """How long deciding takes for a large fleet, when nothing is to do and when much is.
 
-    python bench/decide.py
+    python bench/decide.py [--runs 7] [--json FILE]
 
 CPU time, medians of 7 runs. The fleet is made by folding facts, as a restart does; nothing is made
 up behind the core's back. "1,000 launches" raises the targets of all pools by 20.
@@ -8,9 +8,10 @@ up behind the core's back. "1,000 launches" raises the targets of all pools by 2
 
 from __future__ import annotations
 
-import statistics
 import time
 from datetime import UTC, datetime, timedelta
+
+from figures import Figure, options, write
 
 from navarch.core import fold
 from navarch.core.decide import decide
@@ -71,31 +72,36 @@ def timed(machine: Machine, now: datetime) -> tuple[float, int]:
     return (time.process_time() - began) * 1000, len(facts)
 
 
-def row(what: str, values: list[float], facts: int, budget: float) -> None:
+def row(what: str, values: list[float], facts: int, budget: float) -> Figure:
     """Print a line of the table."""
-    median = statistics.median(values)
-    print(f"{what:<42} {median:8.1f} ms {facts:7d} facts   budget {budget:g} ms")
+    figure = Figure(what, "ms", values)
+    print(f"{what:<42} {figure.value:8.1f} ms {facts:7d} facts   budget {budget:g} ms")
+    return figure
 
 
 def main() -> None:
     """Print the table."""
+    asked = options("how long deciding takes for a large fleet")
+    asked.set_defaults(runs=RUNS)
+    given = asked.parse_args()
     machine = fleet()
     now = START + timedelta(seconds=20)
-    quiet = [timed(machine, now) for _ in range(RUNS)]
-    row("decide, 10,000 nodes, nothing to do", [each for each, _ in quiet], quiet[0][1], 20)
+    quiet = [timed(machine, now) for _ in range(given.runs)]
+    figures = [row("decide, 10,000 nodes, nothing to do", [ms for ms, _ in quiet], quiet[0][1], 20)]
     owing, count = [], 0
-    for _ in range(RUNS):
+    for _ in range(given.runs):
         began = time.process_time()
         count = sum(
             1 for _ in owed(machine.fleet, machine.sightings, now, machine.strategies.settings)
         )
         owing.append((time.process_time() - began) * 1000)
-    row("owed, the same", owing, count, 20)
+    figures.append(row("owed, the same", owing, count, 20))
     for pool in machine.fleet.pools:
         target = NODES_A_POOL + GROWTH
         fold.apply(machine.fleet, ev.TargetChanged(now, pool, target, "bench"))
-    growing = [timed(machine, now) for _ in range(RUNS)]
-    row("decide, 1,000 launches", [each for each, _ in growing], growing[0][1], 200)
+    growing = [timed(machine, now) for _ in range(given.runs)]
+    figures.append(row("decide, 1,000 launches", [ms for ms, _ in growing], growing[0][1], 200))
+    write(figures, given.json)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How long a check of personal numbers takes, and what a stream of tokens costs.
 
-    python bench/guardrails.py
+    python bench/guardrails.py [--runs 5] [--json FILE]
 
 Budget: 0.1 ms for a message of 200 characters, CPU time, median of the medians of 5 runs. Beside it
 stands Presidio's analyzer with its pattern recognizers, where it is installed.
@@ -19,6 +19,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from figures import Figure, options, write
+
 from navarch.core.model.resources import AgentClass, AgentClassSpec, GuardrailSpec, ObjectMeta
 from navarch.plugins.guardrails import GuardrailEngine, ScanContext
 from navarch.plugins.guardrails.heuristics import JailbreakDetection, PromptInjection
@@ -26,7 +28,6 @@ from navarch.plugins.guardrails.pii.plugin import PIIDetection
 from navarch.plugins.protocols import GuardrailRequest
 
 BUDGET_MS: Final = 0.1
-RUNS: Final = 5
 CALLS: Final = 400
 
 MESSAGE: Final = (
@@ -44,21 +45,22 @@ TEXTS: Final = {
 }
 
 
-def median_ms(function: Callable[[], object]) -> float:
-    """Return the median of several runs' medians."""
-    runs = []
-    for _ in range(RUNS):
+def costs_of(name: str, function: Callable[[], object], runs: int) -> Figure:
+    """Measure calls: the median of each run, in milliseconds."""
+    figure = Figure(name, "ms")
+    for _ in range(runs):
         costs = []
         for _ in range(CALLS):
-            started = time.perf_counter()
+            started = time.process_time()
             function()
-            costs.append(time.perf_counter() - started)
-        runs.append(statistics.median(costs))
-    return statistics.median(runs) * 1000
+            costs.append(time.process_time() - started)
+        figure.runs.append(statistics.median(costs) * 1000)
+    print(f"{name:<40} {figure.value:>8.4f}")
+    return figure
 
 
-def stream_ms() -> float:
-    """Return what one token of a stream costs, with redaction."""
+def stream(runs: int) -> Figure:
+    """Measure what one token of a stream costs, with redaction."""
     spec = GuardrailSpec(type="pii-detection", action="redact")
     engine = GuardrailEngine(
         AgentClass(metadata=ObjectMeta(name="c"), spec=AgentClassSpec(guardrails=(spec,)))
@@ -68,17 +70,20 @@ def stream_ms() -> float:
 
     async def run() -> float:
         session = engine.session(GuardrailRequest(content="", direction="output"))
-        started = time.perf_counter()
+        started = time.process_time()
         for token in tokens:
             session.feed(token)
         await session.finish()
-        return (time.perf_counter() - started) / len(tokens)
+        return (time.process_time() - started) / len(tokens)
 
-    return statistics.median(asyncio.run(run()) for _ in range(RUNS)) * 1000
+    figure = Figure("a token of 4 characters in a stream", "ms")
+    figure.runs = [asyncio.run(run()) * 1000 for _ in range(runs)]
+    print(f"{figure.name:<40} {figure.value:>8.4f}")
+    return figure
 
 
-def presidio_ms() -> float | None:
-    """Return what Presidio's pattern recognizers take for the message; None without it."""
+def presidio(runs: int) -> Figure | None:
+    """Measure what Presidio's pattern recognizers take for the message; None without it."""
     if importlib.util.find_spec("presidio_analyzer") is None:
         return None
     predefined = importlib.import_module("presidio_analyzer.predefined_recognizers")
@@ -89,27 +94,32 @@ def presidio_ms() -> float | None:
         for recognizer in recognizers:
             recognizer.analyze(MESSAGE, recognizer.supported_entities, None)
 
-    return median_ms(analyzed)
+    return costs_of("Presidio, 5 recognizers, message", analyzed, runs)
 
 
 def main() -> int:
     """Print the table, and judge."""
+    asked = options("how long a check of personal numbers takes")
+    given = asked.parse_args()
     context = ScanContext()
     plugin = PIIDetection()
-    print(f"{'pii-detection':<36} {'ms':>8}")
-    costs = {}
-    for name, text in TEXTS.items():
-        costs[name] = median_ms(functools.partial(plugin.scan, text, context))
-        print(f"{name:<36} {costs[name]:>8.4f}")
-    print(f"{'a token of 4 characters in a stream':<36} {stream_ms():>8.4f}")
+    print(f"{'pii-detection':<40} {'ms':>8}")
+    figures = [
+        costs_of(name, functools.partial(plugin.scan, text, context), given.runs)
+        for name, text in TEXTS.items()
+    ]
+    message = figures[0].value
+    figures.append(stream(given.runs))
     for other in (PromptInjection(), JailbreakDetection()):
-        cost = median_ms(functools.partial(other.scan, MESSAGE, context))
-        print(f"{other.name + ', message':<36} {cost:>8.4f}")
-    presidio = presidio_ms()
-    said = "not installed" if presidio is None else f"{presidio:.4f}"
-    print(f"{'presidio, 5 recognizers, message':<36} {said:>8}")
-    message = next(iter(costs.values()))
+        scan = functools.partial(other.scan, MESSAGE, context)
+        figures.append(costs_of(f"{other.name}, message", scan, given.runs))
+    beside = presidio(given.runs)
+    if beside is None:
+        print("Presidio: NOT MEASURED, presidio-analyzer is not installed")
+    else:
+        figures.append(beside)
     print(f"budget {BUDGET_MS} ms: {'met' if message <= BUDGET_MS else 'NOT met'}")
+    write(figures, given.json)
     return 0 if message <= BUDGET_MS else 1
 
 

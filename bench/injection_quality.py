@@ -1,7 +1,7 @@
 """How many attempts the rules of two guardrails catch, and how many harmless texts.
 
-    python bench/injection_quality.py            prints the table
-    python bench/injection_quality.py --write    writes it into docs/guardrails.md
+    python bench/injection_quality.py [--json FILE]   prints the table
+    python bench/injection_quality.py --write         writes it into docs/guardrails.md
 
 The texts are a few dozen of our own, in four groups. They are too few for more than one honest
 impression: blunt attempts are caught, clever ones are not.
@@ -9,9 +9,10 @@ impression: blunt attempts are caught, clever ones are not.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Final
+
+from figures import Figure, options, write
 
 from navarch.plugins.guardrails.contract import ScanContext
 from navarch.plugins.guardrails.heuristics import JailbreakDetection, PromptInjection
@@ -136,12 +137,17 @@ def table() -> str:
 
 def main() -> int:
     """Print or write."""
+    asked = options("how many attempts the rules of two guardrails catch")
+    asked.add_argument("--write", action="store_true", help="write the table into the page")
+    given = asked.parse_args()
     content = table()
-    if "--write" in sys.argv[1:]:
+    if given.write:
         before, _, rest = PAGE.read_text().partition(BEGIN)
         _, _, after = rest.partition(END)
         PAGE.write_text(f"{before}{BEGIN}\n\n{content}\n\n{END}{after}")
     print(content)
+    shares = ((name, caught(texts) / len(texts)) for name, texts in GROUPS)
+    write([Figure(name, "share", [share]) for name, share in shares], given.json)
     return 0
 
 

@@ -1,6 +1,6 @@
 """What it costs to make a fact durable, beside the floor that SQLite itself sets.
 
-    python bench/journal.py [--folder DIR] [--runs 5] [--rounds 200]
+    python bench/journal.py [--folder DIR] [--runs 5] [--rounds 200] [--json FILE]
 
 Appends node facts in groups of 1, 100 and 1,000 and prints, for each group size, the CPU time and
 the wall time a fact, as medians over the runs. The floor is a bare `sqlite3` connection with the
@@ -11,16 +11,16 @@ append waits for the disk's flush: measure on the disk you will run on.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import sqlite3
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
+
+from figures import Figure, options, write
 
 from navarch.core.model import events
 from navarch.core.model.events import Event
@@ -106,22 +106,26 @@ def memory_store(_path: Path, groups: list[list[Event]]) -> Cost:
 
 def main() -> None:
     """Measure and print one line for each store and group size."""
-    asked = argparse.ArgumentParser(description="what it costs to make a fact durable")
+    asked = options("what it costs to make a fact durable")
     asked.add_argument("--folder", help="where to write; its disk is what is measured")
-    asked.add_argument("--runs", type=int, default=5)
     asked.add_argument("--rounds", type=int, default=200, help="appends a run")
-    options = asked.parse_args()
+    given = asked.parse_args()
+    figures: list[Figure] = []
     print(f"{'group':>6}  {'store':<12} {'CPU µs/fact':>12} {'wall µs/fact':>13} {'facts/s':>10}")
     for size in GROUPS:
-        groups = [facts(start * size, size) for start in range(options.rounds)]
-        for name, write in (("floor", floor), ("sqlite", sqlite_store), ("memory", memory_store)):
+        groups = [facts(start * size, size) for start in range(given.rounds)]
+        for name, append in (("floor", floor), ("sqlite", sqlite_store), ("memory", memory_store)):
             costs: list[Cost] = []
-            for _ in range(options.runs):
-                with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-                    costs.append(write(Path(folder) / "bench.db", groups))
-            cpu = statistics.median(cost.cpu_us for cost in costs)
-            wall = statistics.median(cost.wall_us for cost in costs)
-            print(f"{size:>6}  {name:<12} {cpu:>12.2f} {wall:>13.2f} {1e6 / wall:>10,.0f}")
+            for _ in range(given.runs):
+                with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+                    costs.append(append(Path(folder) / "bench.db", groups))
+            what = f"a fact, {name}, {size:,} at once"
+            cpu = Figure(f"{what}, CPU", "µs", [cost.cpu_us for cost in costs])
+            wall = Figure(f"{what}, wall", "µs", [cost.wall_us for cost in costs])
+            rate = 1e6 / wall.value
+            print(f"{size:>6}  {name:<12} {cpu.value:>12.2f} {wall.value:>13.2f} {rate:>10,.0f}")
+            figures += [cpu, wall]
+    write(figures, given.json)
 
 
 if __name__ == "__main__":

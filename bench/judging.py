@@ -1,6 +1,6 @@
 """How many health events a second the default policy judges.
 
-    python bench/judging.py
+    python bench/judging.py [--runs 7] [--json FILE]
 
 CPU time, medians of 7 runs, one process. *Repeated shapes*: events whose like was judged before, in
 reports of 64 and of one. *First seen*: every event differs in what rules read, so that each is
@@ -11,14 +11,12 @@ memory. The counts are those of a node with a day of tallies behind it.
 
 from __future__ import annotations
 
-import platform
-import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
+
+from figures import Figure, options, write
 
 from navarch.core.health import NodeCounts
 from navarch.core.judging import Counts
@@ -99,34 +97,35 @@ def judged(policy: HealthPolicy, given: Sequence[Sequence[HealthEvent]], counts:
         policy.evaluate(report, counts)
 
 
-def row(what: str, rates: Sequence[float], budget: int | None) -> None:
+def row(what: str, rates: Sequence[float], budget: int | None) -> Figure:
     """Print a line of the table."""
-    median = statistics.median(rates)
+    figure = Figure(what, "events/s", list(rates))
     held = f"budget {budget:>9,}" if budget else ""
-    print(f"{what:<46} {median:>10,.0f} events/s {1e6 / median:7.1f} µs   {held}")
+    print(f"{what:<46} {figure.value:>10,.0f} events/s {1e6 / figure.value:7.1f} µs   {held}")
+    return figure
 
 
-def repeated(size: int, counts: Counts) -> list[float]:
+def repeated(size: int, counts: Counts, runs: int) -> list[float]:
     """Rates for shapes seen before: one event in eight tells of a shape of its own."""
     policy = HealthPolicy.default()
     shapes = events(0, EVENTS // 8)
     given = reports(shapes * 8, size)
     judged(policy, given, counts)
-    return [timed(lambda: judged(policy, given, counts), EVENTS) for _ in range(RUNS)]
+    return [timed(lambda: judged(policy, given, counts), EVENTS) for _ in range(runs)]
 
 
-def first_seen(counts: Counts) -> list[float]:
+def first_seen(counts: Counts, runs: int) -> list[float]:
     """Rates for shapes never seen, of codes that were."""
     policy = HealthPolicy.default()
     judged(policy, reports(events(0, 400), REPORT), counts)
     rates = []
-    for run in range(RUNS):
+    for run in range(runs):
         given = reports(events((run + 1) * EVENTS, EVENTS), REPORT)
         rates.append(timed(partial(judged, policy, given, counts), EVENTS))
     return rates
 
 
-def never_met(counts: Counts) -> list[float]:
+def never_met(counts: Counts, runs: int) -> list[float]:
     """Rates when every event meets an empty memory."""
     policy = HealthPolicy.default()
     given = events(0, EVENTS // 16)
@@ -137,10 +136,10 @@ def never_met(counts: Counts) -> list[float]:
             policy.evaluate([event], counts)
 
     work()
-    return [timed(work, len(given)) for _ in range(RUNS)]
+    return [timed(work, len(given)) for _ in range(runs)]
 
 
-def plainly(counts: Counts) -> list[float]:
+def plainly(counts: Counts, runs: int) -> list[float]:
     """Rates without plans and without a memory."""
     policy = HealthPolicy.default()
     given = reports(events(0, EVENTS // 4), REPORT)
@@ -149,24 +148,25 @@ def plainly(counts: Counts) -> list[float]:
         for report in given:
             policy.plainly(report, counts)
 
-    return [timed(work, EVENTS // 4) for _ in range(RUNS)]
+    return [timed(work, EVENTS // 4) for _ in range(runs)]
 
 
 def main() -> None:
     """Print the table."""
-    models = [
-        line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
-    ]
-    model = models[0].partition(": ")[2] if models else platform.machine()
-    print(f"{Path(sys.argv[0]).name}: Python {platform.python_version()}, {len(models)} × {model}")
+    asked = options("how many health events a second the default policy judges")
+    asked.set_defaults(runs=RUNS)
+    given = asked.parse_args()
     policy = HealthPolicy.default()
     print(f"default policy {policy.digest}, {len(policy.rules)} rules")
-    counts = past()
-    row("repeated shapes, 64 a report", repeated(REPORT, counts), 200_000)
-    row("repeated shapes, 1 a report", repeated(1, counts), 200_000)
-    row("first seen, 64 a report", first_seen(counts), 15_000)
-    row("code never met, 1 a report", never_met(counts), 15_000)
-    row("plainly, 64 a report", plainly(counts), None)
+    counts, runs = past(), given.runs
+    figures = [
+        row("repeated shapes, 64 a report", repeated(REPORT, counts, runs), 200_000),
+        row("repeated shapes, 1 a report", repeated(1, counts, runs), 200_000),
+        row("first seen, 64 a report", first_seen(counts, runs), 15_000),
+        row("code never met, 1 a report", never_met(counts, runs), 15_000),
+        row("plainly, 64 a report", plainly(counts, runs), None),
+    ]
+    write(figures, given.json)
 
 
 if __name__ == "__main__":

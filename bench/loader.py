@@ -1,6 +1,6 @@
 """How quickly models come to a disk, beside obstore alone, from the same server in the same run.
 
-    python bench/loader.py [--folder DIR] [--gigabytes 1] [--runs 3] [--s3]
+    python bench/loader.py [--folder DIR] [--gigabytes 1] [--runs 3] [--s3] [--json FILE]
 
 The server is a process of its own that gives ranges of one file by ``sendfile``. Each way
 brings the whole file over HTTP to a file on the disk:
@@ -23,7 +23,6 @@ import hashlib
 import os
 import shutil
 import socketserver
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -36,6 +35,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import obstore
+from figures import Figure, options, write
 from obstore.store import HTTPStore, S3Store
 
 from navarch.core.model.resources import Model, ModelSpec, ObjectMeta
@@ -181,18 +181,18 @@ def measured(work: Callable[[], None]) -> Cost:
 
 def main() -> None:
     """Measure and print one line for each way."""
-    asked = argparse.ArgumentParser(description="how quickly models come to a disk")
+    asked = options("how quickly models come to a disk")
     asked.add_argument("--folder", help="where to write; its disk is measured too")
     asked.add_argument("--gigabytes", type=float, default=1.0)
-    asked.add_argument("--runs", type=int, default=3)
+    asked.set_defaults(runs=3)
     asked.add_argument("--s3", action="store_true", help="also with signed requests")
     asked.add_argument("--serve", help=argparse.SUPPRESS)
-    options = asked.parse_args()
-    if options.serve:
-        serve(Path(options.serve))
+    given = asked.parse_args()
+    if given.serve:
+        serve(Path(given.serve))
         return
-    size = int(options.gigabytes * 1e9)
-    with tempfile.TemporaryDirectory(dir=options.folder) as name:
+    size = int(given.gigabytes * 1e9)
+    with tempfile.TemporaryDirectory(dir=given.folder) as name:
         folder = Path(name)
         with (folder / NAME).open("wb") as file:
             for _ in range(0, size, PIECE):
@@ -203,18 +203,21 @@ def main() -> None:
             assert server.stdout is not None
             url = f"http://127.0.0.1:{int(server.stdout.readline())}"
             costs: dict[str, list[Cost]] = {}
-            for _ in range(options.runs):
-                for way, work in ways(url, size, folder, s3=options.s3).items():
+            for _ in range(given.runs):
+                for way, work in ways(url, size, folder, s3=given.s3).items():
                     costs.setdefault(way, []).append(measured(work))
                     shutil.rmtree(folder / "cache", ignore_errors=True)
                     (folder / "obstore.bin").unlink(missing_ok=True)
             server.kill()
     print(f"{'way':<24} {'GB/s':>6} {'CPU s/GB':>9} {'runs, s':>28}")
+    figures = []
     for way, found in costs.items():
-        wall = statistics.median(each.wall for each in found)
-        cpu = statistics.median(each.cpu for each in found)
+        speed = Figure(f"{way}, speed", "GB/s", [size / each.wall / 1e9 for each in found])
+        cpu = Figure(f"{way}, CPU", "s/GB", [each.cpu / size * 1e9 for each in found])
+        figures += [speed, cpu]
         runs = " ".join(f"{each.wall:.2f}" for each in found)
-        print(f"{way:<24} {size / wall / 1e9:>6.2f} {cpu / size * 1e9:>9.2f} {runs:>28}")
+        print(f"{way:<24} {speed.value:>6.2f} {cpu.value:>9.2f} {runs:>28}")
+    write(figures, given.json)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """How well `pii-detection` finds personal numbers in made-up messages, type by type.
 
-    python bench/pii_quality.py            prints the table
-    python bench/pii_quality.py --write    writes it into docs/guardrails.md
+    python bench/pii_quality.py [--json FILE]   prints the table
+    python bench/pii_quality.py --write         writes it into docs/guardrails.md
 
 A span counts as found when a finding of its type, at a score of 0.5 or more, shares at least nine
 tenths of the characters of both. Every other finding counts as wrong, also one of another type on
@@ -21,6 +21,7 @@ from typing import Final, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from figures import Figure, options, write
 from pii_messages import MAKERS, Message, messages
 
 from navarch.plugins.guardrails.contract import ScanContext
@@ -129,15 +130,23 @@ def written(page: str, content: str) -> str:
 
 def main() -> int:
     """Measure, print or write, and judge."""
+    asked = options("how well personal numbers are found")
+    asked.add_argument("--write", action="store_true", help="write the table into the page")
+    given = asked.parse_args()
     made = messages()
     scores = measured(made)
     content = table(scores, found_alone(), len(made))
-    if "--write" in sys.argv[1:]:
+    if given.write:
         PAGE.write_text(written(PAGE.read_text(), content))
     print(content)
     low = [kind for kind, each in scores.items() if min(each.precision, each.recall) < FLOOR]
     for kind in low:
         print(f"below {FLOOR}: {kind}", file=sys.stderr)
+    least = {
+        "precision, the worst type": min(each.precision for each in scores.values()),
+        "recall, the worst type": min(each.recall for each in scores.values()),
+    }
+    write([Figure(name, "share", [value]) for name, value in least.items()], given.json)
     return 1 if low else 0
 
 

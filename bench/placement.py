@@ -1,6 +1,6 @@
 """How fast replicas are placed, with the reason for every node that does not fit.
 
-    python bench/placement.py
+    python bench/placement.py [--runs 7] [--json FILE]
 
 CPU time, medians of 7 runs, one process. 12 shapes of pods on fleets of eight GPUs a node: whole
 GPUs, shares, slices, selectors, taints, zones apart, prices, spot, models; two shapes fit nowhere.
@@ -19,9 +19,10 @@ Those go through an API server and bind, which this does not: the two are not th
 
 from __future__ import annotations
 
-import statistics
 import time
 from datetime import UTC, datetime
+
+from figures import Figure, options, write
 
 from navarch.core.model.resources import AgentPool, ReplicaAffinity, Toleration
 from navarch.core.serving.scheduling import Snapshot
@@ -128,43 +129,55 @@ def check(placed: list[Placement]) -> None:
     assert len(placed[10].why_not) == sum(placed[10].counts.values())
 
 
-def row(what: str, spent: list[float], goal: str = "") -> None:
+def row(what: str, spent: list[float], goal: str = "") -> Figure:
     """Print a line of the table."""
-    median = statistics.median(spent)
-    print(f"{what:<58} {median:9.1f} µs {1e6 / median:9,.0f}/s   {goal}")
+    figure = Figure(what.strip(), "/s", [1e6 / each for each in spent])
+    print(f"{what:<58} {1e6 / figure.value:9.1f} µs {figure.value:9,.0f}/s   {goal}")
+    return figure
 
 
-def tracing(nodes: list[Node]) -> None:
+def tracing(nodes: list[Node], runs: int) -> list[Figure]:
     """Print what it costs that calls of built-in plugins leave traces."""
+    figures = []
     calls = Traced(lambda: datetime.now(UTC), time.perf_counter)
     bare, traced = Scheduler(), Scheduler(caller=calls)
     for count in (12, 2_400):
         pairs = [
             (timed(bare, nodes, pods(count)), timed(traced, nodes, pods(count)))
-            for _ in range(2 * RUNS)
+            for _ in range(2 * runs)
         ]
-        without, with_ = (statistics.median(column) for column in zip(*pairs, strict=True))
-        row(f"{count:,} pods, {len(nodes):,} nodes, traced", [with_])
-        print(f"  tracing adds {100 * (with_ / without - 1):.1f} % (goal: 5 % at most)")
+        figures.append(
+            row(f"{count:,} pods, {len(nodes):,} nodes, traced", [with_ for _, with_ in pairs])
+        )
+        added = [100 * (with_ / without - 1) for without, with_ in pairs]
+        figures.append(Figure(f"tracing adds, {count:,} pods", "%", added))
+        print(f"  tracing adds {figures[-1].value:.1f} % (goal: 5 % at most)")
+    return figures
 
 
 def main() -> None:
     """Print the table."""
+    asked = options("how fast replicas are placed")
+    asked.set_defaults(runs=RUNS)
+    given = asked.parse_args()
+    runs, figures = given.runs, []
     scheduler = Scheduler()
     for size in (1_000, 5_000, 20_000):
         nodes, wanted = fleet(size), pods(2_400)
         goal = f"goal {GOAL:,}/s; kube-scheduler's threshold {KUBE}/s" if size == 5_000 else ""
-        whole = [timed(scheduler, nodes, wanted) for _ in range(RUNS)]
-        made = [timed(scheduler, Snapshot(nodes), wanted) for _ in range(RUNS)]
-        row(f"2,400 pods, {size:,} nodes, columns included", whole, goal)
-        row("  the same, from columns", made, goal)
+        whole = [timed(scheduler, nodes, wanted) for _ in range(runs)]
+        made = [timed(scheduler, Snapshot(nodes), wanted) for _ in range(runs)]
+        figures.append(row(f"2,400 pods, {size:,} nodes, columns included", whole, goal))
+        figures.append(row(f"  {size:,} nodes, from columns", made, goal))
     nodes = fleet(5_000)
-    once = [timed(scheduler, nodes, pods(12)) * 12 / 1000 for _ in range(RUNS)]
-    print(f"12 pods of 12 shapes, once, columns included: {statistics.median(once):.1f} ms")
+    once = [timed(scheduler, nodes, pods(12)) * 12 / 1000 for _ in range(runs)]
+    figures.append(Figure("12 pods of 12 shapes, once, columns included", "ms", once))
+    print(f"{figures[-1].name}: {figures[-1].value:.1f} ms")
     theirs = Scheduler(Registered(Tier()))
-    asked = [timed(theirs, nodes, pods(2_400)) for _ in range(RUNS)]
-    row("2,400 pods, 5,000 nodes, and a plugin asked node by node", asked)
-    tracing(nodes)
+    slow = [timed(theirs, nodes, pods(2_400)) for _ in range(runs)]
+    figures.append(row("2,400 pods, 5,000 nodes, and a plugin asked node by node", slow))
+    figures += tracing(nodes, runs)
+    write(figures, given.json)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What it costs that plugins are called through a caller that remembers.
 
-    python bench/plugins.py
+    python bench/plugins.py [--runs 7] [--json FILE]
 
 CPU time, medians of 7 runs, one process. *Plain*: one call of a method that does nothing, by
 itself, through `Direct`, which remembers nothing, and through `Traced`. *Awaited*: the same of a
@@ -13,12 +13,12 @@ node at a time; both in turn, the medians of 60.
 from __future__ import annotations
 
 import asyncio
-import platform
-import statistics
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
+
+from figures import Figure, options, write
 
 from navarch.plugins import AgentPool, Node, Pod, builtin
 from navarch.plugins.calls import About, Caller, Direct
@@ -77,15 +77,15 @@ def placing(caller: Caller) -> Callable[[], object]:
     return lambda: scheduler.place(PODS, NODES, AgentPool())
 
 
-def seconds_each(function: Callable[[], object], calls: int) -> float:
-    """Measure one call, on average."""
+def seconds_each(function: Callable[[], object], calls: int, times: int) -> list[float]:
+    """Measure one call, on average, in each run."""
     runs = []
-    for _ in range(RUNS):
+    for _ in range(times):
         started = time.process_time()
         for _ in range(calls):
             function()
         runs.append((time.process_time() - started) / calls)
-    return statistics.median(runs)
+    return runs
 
 
 def seconds_once(function: Callable[[], object]) -> float:
@@ -95,15 +95,17 @@ def seconds_once(function: Callable[[], object]) -> float:
     return time.process_time() - started
 
 
-async def seconds_awaited(function: Callable[[], Awaitable[object]], calls: int) -> float:
-    """Measure one call that is awaited, on average."""
+async def seconds_awaited(
+    function: Callable[[], Awaitable[object]], calls: int, times: int
+) -> list[float]:
+    """Measure one call that is awaited, on average, in each run."""
     runs = []
-    for _ in range(RUNS):
+    for _ in range(times):
         started = time.process_time()
         for _ in range(calls):
             await function()
         runs.append((time.process_time() - started) / calls)
-    return statistics.median(runs)
+    return runs
 
 
 def traced(*, trusts: bool) -> Traced:
@@ -111,37 +113,53 @@ def traced(*, trusts: bool) -> Traced:
     return Traced(lambda: datetime.now(UTC), time.perf_counter, trusts=lambda _kind, _name: trusts)
 
 
-async def main() -> None:
-    """Measure, and print."""
-    print(f"Python {platform.python_version()}, {platform.machine()}; microseconds a call")
+async def measured(times: int) -> list[Figure]:
+    """Measure each way of calling."""
     ours, others, direct = traced(trusts=True), traced(trusts=False), Direct()
+    figures = [shown("plain, by itself", seconds_each(nothing, CALLS * 10, times))]
     plain: tuple[tuple[str, Caller], ...] = (("direct", direct), ("traced", ours))
-    show("plain, by itself", seconds_each(nothing, CALLS * 10))
     for name, caller in plain:
-        show(f"plain, {name}", seconds_each(partial(caller.call, ABOUT, nothing), CALLS))
-    show("awaited, by itself", await seconds_awaited(nothing_awaited, CALLS))
+        costs = seconds_each(partial(caller.call, ABOUT, nothing), CALLS, times)
+        figures.append(shown(f"plain, {name}", costs))
+    figures.append(
+        shown("awaited, by itself", await seconds_awaited(nothing_awaited, CALLS, times))
+    )
     awaited: tuple[tuple[str, Caller], ...] = (
         ("direct", direct),
         ("traced, our own", ours),
         ("traced, others'", others),
     )
     for name, caller in awaited:
-        asked = partial(caller.call_async, ABOUT, nothing_awaited, DEADLINE)
-        cost = await seconds_awaited(asked, CALLS)
-        show(f"awaited, {name}", cost)
-    cost = await seconds_awaited(lambda: ours.call_in_thread(ABOUT, nothing, DEADLINE), 2_000)
-    show("in a thread, traced", cost)
+        call = partial(caller.call_async, ABOUT, nothing_awaited, DEADLINE)
+        figures.append(shown(f"awaited, {name}", await seconds_awaited(call, CALLS, times)))
+    costs = await seconds_awaited(
+        lambda: ours.call_in_thread(ABOUT, nothing, DEADLINE), 2_000, times
+    )
+    figures.append(shown("in a thread, traced", costs))
     untraced, remembered = placing(direct), placing(ours)
     pairs = [(seconds_once(untraced), seconds_once(remembered)) for _ in range(PLACEMENTS)]
-    bare, with_trace = (statistics.median(each) for each in zip(*pairs, strict=True))
-    show("a placement, direct", bare)
-    show("a placement, traced", with_trace)
-    print(f"tracing adds {100 * (with_trace - bare) / bare:.1f} % to a placement")
+    bare, with_trace = (list(each) for each in zip(*pairs, strict=True))
+    figures += [shown("a placement, direct", bare), shown("a placement, traced", with_trace)]
+    return figures
 
 
-def show(what: str, seconds: float) -> None:
+def shown(what: str, seconds: list[float]) -> Figure:
     """Print one line."""
-    print(f"  {what:<26} {seconds * 1e6:9.2f}")
+    figure = Figure(what, "µs", [each * 1e6 for each in seconds])
+    print(f"  {what:<26} {figure.value:9.2f}")
+    return figure
 
 
-asyncio.run(main())
+def main() -> None:
+    """Measure, and print."""
+    asked = options("what it costs that plugins are called through a caller that remembers")
+    asked.set_defaults(runs=RUNS)
+    given = asked.parse_args()
+    figures = asyncio.run(measured(given.runs))
+    *_, bare, with_trace = (each.value for each in figures)
+    print(f"tracing adds {100 * (with_trace - bare) / bare:.1f} % to a placement")
+    write(figures, given.json)
+
+
+if __name__ == "__main__":
+    main()

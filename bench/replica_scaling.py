@@ -1,6 +1,6 @@
 """What a look at the replicas of a pool of agents costs, part by part.
 
-    python bench/replica_scaling.py
+    python bench/replica_scaling.py [--runs 7] [--json FILE]
 
 CPU time, medians of 7 runs of 2,000 looks, one process, without traces of plugins. The pool has two
 targets, each averaged over a minute of samples, one a second, and a scale-down window of five
@@ -10,12 +10,11 @@ minutes.
 from __future__ import annotations
 
 import asyncio
-import platform
-import statistics
-import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+
+from figures import Figure, options, write
 
 from navarch.core.model.resources import (
     AgentPool,
@@ -60,15 +59,24 @@ class Documented:
         return -int(-current_metrics["queue-depth"] // 10)
 
 
-def measure(what: str, look: Callable[[], object]) -> None:
-    """Print what one look costs."""
-    took = []
-    for _ in range(RUNS):
-        started = time.process_time()
-        for _ in range(LOOKS):
-            look()
-        took.append((time.process_time() - started) / LOOKS * 1e6)
-    print(f"{what:46} {statistics.median(took):8.1f} µs")
+class Looks:
+    """What looks cost."""
+
+    def __init__(self, runs: int) -> None:
+        """Measure each so many times."""
+        self.runs = runs
+        self.figures: list[Figure] = []
+
+    def measure(self, what: str, look: Callable[[], object]) -> None:
+        """Print what one look costs."""
+        figure = Figure(what, "µs")
+        for _ in range(self.runs):
+            started = time.process_time()
+            for _ in range(LOOKS):
+                look()
+            figure.runs.append((time.process_time() - started) / LOOKS * 1e6)
+        print(f"{what:46} {figure.value:8.1f} µs")
+        self.figures.append(figure)
 
 
 def a_minute(name: str, unit: str, value: float) -> Series:
@@ -79,7 +87,10 @@ def a_minute(name: str, unit: str, value: float) -> Series:
 
 def main() -> None:
     """Measure each part."""
-    print(f"Python {sys.version.split()[0]}, {platform.machine()}")
+    options_ = options("what a look at the replicas of a pool of agents costs")
+    options_.set_defaults(runs=RUNS)
+    given = options_.parse_args()
+    looks = Looks(given.runs)
     series = {
         "queue-depth": a_minute("queue-depth", "requests", 92),
         "ttft-p95": a_minute("ttft-p95", "seconds", 0.4),
@@ -91,22 +102,25 @@ def main() -> None:
 
     proposals = asked([*OURS], series)
     _, history = decide(POOL, None, 6, proposals, None, NOW)
-    measure("ask the built-in ones, a minute of samples", lambda: asked([*OURS], series))
-    measure("ask the built-in ones, one sample", lambda: asked([*OURS], newest))
-    measure("ask one in the documents' form, one sample", lambda: asked([Documented()], newest))
-    measure("combine and shape", lambda: decide(POOL, None, 6, proposals, history, NOW))
+    looks.measure("ask the built-in ones, a minute of samples", lambda: asked([*OURS], series))
+    looks.measure("ask the built-in ones, one sample", lambda: asked([*OURS], newest))
+    looks.measure(
+        "ask one in the documents' form, one sample", lambda: asked([Documented()], newest)
+    )
+    looks.measure("combine and shape", lambda: decide(POOL, None, 6, proposals, history, NOW))
     gateway, book = GatewayMetricsProvider(), SignalBook()
     chain = ProviderChain(lambda: [gateway], Direct(), lambda: NOW)
     wanted = wanted_signals(OURS, POOL, None)
     pushed = [PushedSample("chat", name, 1.0, NOW) for name in wanted]
-    measure(f"push {len(pushed)} samples", lambda: gateway.push(pushed, NOW))
+    looks.measure(f"push {len(pushed)} samples", lambda: gateway.push(pushed, NOW))
     samples = {name: Reading(1.0, "", NOW, source="gateway") for name in wanted}
-    measure(f"take {len(samples)} samples", lambda: book.take(POOL, samples, NOW))
+    looks.measure(f"take {len(samples)} samples", lambda: book.take(POOL, samples, NOW))
     with asyncio.Runner() as runner:
-        measure(
+        looks.measure(
             f"read {len(wanted)} signals through the chain",
             lambda: runner.run(chain.read(POOL, wanted)),
         )
+    write(looks.figures, given.json)
 
 
 if __name__ == "__main__":

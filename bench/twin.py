@@ -1,6 +1,6 @@
 """How fast the twin is: a large fleet for a day, and a scenario of chaos.
 
-    python bench/twin.py [--runs N]
+    python bench/twin.py [--runs 3] [--json FILE]
 
 Each run is a process of its own: CPU time of the whole run, from the first import to the last fact,
 and the largest resident memory. The fleet: 20 pools of 500 nodes of eight H100, bought at one
@@ -11,15 +11,15 @@ and 500 MB, and a scenario of 1,000 nodes and ten minutes of chaos within 10 s.
 
 from __future__ import annotations
 
-import argparse
 import json
 import resource
-import statistics
 import subprocess
 import sys
 import time
 from datetime import timedelta
 from pathlib import Path
+
+from figures import Figure, options, write
 
 POOLS = 20
 NODES_A_POOL = 500
@@ -95,24 +95,28 @@ def one(name: str) -> None:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=3)
+    parser = options("how fast the twin is")
+    parser.set_defaults(runs=3)
     parser.add_argument("--one", choices=RUNS)
     asked = parser.parse_args()
     if asked.one:
         one(asked.one)
         return
     days = [measured("fleet") for _ in range(asked.runs)]
-    seconds = statistics.median(each["cpu_s"] for each in days)
-    memory = statistics.median(each["rss_mb"] for each in days)
     nodes, facts = days[0]["nodes"], days[0]["facts"]
-    rate = nodes * HOURS * 3600 / seconds / 1e6
-    print(f"{nodes:,.0f} nodes, {HOURS} h: {seconds:8.1f} s CPU (budget 90), {rate:.1f} million")
-    print(f"  node-seconds a second, {memory:.0f} MB (budget 500), {facts:,.0f} facts")
+    day = Figure("a day of 10,000 nodes, CPU", "s", [each["cpu_s"] for each in days])
+    memory = Figure("a day of 10,000 nodes, memory", "MB", [each["rss_mb"] for each in days])
+    lived = nodes * HOURS * 3600 / 1e6
+    rate = Figure("node-seconds a CPU-second", "million/s", [lived / each for each in day.runs])
+    print(f"{nodes:,.0f} nodes, {HOURS} h: {day.value:8.1f} s CPU (budget 90), {rate.value:.1f}")
+    print(
+        f"  million node-seconds a second, {memory.value:.0f} MB (budget 500), {facts:,.0f} facts"
+    )
     storms = [measured("chaos") for _ in range(max(asked.runs, 3))]
-    seconds = statistics.median(each["cpu_s"] for each in storms)
-    memory = statistics.median(each["rss_mb"] for each in storms)
-    print(f"chaos-1000, 10 min:  {seconds:8.1f} s CPU (budget 10), {memory:.0f} MB")
+    chaotic = Figure("chaos-1000, 10 minutes, CPU", "s", [each["cpu_s"] for each in storms])
+    peak = Figure("chaos-1000, 10 minutes, memory", "MB", [each["rss_mb"] for each in storms])
+    print(f"chaos-1000, 10 min:  {chaotic.value:8.1f} s CPU (budget 10), {peak.value:.0f} MB")
+    write([day, memory, rate, chaotic, peak], asked.json)
 
 
 if __name__ == "__main__":

@@ -342,7 +342,8 @@ def a_fleet(
 def indexes(fleet: Fleet) -> dict[str, set[str]]:
     """Return all that a fleet keeps besides its records, without the order of it."""
     nested = ("members", "current", "bought_from")
-    kept = vars(fleet).keys() - set(Snapshot.__struct_fields__) - set(nested)
+    mappings = {name for name, value in vars(fleet).items() if isinstance(value, dict)}
+    kept = mappings - set(Snapshot.__struct_fields__) - set(nested)
     flat = {
         name: {f"{key}: {id_}" for key, ids_ in getattr(fleet, name).items() for id_ in ids_}
         for name in nested

@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 from msgspec.structs import replace
 
 from navarch.controlplane.clock import FakeClock
-from navarch.controlplane.control_plane import ControlPlane, ServerConfig
+from navarch.controlplane.control_plane import ControlPlane
 from navarch.controlplane.pool import Pool, PoolConfig, ProviderConfig
+from navarch.controlplane.server_config import ServerConfig
 from navarch.core.model.instance import InstanceState
 from navarch.core.model.messages import RegisterNode
 from navarch.core.model.offer import Offer

@@ -22,14 +22,15 @@ import navarch
 PURE = frozenset(
     [
         *("__future__", "bisect", "collections", "dataclasses", "datetime", "enum", "functools"),
-        *("heapq", "itertools", "math", "msgspec", "re", "statistics", "types", "typing"),
-        *("zlib", "zoneinfo"),
+        *("heapq", "itertools", "math", "msgspec", "re", "statistics", "struct", "types"),
+        *("typing", "zlib", "zoneinfo"),
     ]
 )
 """What the core may import from outside: values and computing, nothing that reaches the world."""
 
 COLUMNS = {
     "navarch.core.model.last_heard": "numpy",
+    "navarch.core.model.samples": "numpy",
     **{
         f"navarch.core.serving.scheduling.{module}": "numpy"
         for module in ("batch", "company", "costs", "gpus", "nodes", "preempting", "shapes")

@@ -8,9 +8,11 @@ the world behaves; `batch` spells it out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 from msgspec.structs import replace
@@ -428,3 +430,38 @@ def _list(machine: Machine, provider: str, turn: Turn, now: datetime) -> msg.Inv
 def _number(id_: str) -> int:
     tail = id_.rpartition("-")[2]
     return int(tail) if tail.isdigit() else 0
+
+
+@functools.cache
+def sample() -> tuple[Run, ...]:
+    """Draw the runs of `in_every_run`: the same ones in every process."""
+    drawn: list[Run] = []
+
+    @given(runs)
+    def draw(run: Run) -> None:
+        drawn.append(run)
+
+    draw()
+    return tuple(drawn)
+
+
+def in_every_run(check: Callable[[Run], None]) -> Callable[[], None]:
+    """Make a test of what must hold in any run.
+
+    Drawing runs takes three times as long as playing them, so one sample is drawn for all of these
+    tests. ``HYPOTHESIS_PROFILE=search`` draws for each test alone, and shrinks what fails.
+    """
+    if not settings().derandomize:
+        return given(runs)(check)
+
+    def test() -> None:
+        for run in sample():
+            try:
+                check(run)
+            except Exception as error:
+                error.add_note(f"in the run {run}; HYPOTHESIS_PROFILE=search shrinks it")
+                raise
+
+    test.__name__, test.__qualname__ = check.__name__, check.__qualname__
+    test.__module__, test.__doc__ = check.__module__, check.__doc__
+    return test

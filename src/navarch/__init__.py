@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from navarch.controlplane.clock import Clock, FakeClock, RealClock
-    from navarch.controlplane.control_plane import ControlPlane, ServerConfig
+    from navarch.controlplane.control_plane import ControlPlane
     from navarch.controlplane.demand import StoreMetricsSource
     from navarch.controlplane.instance_manager import InstanceManager, NodeHealthObserver
     from navarch.controlplane.pool import Pool, PoolConfig, PoolNode, ProviderConfig
     from navarch.controlplane.pool_manager import PoolManager
+    from navarch.controlplane.server_config import ServerConfig
     from navarch.core.model.offer import Offer
     from navarch.core.model.pool import Disruption, PoolSpec
     from navarch.core.model.report import CheckResult, Health, HealthEvent
@@ -132,10 +133,7 @@ _HOMES = {
         "FakeClock",
         "RealClock",
     ),
-    "navarch.controlplane.control_plane": (
-        "ControlPlane",
-        "ServerConfig",
-    ),
+    "navarch.controlplane.control_plane": ("ControlPlane",),
     "navarch.controlplane.demand": ("StoreMetricsSource",),
     "navarch.controlplane.instance_manager": (
         "InstanceManager",
@@ -148,6 +146,7 @@ _HOMES = {
         "ProviderConfig",
     ),
     "navarch.controlplane.pool_manager": ("PoolManager",),
+    "navarch.controlplane.server_config": ("ServerConfig",),
     "navarch.core.model.offer": ("Offer",),
     "navarch.core.model.report": (
         "CheckResult",

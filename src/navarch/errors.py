@@ -201,17 +201,25 @@ class WireError(NavarchError):
     """A remote call was refused or did not arrive."""
 
     def __init__(
-        self, code: str, message: str, *, maybe_done: bool = False, leader: str = ""
+        self,
+        code: str,
+        message: str,
+        *,
+        maybe_done: bool = False,
+        leader: str = "",
+        retry_after: timedelta | None = None,
     ) -> None:
         """Carry the Connect `code` (such as ``not_found``) and the peer's own words.
 
         `maybe_done` is for who asked: the request was sent, and nobody has said what came of it.
-        `leader` is where a standby says that the leader is; empty: nobody says.
+        `leader` is where a standby says that the leader is; empty: nobody says. `retry_after` is
+        how long not to ask again, at least; None: nobody said.
         """
         self.code = code
         self.message = message
         self.maybe_done = maybe_done
         self.leader = leader
+        self.retry_after = retry_after
         super().__init__(f"{code}: {message}")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import ssl
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from navarch.agent.sensors.injected import Xid, inject
 from navarch.agent.settings import AgentSettings, read_token
 from navarch.controlplane.clock import RealClock
 from navarch.errors import ConfigError
+from navarch.wire.trust import Trust
 
 # --- what it says ------------------------------------------------------------------------------
 
@@ -183,7 +183,7 @@ def test_two_agents_do_not_share_a_folder(plane: ControlPlane, agents: Agents) -
         ({"node_id": ""}, "node-id: '' is no id"),
         ({"token": "zwölf"}, "server: the token is empty or not plain ASCII"),
         ({"sensors": "nvml"}, "sensors: 'nvml' is no kind of sensors, expected real or injected"),
-        ({"tls": ssl.create_default_context()}, "tls: no address begins with https://"),
+        ({"tls": Trust()}, "tls: no address begins with https://"),
         ({"gpu_count": 65}, "gpu_count: 65 injected GPUs, expected 0 to 64"),
         ({"state_dir": Path("/dev/null")}, "/dev/null is not a folder"),
         ({"state_dir": Path("/proc/nothing")}, "/proc/nothing cannot be used"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import threading
 import tracemalloc
@@ -179,8 +180,10 @@ def test_a_hung_driver_for_a_long_time_grows_nothing(nvml: Stand) -> None:
     threads = set(threading.enumerate())
     tracemalloc.start()
     asyncio.run(readings(50))
+    gc.collect()
     before = tracemalloc.get_traced_memory()[0]
     asyncio.run(readings(1000))
+    gc.collect()
     grown = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     # Threads of other tests may end meanwhile; what matters is that none is new.

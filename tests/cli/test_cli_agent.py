@@ -141,7 +141,9 @@ def test_certificates_are_trusted_and_shown(
     assert outcome.code == 0
     (settings,) = begun
     assert settings.tls is not None
-    assert [each["subject"] for each in settings.tls.get_ca_certs()] == [((("commonName", "n1"),),)]
+    assert [each["subject"] for each in settings.tls.context().get_ca_certs()] == [
+        ((("commonName", "n1"),),)
+    ]
 
 
 def test_what_is_wrong_with_tls_names_the_file(

@@ -164,7 +164,9 @@ def test_every_template_passes_its_own_tests_and_is_verified(run: Run, tmp_path:
     assert done.code == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("kind", ["scheduler", "model-loader"])
+@pytest.mark.parametrize(
+    "kind", ["model-loader", pytest.param("scheduler", marks=pytest.mark.soak)]
+)
 def test_a_template_installs_and_is_found_by_its_entry_point(
     run: Run, tmp_path: Path, kind: str
 ) -> None:

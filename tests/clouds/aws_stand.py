@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
-from moto.ec2.models import ec2_backends
 
 from clouds.faults import MANY, NODES, Fault, Machine, Stand, pool_of, quick
-from doubles.ec2 import ACCOUNT, Answer, Asked, Ec2Double, Step, serving
+from doubles.ec2 import Answer, Asked, Ec2Double, Step, backends, serving
 from doubles.ec2_bench import KEY, P5, SECRET
 from navarch.controlplane.clock import RealClock
 from navarch.providers.aws import AwsProvider, AwsSettings
@@ -95,7 +94,7 @@ class AwsStand(Stand):
 
     @property
     def made(self) -> int:
-        return sum(1 for each in ec2_backends[ACCOUNT].values() for _ in each.all_instances())
+        return sum(1 for each in backends().values() for _ in each.all_instances())
 
     @property
     def lists(self) -> int:

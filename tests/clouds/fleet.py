@@ -11,7 +11,8 @@ from datetime import timedelta
 from msgspec.structs import replace
 
 from clouds.faults import FLEET_HURRY, LIST_LAG, LOOK, NODES, SECONDS_MAX, Fault, Hurry, Stand
-from navarch.controlplane.control_plane import ControlPlane, ServerConfig
+from navarch.controlplane.control_plane import ControlPlane
+from navarch.controlplane.server_config import ServerConfig
 from navarch.core.model import events as ev
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.instance import InstanceState

@@ -22,6 +22,7 @@ from navarch.config.autoscaling import (
     Scheduled,
     Window,
 )
+from navarch.config.callers import CallerLimits, Tls, Token
 from navarch.config.key import Key
 from navarch.config.metrics import (
     Credentials,
@@ -45,7 +46,7 @@ from navarch.config.notifier import (
     WebhookNotifier,
 )
 from navarch.config.providers import FakeProvider, ProcessProvider
-from navarch.config.schema import Config, Server, Tls, Token
+from navarch.config.schema import Config, Server
 from navarch.config.shapes import Leaf
 from navarch.config.values import Address, Store
 from navarch.core.model.finding import Remedy
@@ -87,10 +88,22 @@ def test_the_server_is_read_with_absolute_paths() -> None:
     assert server.health_policy == folder / "policies/strict.yaml"
 
 
+def test_the_limits_of_callers_are_read() -> None:
+    assert whole().server.limits == CallerLimits(
+        node_rate=20,
+        node_burst=100,
+        caller_rate=250.5,
+        caller_burst=1_000,
+        connections_per_address=10_000,
+        watchers=50,
+    )
+
+
 def test_repair_and_drains_are_said_in_the_words_of_the_core() -> None:
     assert whole().server.settings() == Settings(
         heartbeat_interval=timedelta(seconds=10),
         health_check_interval=timedelta(minutes=5),
+        external_nodes_max=20_000,
         probation=timedelta(minutes=5),
         probation_max=timedelta(minutes=30),
         reset_timeout=timedelta(minutes=2),

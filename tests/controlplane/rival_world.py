@@ -15,7 +15,8 @@ from typing import Any
 
 from doubles.leased_store import LeasedJournal, LeasedMemoryStore
 from navarch.controlplane.clock import FakeClock
-from navarch.controlplane.control_plane import ControlPlane, ServerConfig
+from navarch.controlplane.control_plane import ControlPlane
+from navarch.controlplane.server_config import ServerConfig
 from navarch.core import fold
 from navarch.core.model import events as ev
 from navarch.core.model import fleet as fleets

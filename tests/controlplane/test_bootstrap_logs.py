@@ -13,9 +13,10 @@ import pytest
 from navarch.controlplane import bootstrap_logs
 from navarch.controlplane.bootstrap_logs import BootstrapLogs, LogAccess
 from navarch.controlplane.clock import FakeClock
-from navarch.controlplane.control_plane import ControlPlane, ServerConfig
+from navarch.controlplane.control_plane import ControlPlane
 from navarch.controlplane.effects import Effects
 from navarch.controlplane.kept_logs import FILES_MAX, BootstrapLog, KeptLogs
+from navarch.controlplane.server_config import ServerConfig
 from navarch.controlplane.service import Service
 from navarch.core.model.actions import Terminate
 from navarch.core.model.fleet import Fleet

@@ -77,7 +77,7 @@ def test_a_sample_counts_for_as_long_as_its_node_is_heard() -> None:
 
 def test_lost_nodes_do_not_count() -> None:
     bench = Bench(2, lost(1, at()))
-    bench.machine.sightings.samples[name(1)] = NodeSample(gpus=(GPUSample(0),))
+    bench.machine.sightings.samples.record(name(1), at(), NodeSample(gpus=(GPUSample(0),)))
     bench.machine.sightings.heard[name(1)] = at()  # its last words came just before
     bench.beat(2, 80.0)
     assert bench.read().utilization == 80.0
@@ -133,3 +133,14 @@ def test_replicas_that_wait_for_a_pool_and_run_in_it_are_its_queue() -> None:
     metrics = bench.read()
     assert (metrics.pending_jobs, metrics.queue_depth) == (1, 2)
     assert metrics.quality(QUEUE_DEPTH) is Quality.OK
+
+
+def test_nodes_that_are_about_to_end_do_not_count() -> None:
+    bench = Bench(2)
+    bench.beat(1, 100.0)
+    bench.beat(2, 20.0)
+    ending = ev.TerminationRequested(at(), name(1), because="a test ends it")
+    fold.apply(bench.machine.fleet, ending)
+    metrics = bench.read()
+    assert metrics.utilization == 20.0
+    assert metrics.capacity_history == (1.0,)

@@ -12,7 +12,8 @@ import pytest
 from msgspec.structs import replace
 
 from navarch.controlplane.clock import FakeClock
-from navarch.controlplane.control_plane import ControlPlane, ServerConfig
+from navarch.controlplane.control_plane import ControlPlane
+from navarch.controlplane.server_config import ServerConfig
 from navarch.core.model.messages import ScalePool
 from navarch.core.model.pool import Pool
 from navarch.core.scaling.base import (

@@ -8,7 +8,8 @@ from datetime import timedelta
 from msgspec.structs import replace
 
 from navarch.controlplane.clock import FakeClock
-from navarch.controlplane.control_plane import ControlPlane, ServerConfig
+from navarch.controlplane.control_plane import ControlPlane
+from navarch.controlplane.server_config import ServerConfig
 from navarch.core.judging import Counts, Match, Verdict, verdict_of
 from navarch.core.model import messages as msg
 from navarch.core.model.command import CommandType

@@ -9,7 +9,8 @@ from datetime import timedelta
 import pytest
 
 from navarch.controlplane.clock import FakeClock
-from navarch.controlplane.control_plane import ControlPlane, ServerConfig
+from navarch.controlplane.control_plane import ControlPlane
+from navarch.controlplane.server_config import ServerConfig
 from navarch.core.model import messages as msg
 from navarch.core.model.command import CommandState
 from navarch.core.model.instance import Instance, InstanceState

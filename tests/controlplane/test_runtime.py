@@ -9,8 +9,9 @@ from datetime import timedelta
 import pytest
 
 from navarch.controlplane.clock import FakeClock
-from navarch.controlplane.control_plane import ControlPlane, ServerConfig
+from navarch.controlplane.control_plane import ControlPlane
 from navarch.controlplane.runtime import SNAPSHOT_EVERY, Runtime
+from navarch.controlplane.server_config import ServerConfig
 from navarch.core.model import messages as msg
 from navarch.core.model.events import Event
 from navarch.core.model.pool import PoolSpec

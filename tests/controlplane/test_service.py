@@ -12,6 +12,7 @@ from navarch.controlplane.control_plane import ControlPlane
 from navarch.controlplane.service import Service
 from navarch.errors import WireError
 from navarch.wire.generated import navarch_pb2 as pb
+from navarch.wire.prepared import BinaryCodec
 from pools import MONDAY, a_control_plane, a_spec, register_all, run
 
 T = TypeVar("T")
@@ -72,7 +73,8 @@ def test_a_command_is_issued_polled_and_acknowledged() -> None:
 
 def test_nodes_pools_and_instances_are_listed() -> None:
     async def call(plane: ControlPlane, service: Service, ids: list[str]) -> list[list[str]]:
-        nodes = await service.list_nodes(pb.ListNodesRequest(), None)
+        listed = await service.list_nodes(pb.ListNodesRequest(), None)
+        nodes = pb.ListNodesResponse.FromString(BinaryCodec().encode(listed))
         pools = await service.list_pools(pb.ListPoolsRequest(), None)
         instances = await service.list_instances(pb.ListInstancesRequest(), None)
         assert [each.node_id for each in nodes.nodes] == ids

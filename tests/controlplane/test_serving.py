@@ -13,10 +13,11 @@ from msgspec.structs import replace
 from controlplane.pods.pod_contract import RUNTIME, running
 from controlplane.pods.pod_double import PodApi
 from factories import gpus
-from navarch.controlplane.control_plane import ControlPlane, ServerConfig
+from navarch.controlplane.control_plane import ControlPlane
 from navarch.controlplane.pods.elsewhere import PodsElsewhere
 from navarch.controlplane.pods.manifest import PodSettings
 from navarch.controlplane.pods.runtime import PodRuntime
+from navarch.controlplane.server_config import ServerConfig
 from navarch.controlplane.serving import ServingParts
 from navarch.core.model import messages as msg
 from navarch.core.model.fleet import Fleet

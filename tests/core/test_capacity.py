@@ -129,6 +129,14 @@ def test_nobody_goes_when_nothing_is_too_many() -> None:
     assert surplus(a_fleet(2, target=3)) == []
 
 
+def having_said(loads: dict[int, float]) -> Sightings:
+    """Return what is seen when nodes have said how busy they are."""
+    seen = Sightings()
+    for n, load in loads.items():
+        seen.samples.record(name(n), at(), a_sample(load))
+    return seen
+
+
 def test_those_go_first_that_do_least() -> None:
     fleet = a_fleet(
         0,
@@ -138,7 +146,7 @@ def test_those_go_first_that_do_least() -> None:
         (requested(9), requested(10, at(minutes=50)), launched(10, at(minutes=51))),
     )
     loads = {6: 70.0, 7: 20.0, 3: 99.0}
-    seen = Sightings(samples={name(n): a_sample(load) for n, load in loads.items()})
+    seen = having_said(loads)
     # Not registered (youngest first), not serving, drained, draining, cordoned, by load (one that
     # was never measured counts as full), and then the youngest.
     order = (10, 9, 5, 4, 1, 2, 3, 7, 6, 8)
@@ -152,7 +160,7 @@ def test_the_youngest_of_equals_goes_first() -> None:
 
 def test_an_idle_node_goes_before_a_younger_busy_one() -> None:
     fleet = a_fleet(0, running(1), running(2, at(minutes=9)), target=1)
-    seen = Sightings(samples={name(1): a_sample(3.0), name(2): a_sample(80.0)})
+    seen = having_said({1: 3.0, 2: 80.0})
     assert victims(fleet, seen) == [name(1)]
 
 

@@ -129,8 +129,24 @@ def test_the_indexes_follow_a_replica() -> None:
         assert indexes(Fleet(fleet.records())) == indexes(fleet), fact
 
 
+STRANGERS_LIFE: list[tuple[ev.Fact, set[str]]] = [
+    (a_stranger(), {"foreign", "serving"}),
+    (ev.NodeDismissed(at(minutes=1), "lab-1", "not needed"), {"foreign"}),
+    (ev.RecordsForgotten(at(hours=9), "old", (), ("lab-1",)), set()),
+]
+"""The life of a machine that nobody bought here, and which indexes name it after each fact."""
+
+
+def test_the_indexes_follow_a_stranger() -> None:
+    fleet = Fleet()
+    for fact, expected in STRANGERS_LIFE:
+        fold_all(fact, fleet=fleet)
+        assert {index for index, ids in indexes(fleet).items() if ids} == expected, fact
+        assert indexes(Fleet(fleet.records())) == indexes(fleet), fact
+
+
 def test_every_index_has_its_part_in_a_life() -> None:
-    lives = (*LIFE, *REPLICAS_LIFE)
+    lives = (*LIFE, *REPLICAS_LIFE, *STRANGERS_LIFE)
     assert set().union(*(named for _, named in lives)) == set(indexes(Fleet()))
 
 

@@ -127,7 +127,9 @@ def test_the_newest_sample_is_kept() -> None:
     first, second = NodeSample(cpu_percent=1.0), NodeSample(cpu_percent=2.0)
     machine.step([msg.Heartbeat(name(1), first), msg.Heartbeat(name(1), second)], at())
     machine.step([msg.Heartbeat(name(1))], at(seconds=30))
-    assert machine.sightings.samples == {name(1): second}
+    samples = machine.sightings.samples
+    assert samples.history(name(1)) == [(at(), first), (at(), second)]
+    assert samples.newest(name(1)) == second
     assert machine.sightings.heard.moments() == {name(1): at(seconds=30)}
 
 
@@ -189,7 +191,8 @@ def test_nothing_is_remembered_of_who_was_forgotten() -> None:
     machine.step([msg.Tick()], at(hours=48))
     assert machine.fleet.instances == {}
     seen = machine.sightings
-    assert (seen.heard.moments(), seen.samples, seen.missing, seen.tried) == ({}, {}, {}, {})
+    kept = (seen.heard.moments(), list(seen.samples), seen.missing, seen.tried)
+    assert kept == ({}, [], {}, {})
 
 
 # --- commands --------------------------------------------------------------------------------

@@ -27,14 +27,16 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
-from moto.ec2.models import ec2_backends
-from moto.ec2.models.instance_types import INSTANCE_TYPES
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
+
+if TYPE_CHECKING:
+    from moto.core.base_backend import AccountSpecificBackend
+    from moto.ec2.models import EC2Backend
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 
 Environ: TypeAlias = dict[str, Any]
 Headers: TypeAlias = list[tuple[str, str]]
@@ -121,7 +123,25 @@ def refusal(code: str, message: str = "scripted by the test") -> Answer:
 @functools.cache
 def _moto() -> DomainDispatcherApplication:
     """Make moto's application, which takes a while."""
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
     return DomainDispatcherApplication(create_backend_app)
+
+
+def backends() -> AccountSpecificBackend[EC2Backend]:
+    """Return moto's own memory of the account, by region.
+
+    Importing it takes more than a second, which only the tests pay that ask for it.
+    """
+    from moto.ec2.models import ec2_backends
+
+    return ec2_backends[ACCOUNT]
+
+
+def _is_sold(kind: str) -> bool:
+    from moto.ec2.models.instance_types import INSTANCE_TYPES
+
+    return kind in INSTANCE_TYPES
 
 
 class Ec2Double:
@@ -129,7 +149,7 @@ class Ec2Double:
 
     def __init__(self) -> None:
         """Begin with an account without machines."""
-        for backend in ec2_backends[ACCOUNT].values():
+        for backend in backends().values():
             backend.reservations.clear()
         self.asked: list[Asked] = []
         """Every call, in the order of arrival."""
@@ -184,7 +204,7 @@ class Ec2Double:
 
     def forget(self, instance_id: str, region: str = "us-east-1") -> None:
         """Take a machine away with no trace, as EC2 does an hour after its end."""
-        reservations = ec2_backends[ACCOUNT][region].reservations
+        reservations = backends()[region].reservations
         for reservation in reservations.values():
             reservation.instances = [
                 each for each in reservation.instances if each.id != instance_id
@@ -199,7 +219,7 @@ class Ec2Double:
         """Return moto's own objects of the machines that exist: the truth, whatever lists say."""
         return [
             instance
-            for backend in ec2_backends[ACCOUNT].values()
+            for backend in backends().values()
             for instance in backend.all_instances()
             if instance.state not in {"terminated", "shutting-down"}
         ]
@@ -274,7 +294,7 @@ class Ec2Double:
         if len(token) > TOKEN_MAX or not token.isascii():
             return refusal("InvalidParameterValue", "Invalid value for clientToken")
         kind = call.query.get("InstanceType", "")
-        if kind not in INSTANCE_TYPES:
+        if not _is_sold(kind):
             return refusal("InvalidParameterValue", f"Invalid value '{kind}' for InstanceType.")
         parameters = {
             key: value for key, value in call.query.items() if key != "Placement.AvailabilityZone"

@@ -16,7 +16,8 @@ from itertools import count
 from pathlib import Path
 
 from navarch.controlplane.clock import RealClock
-from navarch.controlplane.control_plane import ControlPlane, ServerConfig
+from navarch.controlplane.control_plane import ControlPlane
+from navarch.controlplane.server_config import ServerConfig
 from navarch.core.model.pool import PoolSpec
 from navarch.core.settings import Settings
 from navarch.providers.base import ProvisionRequest

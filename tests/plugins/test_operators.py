@@ -12,8 +12,9 @@ from typing import Any, TypeVar, cast
 import pytest
 
 from navarch.controlplane.clock import FakeClock
-from navarch.controlplane.control_plane import ControlPlane, ServerConfig
+from navarch.controlplane.control_plane import ControlPlane
 from navarch.controlplane.plugin_host import PluginHost
+from navarch.controlplane.server_config import ServerConfig
 from navarch.controlplane.service import Service
 from navarch.controlplane.serving import ServingParts
 from navarch.core import requests

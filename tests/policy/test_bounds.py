@@ -80,9 +80,9 @@ def test_what_could_explode_is_refused(text: str, said: str) -> None:
 def test_what_is_allowed_takes_a_bounded_time(text: str) -> None:
     condition = compile_condition(text)
     condition.ask(WORST)
-    began = time.process_time()
+    began = time.thread_time()
     answer = condition.ask(WORST)
-    assert time.process_time() - began < 0.1  # ten times what the bound promises, for slow machines
+    assert time.thread_time() - began < 0.1  # ten times what the bound promises, for slow machines
     assert answer is True or answer is False
     assert condition.cost <= COST_MAX
 

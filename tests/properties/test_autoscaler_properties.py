@@ -154,9 +154,8 @@ def test_a_past_with_more_demand_never_gives_a_lower_target(
     state: PoolState, factor: float
 ) -> None:
     """The same past, only larger: what all models scale with."""
-    metrics = replace(
-        state.metrics, utilization_history=(10.0,) * 20 + state.metrics.utilization_history
-    )
+    history = (*(10.0,) * 20, *state.metrics.utilization_history)
+    metrics = replace(state.metrics, utilization_history=history)
     more = replace(
         metrics, utilization_history=tuple(load * factor for load in metrics.utilization_history)
     )

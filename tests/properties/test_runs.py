@@ -27,7 +27,7 @@ from navarch.core.model.report import CheckResult, Health
 from navarch.core.repair import breaker, budget, ladder
 from navarch.core.selection import memory
 from strategies import messages
-from worlds import Run, finished, played, runs
+from worlds import Run, finished, in_every_run, played, runs
 
 LEGAL = {
     InstanceState.PROVISIONING: {
@@ -77,21 +77,21 @@ def test_interpreting_is_total_and_its_facts_fold(run: Run, arriving: list[msg.M
             fold.apply(machine.fleet.copy(), fact)
 
 
-@given(runs)
+@in_every_run
 def test_every_message_has_an_answer(run: Run) -> None:
     machine, _, now = finished(run)
     batch = [message for turn in run[1] for message in turn.wild]
     assert len(machine.step(batch, now).answers) == len(batch)
 
 
-@given(runs)
+@in_every_run
 def test_deciding_again_brings_nothing(run: Run) -> None:
     """Every step of a run decides, for a tick ends its batch."""
     for machine, _, now in played(run):
         assert decide(machine.fleet, machine.sightings, now, machine.strategies) == []
 
 
-@given(runs)
+@in_every_run
 def test_deciding_and_owing_change_nothing(run: Run) -> None:
     machine, _, now = finished(run)
     later = now + HOUR
@@ -104,7 +104,7 @@ def test_deciding_and_owing_change_nothing(run: Run) -> None:
     assert (fleets.encode(machine.fleet), machine.sightings) == before
 
 
-@given(runs)
+@in_every_run
 def test_no_action_is_owed_twice_at_one_time(run: Run) -> None:
     for machine, _, now in played(run):
         keys = [action.key for action in machine.owed(now)]
@@ -114,7 +114,7 @@ def test_no_action_is_owed_twice_at_one_time(run: Run) -> None:
 # --- journal and snapshot --------------------------------------------------------------------
 
 
-@given(runs)
+@in_every_run
 def test_the_decoded_journal_folds_to_the_same_fleet(run: Run) -> None:
     machine, journal, _ = finished(run)
     fleet = Fleet()
@@ -123,13 +123,13 @@ def test_the_decoded_journal_folds_to_the_same_fleet(run: Run) -> None:
     assert fleet == machine.fleet
 
 
-@given(runs)
+@in_every_run
 def test_a_snapshot_is_read_back_equal(run: Run) -> None:
     machine, _, _ = finished(run)
     assert fleets.decode(fleets.encode(machine.fleet)) == machine.fleet
 
 
-@given(runs)
+@in_every_run
 def test_a_fleet_from_a_snapshot_behaves_alike(run: Run) -> None:
     machine, _, now = finished(run)
     later = now + HOUR
@@ -141,7 +141,7 @@ def test_a_fleet_from_a_snapshot_behaves_alike(run: Run) -> None:
     assert sorted(again, key=lambda action: action.key) == sorted(owed, key=lambda each: each.key)
 
 
-@given(runs)
+@in_every_run
 def test_a_fleet_from_a_snapshot_decides_alike_at_any_moment(run: Run) -> None:
     for machine, _, now in played(run):
         other = fleets.decode(fleets.encode(machine.fleet))
@@ -150,7 +150,7 @@ def test_a_fleet_from_a_snapshot_decides_alike_at_any_moment(run: Run) -> None:
             assert decide(other, machine.sightings, later, machine.strategies) == decided
 
 
-@given(runs)
+@in_every_run
 def test_indexes_are_those_that_follow_from_the_records(run: Run) -> None:
     for _, _, fleet in retold(run):
         assert indexes(fleet) == indexes(Fleet(fleet.records()))
@@ -161,7 +161,7 @@ def test_indexes_are_those_that_follow_from_the_records(run: Run) -> None:
         assert sorted(id_ for ids in fleet.pending.values() for id_ in ids) == unfinished
 
 
-@given(runs)
+@in_every_run
 def test_the_same_run_gives_the_same_bytes(run: Run) -> None:
     once, again = ([ev.encode(fact) for fact in finished(run)[1]] for _ in range(2))
     assert once == again
@@ -194,7 +194,7 @@ def _word(node_id: str) -> st.SearchStrategy[msg.Message]:
 # --- facts and their reasons -----------------------------------------------------------------
 
 
-@given(runs)
+@in_every_run
 def test_facts_carry_their_time_and_reason_and_no_id_is_given_twice(run: Run) -> None:
     given_: list[str] = []
     for _, step, now in played(run):
@@ -211,7 +211,7 @@ def test_facts_carry_their_time_and_reason_and_no_id_is_given_twice(run: Run) ->
 # --- limits ----------------------------------------------------------------------------------
 
 
-@given(runs)
+@in_every_run
 def test_targets_and_machines_stay_within_the_limits(run: Run) -> None:
     """Only a new configuration can leave a pool above its maximum, and then it does not grow."""
     for fact, before, after in retold(run):
@@ -222,7 +222,7 @@ def test_targets_and_machines_stay_within_the_limits(run: Run) -> None:
             assert alive <= pool.spec.max_nodes or not grown, fact
 
 
-@given(runs)
+@in_every_run
 def test_only_what_is_missing_is_bought_and_of_an_offer_that_may_be_asked(run: Run) -> None:
     for fact, before, after in retold(run):
         if isinstance(fact, ev.LaunchRequested):
@@ -244,12 +244,16 @@ def _offer_of(fact: ev.LaunchRequested, pool: Pool) -> Offer:
 
 
 def _could_stay(fleet: Fleet, instance: Instance) -> bool:
-    """Whether it is being let go and could be called back instead of buying another."""
+    """Whether it is being let go and could be called back instead of buying another.
+
+    Who is sick, or about to be taken away, is not called back.
+    """
     node = fleet.node_of(instance)
-    return instance.releasing and instance.live and node is not None and node.connected
+    wanted = instance.releasing and instance.live and not instance.interrupted
+    return wanted and node is not None and node.connected and node.health is not Health.UNHEALTHY
 
 
-@given(runs)
+@in_every_run
 def test_letting_go_takes_no_pool_below_its_target_and_drains_who_serves(run: Run) -> None:
     for fact, before, after in retold(run):
         if isinstance(fact, ev.ReleaseRequested):
@@ -281,7 +285,7 @@ def _is_empty(fleet: Fleet, instance: Instance, now: datetime) -> bool:
     return now - since > SETTINGS.drain_timeout
 
 
-@given(runs)
+@in_every_run
 def test_only_machines_that_are_too_many_are_leaving(run: Run) -> None:
     for machine, _, _ in played(run):
         fleet = machine.fleet
@@ -296,7 +300,7 @@ def test_only_machines_that_are_too_many_are_leaving(run: Run) -> None:
         assert all(fleet.instances[id_].condemned for id_ in replaced)
 
 
-@given(runs)
+@in_every_run
 def test_repair_stays_inside_its_budgets_and_waits_while_most_of_its_pool_is_in_trouble(
     run: Run,
 ) -> None:
@@ -339,7 +343,7 @@ def _assert_inside(fleet: Fleet, pool: Pool) -> None:
 # --- safety ----------------------------------------------------------------------------------
 
 
-@given(runs)
+@in_every_run
 def test_machines_move_only_along_the_arrows(run: Run) -> None:
     for _, before, after in retold(run):
         for id_ in before.instances.keys() & after.instances.keys():
@@ -347,7 +351,7 @@ def test_machines_move_only_along_the_arrows(run: Run) -> None:
             assert new is old or new in LEGAL[old]
 
 
-@given(runs)
+@in_every_run
 def test_nothing_is_written_off_while_its_agent_speaks(run: Run) -> None:
     for fact, before, _ in retold(run):
         if isinstance(fact, ev.InstanceVanished):
@@ -355,7 +359,7 @@ def test_nothing_is_written_off_while_its_agent_speaks(run: Run) -> None:
             assert node is None or node.contact is Contact.LOST
 
 
-@given(runs)
+@in_every_run
 def test_machines_are_condemned_for_a_silence_or_a_confirmed_sickness(run: Run) -> None:
     for fact, before, _ in retold(run):
         if isinstance(fact, ev.InstanceCondemned):
@@ -368,7 +372,7 @@ def test_machines_are_condemned_for_a_silence_or_a_confirmed_sickness(run: Run) 
             assert fact.cause != "lemon" or node.lemon
 
 
-@given(runs)
+@in_every_run
 def test_no_node_is_repaired_twice_at_one_time(run: Run) -> None:
     for fact, before, _ in retold(run):
         if isinstance(fact, ev.RepairStarted):
@@ -381,7 +385,7 @@ def test_no_node_is_repaired_twice_at_one_time(run: Run) -> None:
             assert fact.rung in before.pools[node.pool].spec.ladder
 
 
-@given(runs)
+@in_every_run
 def test_a_sick_machine_that_speaks_is_drained_before_it_is_ended(run: Run) -> None:
     for fact, before, _ in retold(run):
         if isinstance(fact, ev.TerminationRequested) and "replaced" in fact.because:
@@ -390,7 +394,7 @@ def test_a_sick_machine_that_speaks_is_drained_before_it_is_ended(run: Run) -> N
                 assert node.phase is Phase.LEAVING
 
 
-@given(runs)
+@in_every_run
 def test_health_is_the_worst_of_findings_and_they_are_few(run: Run) -> None:
     for fact, _, after in retold(run):
         if isinstance(fact, ev.HealthJudged):
@@ -403,7 +407,7 @@ def test_health_is_the_worst_of_findings_and_they_are_few(run: Run) -> None:
             assert after.nodes[fact.node_id].findings == fact.findings
 
 
-@given(runs)
+@in_every_run
 def test_a_debt_is_paid_by_its_remedy_a_settling_word_an_operator_or_another_policy(
     run: Run,
 ) -> None:
@@ -419,7 +423,7 @@ def test_a_debt_is_paid_by_its_remedy_a_settling_word_an_operator_or_another_pol
             assert not (debt.bad and debt.lasting) or left[debt.key].bad
 
 
-@given(runs)
+@in_every_run
 def test_what_slurm_or_its_like_was_told_is_what_it_should_know_in_the_end(run: Run) -> None:
     """When it agrees with everything, a few words are enough, and then nothing is owed."""
     machine, _, now = finished(run)
@@ -434,7 +438,7 @@ def test_what_slurm_or_its_like_was_told_is_what_it_should_know_in_the_end(run: 
         assert not node.untold or node.over
 
 
-@given(runs)
+@in_every_run
 def test_a_machine_is_gone_only_after_its_end_was_agreed_to_or_it_never_was(run: Run) -> None:
     for fact, before, _ in retold(run):
         if isinstance(fact, ev.InstanceTerminated):
@@ -443,7 +447,7 @@ def test_a_machine_is_gone_only_after_its_end_was_agreed_to_or_it_never_was(run:
             assert instance.terminate_accepted_at is not None or not instance.ref
 
 
-@given(runs)
+@in_every_run
 def test_only_operators_and_finished_drains_change_what_is_wanted_of_a_node(run: Run) -> None:
     for fact, before, after in retold(run):
         for id_ in before.nodes.keys() & after.nodes.keys():
@@ -451,7 +455,7 @@ def test_only_operators_and_finished_drains_change_what_is_wanted_of_a_node(run:
             assert moved <= isinstance(fact, ev.IntentChanged)
 
 
-@given(runs)
+@in_every_run
 def test_nothing_brings_an_ended_node_back(run: Run) -> None:
     ended: set[str] = set()
     for _, _, after in retold(run):
@@ -460,7 +464,7 @@ def test_nothing_brings_an_ended_node_back(run: Run) -> None:
         ended &= set(after.nodes)
 
 
-@given(runs)
+@in_every_run
 def test_no_wait_is_longer_than_its_deadline(run: Run) -> None:
     for machine, _, now in played(run):
         _assert_in_time(machine, now)

@@ -39,23 +39,6 @@ def test_a_machine_that_is_taken_away_is_replaced_within_its_notice() -> None:
     assert drained
 
 
-def test_the_sweep_sees_notices_of_every_kind_of_pool() -> None:
-    noticed, vanished, shares = 0, 0, set()
-    for seed in range(120):
-        world = World(seed)
-        world.run()
-        shares |= {pool.spot_percent for pool in world.plan.pools}
-        taken: set[str] = set()
-        for fact in facts_of(world.server.store):
-            if isinstance(fact, ev.InterruptionNoticed):
-                taken.add(fact.node_id)
-                noticed += 1
-            elif isinstance(fact, ev.InstanceVanished):
-                vanished += fact.instance_id in taken
-    assert {None, 0.0, 30.0, 60.0, 100.0} <= shares
-    assert noticed >= 5
-
-
 def count_on_what_is_taken_away(patch: pytest.MonkeyPatch) -> None:
     """What is taken away is no node of its pool any more."""
 

@@ -13,7 +13,8 @@ import pytest
 
 from golden_text import GOLDEN
 from navarch.controlplane.clock import FakeClock
-from navarch.controlplane.control_plane import ControlPlane, ServerConfig
+from navarch.controlplane.control_plane import ControlPlane
+from navarch.controlplane.server_config import ServerConfig
 from navarch.core import fold
 from navarch.core.judging import HealthPolicy, Unjudged
 from navarch.core.model import events as ev

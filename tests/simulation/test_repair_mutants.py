@@ -1,6 +1,6 @@
 """Rules of health and repair that are broken on purpose: the sweep has to find each one.
 
-As in `simulation.test_mutants`; the core as it is passes the very same runs there.
+As in `test_mutants`; the core as it is passes the very same runs in `test_crash_sweep`.
 """
 
 from __future__ import annotations

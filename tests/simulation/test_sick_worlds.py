@@ -128,43 +128,6 @@ def test_many_sick_and_many_silent_at_once_are_left_to_a_person() -> None:
     assert outcome.recovered_after <= timedelta(minutes=15)
 
 
-REFUSED_AT = 544
-"""A seed in which an agent refuses a repair; few do, for few repairs come so far."""
-
-
-def test_the_sweep_tries_every_ailment_repair_and_refusal() -> None:
-    begun: Counter[str] = Counter()
-    ended: Counter[str] = Counter()
-    suffered: set[Kind] = set()
-    finished: set[str] = set()
-    false_alarms = 0
-    for seed in (*range(150), REFUSED_AT):
-        world = World(seed)
-        world.run()
-        count = world.checks.repairs.count
-        begun.update(count.begun)
-        ended.update(count.ended)
-        false_alarms += count.false_alarms
-        suffered |= {kind for kind, _ in world.plan.sickness.ailments}
-        suffered |= {alarm.kind for alarm in world.plan.sickness.alarms}
-        treated = {
-            fact.command_id
-            for fact in facts(world, ev.CommandIssued)
-            if fact.type in ("gpu_reset", "reboot")
-        }
-        finished |= {
-            fact.state.value
-            for fact in facts(world, ev.CommandFinished)
-            if fact.command_id in treated
-        }
-    assert suffered == set(Kind)
-    assert set(ended) == {"succeeded", "failed", "revoked"}
-    assert {"reset_gpu", "reboot", "replace for sickness", "replace for silence"} <= set(begun)
-    assert min(begun.values()) >= 3
-    assert {"succeeded", "failed", "refused", "expired"} <= finished
-    assert 0 < false_alarms < sum(begun.values()) / 2
-
-
 def test_the_default_policy_repairs_what_is_broken_and_nothing_else() -> None:
     ailments = ((Kind.STORM, 1.0), (Kind.FALLEN, 0.3))
     world = World(2, a_sick_plan(Sickness(ailments=ailments, gpus=2), nodes=6))

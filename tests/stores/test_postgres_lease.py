@@ -15,7 +15,7 @@ from navarch.stores.base import Leader, SharedStore
 from navarch.stores.postgres import PostgresStore
 from stores.facts import fact, facts, run
 
-QUICK = timedelta(seconds=0.6)
+QUICK = timedelta(seconds=2)
 SECOND = timedelta(seconds=1)
 
 
@@ -78,7 +78,7 @@ def test_a_lease_is_renewed_for_as_long_as_it_is_wanted(new_schema: Callable[[],
     async def scenario() -> None:
         first, second = await both(new_schema())
         assert await first.acquire()
-        await asyncio.sleep(2.5 * QUICK.total_seconds())
+        await asyncio.sleep(1.2 * QUICK.total_seconds())
         assert first.held()
         assert not await second.acquire()
         assert await first.append(facts(1, 3), after=0) == 3

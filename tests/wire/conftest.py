@@ -8,14 +8,17 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import pytest
 
 from navarch.core.model import messages
 from navarch.errors import WireError
-from navarch.wire import calls, codec, listener
+from navarch.wire import calls, codec, listener, protocols
+from navarch.wire.admission import DEFAULT_RATES, Admission, Rates
 from navarch.wire.asgi import Application, Readiness
 from navarch.wire.auth import Authenticator, Role, StaticToken
+from navarch.wire.certificates import Certificates
 from navarch.wire.generated import navarch_pb2 as pb
 from navarch.wire.generated.navarch_connect import ControlPlaneService
 from navarch.wire.limits import Limits
@@ -48,6 +51,9 @@ class SmallService(ControlPlaneService):
         heartbeat = codec.heartbeat(request)
         if heartbeat.node_id == "stranger":
             raise WireError("not_found", "stranger is not registered")
+        if heartbeat.node_id == "crowd":
+            wait = timedelta(seconds=2.5)
+            raise WireError("resource_exhausted", "too many wait", retry_after=wait)
         self.heard.append(heartbeat)
         return pb.HeartbeatResponse(acknowledged=True, heartbeat_interval_seconds=2)
 
@@ -71,6 +77,12 @@ class SmallService(ControlPlaneService):
                 yield pb.WatchEventsResponse(event=pb.EventInfo(seq=seq, text=f"fact {seq}"))
             if request.subject == "fails":
                 raise WireError("failed_precondition", "no more facts")
+            if request.subject == "crowd":
+                wait = timedelta(seconds=2.5)
+                raise WireError("resource_exhausted", "too many watch", retry_after=wait)
+            while request.subject == "flood":
+                yield pb.WatchEventsResponse(event=pb.EventInfo(seq=1, text="x" * 4_000))
+                await asyncio.sleep(0)
             if request.subject == "forever":
                 await asyncio.Event().wait()
         finally:
@@ -111,22 +123,34 @@ class Post:
 def running(
     authenticator: Authenticator,
     limits: Limits = LIMITS,
-    tls: listener.Tls | None = None,
+    tls: Certificates | None = None,
+    *,
     stands: Post | None = None,
+    rates: Rates = DEFAULT_RATES,
+    http2: bool = False,
+    service: SmallService | None = None,
+    connections_max: int = listener.CONNECTIONS_MAX,
 ) -> Iterator[LiveServer]:
     """Serve in a thread until the block ends."""
-    service = SmallService()
+    service = service or SmallService()
     readiness = [Readiness(ready=True)]
     application = Application(
         service,
         authenticator=authenticator,
         ready=lambda: readiness[-1],
         limits=limits,
+        admission=Admission(rates),
         stands=stands,
     )
     listening = listener.bind("127.0.0.1", 0)
     started = threading.Event()
-    server = listener.EmbeddedServer(listener.config(application, tls=tls), started.set)
+    settings = listener.config(
+        application,
+        protocol=protocols.spoken(http2=http2),
+        tls=None if tls is None else tls.context,
+        connections_max=connections_max,
+    )
+    server = listener.EmbeddedServer(settings, started.set)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])))
     thread.start()
     try:
@@ -140,14 +164,20 @@ def running(
         assert not thread.is_alive()
 
 
+TOKENS = (StaticToken("root", Role.ADMIN, ADMIN), StaticToken("eyes", Role.VIEWER, VIEWER))
+
+
+@pytest.fixture(scope="session", params=[False, True], ids=["http1", "http2"])
+def server(request: pytest.FixtureRequest) -> Iterator[LiveServer]:
+    """A server with an admin's token, a viewer's, and node tokens; HTTP/2 is off, then on."""
+    with running(Authenticator(TOKENS, SECRET), http2=request.param) as live:
+        yield live
+
+
 @pytest.fixture(scope="session")
-def server() -> Iterator[LiveServer]:
-    """A server with an admin's token, a viewer's, and node tokens."""
-    tokens = [
-        StaticToken("root", Role.ADMIN, ADMIN),
-        StaticToken("eyes", Role.VIEWER, VIEWER),
-    ]
-    with running(Authenticator(tokens, SECRET)) as live:
+def both() -> Iterator[LiveServer]:
+    """The same server, with HTTP/2."""
+    with running(Authenticator(TOKENS, SECRET), http2=True) as live:
         yield live
 
 

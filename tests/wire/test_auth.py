@@ -163,3 +163,34 @@ def test_a_short_secret_is_refused() -> None:
 
 def test_a_token_does_not_show_itself() -> None:
     assert repr(TOKENS[0]) == "StaticToken(name='ops', role=OPERATOR)"
+
+
+# --- known again -----------------------------------------------------------------------------
+
+
+def test_whoever_was_verified_is_known_again_by_the_same_header() -> None:
+    checks = Authenticator([StaticToken("root", Role.ADMIN, "secret-token")], SECRET)
+    node = f"Bearer {auth.mint_node_token(SECRET, 'n1')}"
+    for header in ("Bearer secret-token", node, "bearer  secret-token "):
+        known = checks.authenticate(header)
+        assert checks.recall(header.encode()) == known
+        assert checks.recall(header.encode()) is checks.recall(header.encode())
+
+
+@pytest.mark.parametrize(
+    "header", [None, b"", b"Bearer", b"Bearer wrong", b"Basic secret-token", b"Bearer \xff"]
+)
+def test_whoever_was_refused_is_not_known(header: bytes | None) -> None:
+    checks = Authenticator([StaticToken("root", Role.ADMIN, "secret-token")], SECRET)
+    assert checks.recall(header) is None
+    assert checks.recall(header) is None
+    assert Authenticator().recall(None) == Authenticator().authenticate(None)
+
+
+def test_a_bounded_number_of_headers_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auth, "RECALLED_MAX", 2)
+    checks = Authenticator([], SECRET)
+    headers = [f"Bearer {auth.mint_node_token(SECRET, f'n{n}')}".encode() for n in range(5)]
+    for header in headers:
+        assert checks.recall(header) == checks.recall(header)
+        assert len(checks._recalled) <= 2  # noqa: SLF001 - what it holds in mind

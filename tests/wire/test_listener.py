@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import http.client
-import shutil
 import socket
-import ssl
-import subprocess
-from pathlib import Path
 
 import pytest
 
-from navarch.errors import ConfigError, WireError
+from navarch.errors import ConfigError
 from navarch.wire import listener
-from navarch.wire.auth import Authenticator
-from navarch.wire.client import ConnectClient
-from navarch.wire.listener import Tls
-from wire.conftest import LiveServer, running
+from wire.conftest import LiveServer
 
 
 def test_a_port_in_use_is_said_so() -> None:
@@ -78,45 +71,3 @@ def test_an_idle_connection_is_kept_and_its_next_request_may_not_linger(
         sock.settimeout(10)
         sock.sendall(b"GET /hea")
         assert sock.recv(1) == b""
-
-
-def test_tls_files_that_can_not_be_used_are_a_config_error(
-    server: LiveServer, tmp_path: Path
-) -> None:
-    missing = Tls(str(tmp_path / "cert.pem"), str(tmp_path / "key.pem"))
-    with pytest.raises(ConfigError, match="cannot use the TLS files"):
-        listener.config(server.application, tls=missing)
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Tls:
-    """A certificate for 127.0.0.1 that signs itself, and is asked of clients too."""
-    openssl = shutil.which("openssl")
-    assert openssl is not None, "the tests of TLS need the openssl program"
-    folder = tmp_path_factory.mktemp("tls")
-    cert, key = str(folder / "cert.pem"), str(folder / "key.pem")
-    request = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=navarch-test"]
-    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert]
-    subprocess.run([openssl, *request, *names], check=True, capture_output=True, timeout=60)
-    return Tls(cert, key, client_ca_file=cert)
-
-
-def test_tls_with_certificates_on_both_sides(certificate: Tls) -> None:
-    with running(Authenticator(), tls=certificate) as server:
-        url = server.url.replace("http:", "https:")
-        trusting = ssl.create_default_context(cafile=certificate.cert_file)
-        known = ssl.create_default_context(cafile=certificate.cert_file)
-        known.load_cert_chain(certificate.cert_file, certificate.key_file)
-        with ConnectClient(url, tls=known, timeout=10) as client:
-            assert client.call("Heartbeat", {"nodeId": "n1"})["acknowledged"] is True
-        for context, problem in (
-            (trusting, url),  # no certificate to show; how the server hangs up differs
-            (None, "its certificate is not trusted"),
-        ):
-            with (
-                ConnectClient(url, tls=context, timeout=10) as client,
-                pytest.raises(WireError) as caught,
-            ):
-                client.call("Heartbeat", {"nodeId": "n1"})
-            assert caught.value.code == "unavailable"
-            assert problem in caught.value.message

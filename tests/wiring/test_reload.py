@@ -12,7 +12,8 @@ import pytest
 
 from navarch.config import load
 from navarch.controlplane.clock import FakeClock
-from navarch.controlplane.control_plane import ControlPlane, ServerConfig
+from navarch.controlplane.control_plane import ControlPlane
+from navarch.controlplane.server_config import ServerConfig
 from navarch.controlplane.service import Service
 from navarch.errors import ConfigError, JournalError, WireError
 from navarch.plugins.kinds import SERVING

@@ -7,6 +7,9 @@ from typing import Final
 AWAY: Final = frozenset({"unavailable", "deadline_exceeded", "canceled", "aborted", "unknown"})
 """Connect codes that say nothing about the request: nobody there, or in trouble."""
 
+BUSY: Final = "resource_exhausted"
+"""With advice when to come back: no room now. Without: the request itself is too large."""
+
 USELESS_REPORT: Final = frozenset({"invalid_argument", "out_of_range"})
 """Codes that will refuse the same report for ever."""
 

@@ -10,7 +10,8 @@ Rules that hold:
    heartbeat, results of commands, poll, health report.
 2. Whoever answers ``not_found`` has forgotten the node: it registers again, at once.
 3. A control plane that is away is tried again for ever, never less often than it wanted
-   heartbeats, and never by all agents at the same moment.
+   heartbeats, and never by all agents at the same moment. One that is too busy says when to ask
+   again, and is asked no sooner.
 4. A health report is sent until it is taken. A result is sent until it is taken, and again
    whenever the command comes again.
 5. A command is executed once, by its id, and one at a time but for those that take minutes and
@@ -32,7 +33,7 @@ from msgspec import structs
 
 from navarch.agent.assignments import Assignments
 from navarch.agent.backoff import ANY_TIME, Backoff
-from navarch.agent.codes import AWAY, PATIENT, USELESS_REPORT, USELESS_RESULT
+from navarch.agent.codes import AWAY, BUSY, PATIENT, USELESS_REPORT, USELESS_RESULT
 from navarch.agent.outbox import Outbox
 from navarch.agent.turns import (
     AckAnswered,
@@ -363,12 +364,16 @@ class Duties:
         if isinstance(request, Heartbeat):
             self._heartbeat_due = now
         longest = min(RETRY_MAX, self._heartbeat_interval)
+        advice = failure.retry_after
         if failure.code in AWAY:
-            self._link.failed(now, first=RETRY_FIRST, longest=longest)
+            self._link.failed(now, first=RETRY_FIRST, longest=longest, advice=advice)
             first = self._link.failures == 1
             return [Remark("server_away", facts, grave=True)] if first else []
         self._link.worked()
         lane = self._lanes[type(request)]
+        if failure.code == BUSY and advice is not None:  # there is nothing wrong with the request
+            lane.failed(now, first=RETRY_FIRST, longest=longest, advice=advice)
+            return [Remark("server_busy", facts)] if lane.failures == 1 else []
         match request:
             case RegisterNode():
                 lane.failed(now, first=REFUSED_FIRST, longest=REFUSED_MAX)

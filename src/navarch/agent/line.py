@@ -37,4 +37,4 @@ class Line:
             answer = await self._worker.do(lambda: self._servers.call(method, body))
             return calls.decode(send.request, answer, call=send.call)
         except WireError as error:
-            return CallFailed(send.call, error.code, error.message)
+            return CallFailed(send.call, error.code, error.message, error.retry_after)

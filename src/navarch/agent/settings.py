@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import ssl
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +15,7 @@ from navarch.agent.commands import Means
 from navarch.agent.interruption import AUTO, Metadata, check_interruptions
 from navarch.core.model import ids
 from navarch.errors import ConfigError
+from navarch.wire.trust import Trust
 
 POOL_LABEL = "navarch.dev/pool"
 """Names the pool that the node belongs to."""
@@ -67,7 +67,7 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
     """Made if missing. It belongs to one agent at a time."""
     token: str | None = None
     """Its secret; None where the control plane asks for none. Never logged."""
-    tls: ssl.SSLContext | None = None
+    tls: Trust | None = None
     """Trusted certificates, and ours if the control plane asks for one; None: the system's."""
     provider: str = ""
     region: str = ""
@@ -125,38 +125,6 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
         check_interruptions(self.interruptions)
         if self.tls is not None and not any(url.startswith("https:") for url in self.servers):
             raise ConfigError("no address begins with https://: TLS has nowhere to go", key="tls")
-
-
-def tls_context(
-    *, ca: Path | None = None, cert: Path | None = None, key: Path | None = None
-) -> ssl.SSLContext | None:
-    """Trust the certificates in `ca`, and show `cert` with its `key`; None when none is named.
-
-    Raises `ConfigError` naming the file that cannot be used, or what is missing.
-    """
-    if ca is cert is key is None:
-        return None
-    if (cert is None) != (key is None):
-        missing = "tls-key" if key is None else "tls-cert"
-        raise ConfigError("is missing: a certificate and its key go together", key=missing)
-    try:
-        context = ssl.create_default_context(cafile=ca)
-    except OSError as error:
-        raise ConfigError(f"no certificates to trust: {_reason(error)}", file=str(ca)) from error
-    if cert is not None:
-        try:
-            context.load_cert_chain(cert, key)
-        except OSError as error:
-            text = f"no certificate with the key {key}: {_reason(error)}"
-            raise ConfigError(text, file=str(cert)) from error
-    return context
-
-
-def _reason(error: OSError) -> str:
-    """Say what is wrong with a file of TLS: `ssl.SSLError` is an `OSError` too."""
-    if isinstance(error, ssl.SSLError):
-        return (error.reason or str(error)).lower().replace("_", " ")
-    return error.strerror or str(error)
 
 
 def read_token(environment: Mapping[str, str], file: Path | None = None) -> str | None:

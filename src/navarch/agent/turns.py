@@ -93,6 +93,8 @@ class CallFailed(Struct, frozen=True):
     code: str
     """A Connect code; `unavailable` or `deadline_exceeded` when nobody answered."""
     text: str = ""
+    retry_after: timedelta | None = None
+    """How long not to ask again, at least; None: nobody said."""
 
 
 class SensorsRead(Struct, frozen=True):

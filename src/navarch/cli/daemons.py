@@ -249,10 +249,10 @@ def agent(  # noqa: PLR0913 - click hands over one argument an option
     """Run the agent of a node."""
     if sensors != "injected" and (gpu_count is not None or gpu_type is not None):
         raise click.UsageError("--gpu-count and --gpu-type go with --sensors injected only")
-    token = _token(token_file)
     from navarch import wiring
     from navarch.agent.commands import ALLOWED, Means
-    from navarch.agent.settings import AgentSettings, tls_context
+    from navarch.agent.settings import AgentSettings
+    from navarch.wire.trust import trust_of
 
     means = Means(
         allowed=ALLOWED | set(allowed),
@@ -266,8 +266,8 @@ def agent(  # noqa: PLR0913 - click hands over one argument an option
         servers=servers,
         node_id=node_id,
         state_dir=state_dir.absolute(),  # `inject` runs elsewhere and is told this by a label
-        token=token,
-        tls=tls_context(ca=tls_ca, cert=tls_cert, key=tls_key),
+        token=_token(token_file),
+        tls=trust_of(ca=tls_ca, cert=tls_cert, key=tls_key),
         provider=provider,
         region=region,
         zone=zone,

@@ -33,9 +33,11 @@ from navarch.cli import (
     policies,
     pools,
     providers,
+    relaying,
     resources,
     session,
     simulating,
+    stores,
 )
 from navarch.errors import ConfigError, NavarchError, WireError
 from navarch.version import VERSION
@@ -67,7 +69,7 @@ def version() -> None:
 
 
 for _command in (
-    *(daemons.up, daemons.server, daemons.agent),
+    *(daemons.up, daemons.server, daemons.agent, relaying.relay),
     *(nodes.list_nodes, nodes.get_node),
     *(nodes.cordon, nodes.uncordon, nodes.drain, nodes.terminate, nodes.clear),
     *(commands.reset, commands.reboot, commands.diagnose, policies.policy),
@@ -75,7 +77,7 @@ for _command in (
     leading.leader,
     *(events.show_events, explaining.explain, configuration.config, autoscaling.autoscale),
     *(resources.apply, resources.get_resource, resources.delete),
-    *(plugins.plugin, simulating.simulate, guardrails.guardrail),
+    *(plugins.plugin, simulating.simulate, guardrails.guardrail, stores.store_group),
 ):
     cli.add_command(_command)
 

@@ -32,6 +32,26 @@ class Duration(click.ParamType[timedelta]):
             self.fail(message, param, ctx)
 
 
+class HostPort(click.ParamType[tuple[str, int]]):
+    """Where to listen: ``HOST:PORT``, or ``:PORT`` for every interface."""
+
+    name = "host:port"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, int]:
+        """Read it, or end the program with a usage error."""
+        from navarch.config import values
+
+        if isinstance(value, tuple):
+            return value
+        try:
+            address = values.parse_address(str(value))
+        except ValueError as error:
+            self.fail(f"{value!r} is no address to listen on: {error}", param, ctx)
+        return address.host, address.port
+
+
 class Moment(click.ParamType[datetime]):
     """A time: a duration ago, or RFC 3339 with its zone."""
 
@@ -96,3 +116,4 @@ DURATION = Duration()
 MOMENT = Moment()
 LABEL = Label()
 GPU = Gpu()
+HOST_PORT = HostPort()

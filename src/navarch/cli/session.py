@@ -1,6 +1,6 @@
 """Whom a command talks to, and in which form it answers.
 
-The four options that say so stand before the command or behind it, as one likes; behind wins. They
+The options that say so stand before the command or behind it, as one likes; behind wins. They
 reach a command as its first argument, a `Session`.
 """
 
@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 import click
@@ -38,10 +39,19 @@ _PREFIX = "navarch."
 class Session:
     """One command's connection to a control plane, or to several over one journal."""
 
-    def __init__(self, *, server: str, token: str | None, output: str, timeout: timedelta) -> None:
+    def __init__(
+        self,
+        *,
+        server: str,
+        token: str | None,
+        output: str,
+        timeout: timedelta,
+        files: tuple[Path | None, Path | None, Path | None] = (None, None, None),
+    ) -> None:
         """Keep the settings; nothing is connected before the first call.
 
-        `server` is an address, or several with commas between them.
+        `server` is an address, or several with commas between them. `files` are those of TLS: whom
+        to trust, the certificate to show, and its key.
         """
         self.addresses = tuple(
             dict.fromkeys(each.strip() for each in server.split(",") if each.strip())
@@ -49,6 +59,7 @@ class Session:
         self.token = token
         self.output = output
         self.timeout = timeout
+        self._files = files
         self._standby_told = False
 
     @classmethod
@@ -62,14 +73,22 @@ class Session:
             token=said.get(f"{_PREFIX}token") or os.environ.get("NAVARCH_AUTH_TOKEN") or None,
             output=output_format(context),
             timeout=said.get(f"{_PREFIX}timeout") or TIMEOUT,
+            files=(_file(said, "ca"), _file(said, "cert"), _file(said, "key")),
         )
 
     @functools.cached_property
     def servers(self) -> Servers:
-        """The connection. Raises `WireError` when an address is none."""
-        from navarch.wire.servers import Servers
+        """The connection.
 
-        return Servers(self.addresses, self.token, timeout=self.timeout.total_seconds())
+        Raises `WireError` when an address is none, and `ConfigError` for files of TLS that cannot
+        be used.
+        """
+        from navarch.wire.servers import Servers
+        from navarch.wire.trust import trust_of
+
+        ca, cert, key = self._files
+        trust = trust_of(ca=ca, cert=cert, key=key)
+        return Servers(self.addresses, self.token, timeout=self.timeout.total_seconds(), tls=trust)
 
     @property
     def server(self) -> str:
@@ -117,6 +136,12 @@ def output_format(context: click.Context) -> str:
     return str(context.meta.get(f"{_PREFIX}output") or "table")
 
 
+def _file(said: Mapping[str, Any], kind: str) -> Path | None:
+    """Which file of TLS was named, by an option or in the environment."""
+    found = said.get(f"{_PREFIX}tls_{kind}") or os.environ.get(f"NAVARCH_TLS_{kind.upper()}")
+    return Path(found) if found else None
+
+
 def _keep(context: click.Context, parameter: click.Parameter, value: object) -> None:
     """Note an option that was given. The notes are one dictionary for all nested commands."""
     if value is not None and value != ():
@@ -146,6 +171,21 @@ output_option = _option(
     "-o", "--output", kind=click.Choice(FORMATS), text="How to answer.  [default: table]"
 )
 _CONNECTION = (
+    _option(
+        "--tls-key",
+        metavar="FILE",
+        text="The key of --tls-cert.  [env: NAVARCH_TLS_KEY]",
+    ),
+    _option(
+        "--tls-cert",
+        metavar="FILE",
+        text="The certificate to show, where one is asked for.  [env: NAVARCH_TLS_CERT]",
+    ),
+    _option(
+        "--tls-ca",
+        metavar="FILE",
+        text="Certificates to trust, in the place of the system's.  [env: NAVARCH_TLS_CA]",
+    ),
     _option("--timeout", kind=DURATION, text="How long to wait for an answer.  [default: 30s]"),
     output_option,
     _option(
@@ -165,7 +205,7 @@ _CONNECTION = (
 
 
 def options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the four options to a command."""
+    """Add these options to a command."""
     for option in _CONNECTION:
         command = option(command)
     return command
@@ -174,7 +214,7 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
 def connected(
     command: Callable[Concatenate[Session, Parameters], None],
 ) -> Callable[..., Any]:
-    """Give a command the four options, and the session that they make as first argument."""
+    """Give a command these options, and the session that they make as first argument."""
 
     @functools.wraps(command)
     def with_session(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:

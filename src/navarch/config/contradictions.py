@@ -18,13 +18,14 @@ from navarch.config.autoscaling import (
     Window,
 )
 from navarch.config.bootstrap import Bootstrap
+from navarch.config.callers import Tls, Token
 from navarch.config.metrics import Metrics
 from navarch.config.notifier import Notifier
 from navarch.config.plugins import PLUGINS_MAX, Plugins
 from navarch.config.pods import ServingCluster
 from navarch.config.providers import AwsProvider, FakeProvider, ProcessProvider, Provider
 from navarch.config.reading import Reader
-from navarch.config.schema import USER_DATA_MAX, Document, Pool, Server, Tls, Token
+from navarch.config.schema import USER_DATA_MAX, Document, Pool, Server
 from navarch.config.values import format_duration
 from navarch.errors import ConfigError
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 
 from navarch.config import document
-from navarch.config.schema import Token
+from navarch.config.callers import Token
 from navarch.errors import ConfigError
 
 TOKEN_LENGTH_MIN = 16

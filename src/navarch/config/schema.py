@@ -19,7 +19,8 @@ from msgspec import Struct, structs
 
 from navarch.config.autoscaling import NODES_MAX, Autoscaling
 from navarch.config.bootstrap import SERVER, Bootstrap
-from navarch.config.key import LABEL, NAME, VARIABLE, WORD, Key
+from navarch.config.callers import Auth, CallerLimits
+from navarch.config.key import LABEL, NAME, WORD, Key
 from navarch.config.metrics import Metrics
 from navarch.config.notifier import Notifier
 from navarch.config.plugins import Plugins
@@ -45,6 +46,7 @@ from navarch.core.settings import Settings
 
 LABELS_MAX = 64
 """Labels a node: the limit of the wire."""
+EXTERNAL_NODES_MAX = 1_000_000
 REPORTS_MAX = 1_000
 """Reports in a row that may be asked for: most of a day at one a minute."""
 USER_DATA_MAX = 16_384
@@ -65,46 +67,6 @@ MEMORY = Form(
     pattern=INTERVAL.pattern,
     parse=parse_memory,
 )
-
-
-class Token(Struct, frozen=True):
-    """Somebody who may call the API. The token itself is never in the file."""
-
-    name: Annotated[str, Key("Who it is, as the journal will call them.", form=WORD)]
-    role: Annotated[
-        Literal["viewer", "operator", "admin"],
-        Key("What they may do: read; also command and scale; everything."),
-    ]
-    token_env: Annotated[
-        str | None, Key("The environment variable that holds the token.", form=VARIABLE)
-    ] = None
-    token_file: Annotated[
-        Path | None, Key("The file that holds the token and nothing else.", form=PATH)
-    ] = None
-
-
-class Tls(Struct, frozen=True):
-    """The files of a server that speaks TLS."""
-
-    cert_file: Annotated[
-        Path | None,
-        Key("Its certificate, and those between it and the root. Absent: plain HTTP.", form=PATH),
-    ] = None
-    key_file: Annotated[Path | None, Key("The key of the certificate.", form=PATH)] = None
-    client_ca_file: Annotated[
-        Path | None,
-        Key("Who signs the certificates that callers must show. Absent: none needed.", form=PATH),
-    ] = None
-
-
-class Auth(Struct, frozen=True):
-    """Who may call the API."""
-
-    tokens: Annotated[
-        tuple[Annotated[Token, Key("Somebody who may call.")], ...],
-        Key("Everybody who may call. None at all: the server listens on loopback only."),
-    ] = ()
-    tls: Annotated[Tls, Key("The files of a server that speaks TLS.")] = Tls()
 
 
 class Repair(Struct, frozen=True):
@@ -173,6 +135,14 @@ class Server(Struct, frozen=True):
     autoscale_interval: Annotated[
         timedelta, Key("How often autoscalers are asked.", form=INTERVAL)
     ] = timedelta(seconds=30)
+    external_nodes_max: Annotated[
+        int,
+        Key(
+            "How many nodes may register that were not bought here.",
+            minimum=0,
+            maximum=EXTERNAL_NODES_MAX,
+        ),
+    ] = Settings().external_nodes_max
     metrics: Annotated[
         tuple[Annotated[Metrics, Key("One source.")], ...],
         Key("Who knows the demand on pools that do not say it themselves. None: the heartbeats."),
@@ -194,7 +164,13 @@ class Server(Struct, frozen=True):
         Key("The cluster that runs replicas as pods. Absent: such replicas wait."),
     ] = None
     repair: Annotated[Repair, Key("How patient repair is.")] = Repair()
+    http2: Annotated[
+        bool, Key("Whether HTTP/2 and gRPC are spoken too; needs the extra navarch[http2].")
+    ] = False
     auth: Annotated[Auth, Key("Who may call the API.")] = Auth()
+    limits: Annotated[
+        CallerLimits, Key("How often callers may ask, and how many may be connected.")
+    ] = CallerLimits()
 
     def settings(self) -> Settings:
         """Say it in the words of the core."""
@@ -202,6 +178,7 @@ class Server(Struct, frozen=True):
         settings = Settings(
             heartbeat_interval=self.heartbeat_interval,
             health_check_interval=self.health_check_interval,
+            external_nodes_max=self.external_nodes_max,
             probation=repair.probation,
             probation_max=repair.probation_max,
             reset_timeout=repair.reset_timeout,

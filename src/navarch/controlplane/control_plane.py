@@ -17,13 +17,13 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
-from msgspec import Struct
 from msgspec.structs import replace
 
+from navarch.controlplane.at_once import AtOnce
 from navarch.controlplane.bootstrap_logs import BootstrapLogs, LogAccess
-from navarch.controlplane.clock import Clock, RealClock
+from navarch.controlplane.clock import RealClock
 from navarch.controlplane.demand import StoreMetricsSource
 from navarch.controlplane.effects import BootScript, ListPrices
 from navarch.controlplane.founding import holder, new_tag
@@ -32,9 +32,11 @@ from navarch.controlplane.leading import Leadership
 from navarch.controlplane.plugin_host import PluginHost
 from navarch.controlplane.pool_manager import PoolManager
 from navarch.controlplane.runtime import TICK, Runtime
+from navarch.controlplane.scale_measures import measure
+from navarch.controlplane.server_config import ServerConfig
 from navarch.controlplane.service import Configure, Service
 from navarch.controlplane.serving import ServingParts
-from navarch.controlplane.serving_parts import serving_plane
+from navarch.controlplane.serving_parts import serving_plane, take_pushed
 from navarch.controlplane.watch import Watch
 from navarch.core import judging
 from navarch.core.model.messages import AdoptPolicy, ConfigurePools
@@ -42,78 +44,34 @@ from navarch.core.model.pool import PoolSpec
 from navarch.core.selection import BUILT_IN
 from navarch.core.selection.base import Ranker
 from navarch.core.selection.guarded import GuardedRanker
-from navarch.core.settings import Settings
 from navarch.core.strategies import Strategies
-from navarch.errors import JournalConflict, NavarchError, PluginError, WireError
+from navarch.errors import JournalConflict, NavarchError, PluginError
 from navarch.notifiers.base import Notifier
-from navarch.plugins.protocols import PluginKind
 from navarch.plugins.registry import get_global_registry
-from navarch.plugins.signals.gateway import GatewayMetricsProvider, Pushed, PushedSample
+from navarch.plugins.signals.gateway import Pushed, PushedSample
 from navarch.policy import HealthPolicy
 from navarch.providers.base import Provider, facts_of
 from navarch.stores.base import Store
 from navarch.stores.memory import MemoryStore
 from navarch.version import VERSION
+from navarch.wire.admission import measure as measure_lag
 from navarch.wire.asgi import Application, Readiness
 from navarch.wire.auth import Authenticator
+from navarch.wire.listing import Listing
 from navarch.wire.pages import Pages
 from navarch.wire.standing import FAILED, STANDBY, Standing
 
 log = logging.getLogger(__name__)
 
-GATEWAY: Final = "gateway"
-"""The metrics provider that takes what is pushed."""
-
-
-class ServerConfig(Struct, frozen=True):
-    """What agents are told, and how patient the control plane is with them."""
-
-    health_check_interval_seconds: int = 60
-    heartbeat_interval_seconds: int = 30
-    enabled_health_checks: Sequence[str] = ("boot", "nvml", "xid")
-    clock: Clock | None = None
-    """None means the machine's own."""
-    evaluation_interval: timedelta = timedelta(seconds=30)
-    """How often pools are evaluated that have an autoscaler."""
-    registration_timeout: timedelta | None = None
-    """How long a launched machine may take to register before it is stale, and ended; None: as
-    `settings` has it, 10 minutes."""
-    stale_check_interval: timedelta = timedelta(minutes=1)
-    """How late a stale machine may be noticed, at most.
-
-    All deadlines are looked at twice a second anyway; only a shorter interval changes anything.
-    """
-    retain_terminated: timedelta | None = None
-    """How long records of ended machines are kept; None: as `settings` has it, 24 hours."""
-    settings: Settings = Settings()
-    """Everything else; what stands above takes precedence."""
-
-    def effective(self) -> Settings:
-        """All settings in one.
-
-        Raises `ValueError` when an interval is too short.
-        """
-        for name in ("health_check_interval_seconds", "heartbeat_interval_seconds"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: at least 1 was expected")
-        if self.stale_check_interval <= timedelta():
-            raise ValueError(f"stale_check_interval {self.stale_check_interval} must be above zero")
-        told = {
-            name: getattr(self, name)
-            for name in ("registration_timeout", "retain_terminated")
-            if getattr(self, name) is not None
-        }
-        return replace(
-            self.settings,
-            **told,
-            health_check_interval=timedelta(seconds=self.health_check_interval_seconds),
-            heartbeat_interval=timedelta(seconds=self.heartbeat_interval_seconds),
-            enabled_health_checks=tuple(self.enabled_health_checks),
-        )
-
 
 class ControlPlane:
     """One writer over one journal, with the providers it may buy from."""
+
+    _configure: Configure | None = None
+    _configured = False
+    _logs: BootstrapLogs | None = None
+    _running: asyncio.Task[None] | None = None
+    _runtime: Runtime | None = None
 
     def __init__(
         self,
@@ -137,12 +95,13 @@ class ControlPlane:
         plugins of the process. Raises `ValueError` when the configuration is impossible.
         """
         self._config = config or ServerConfig()
+        self.admission = self._config.admission()
+        """Who is let in when not everybody can be, and how many were not."""
         settings = self._config.effective()
         if notifier is not None:
             settings = replace(settings, workload_manager=True)
         self._notifier = notifier
         self._log_access = bootstrap_logs or LogAccess()
-        self._logs: BootstrapLogs | None = None
         self._strategies = Strategies(settings=settings, policy=policy or HealthPolicy.default())
         self._clock = self._config.clock or RealClock()
         self._store: Store = store or MemoryStore()
@@ -154,14 +113,18 @@ class ControlPlane:
         self._list_prices: dict[str, ListPrices] = {}
         self._rankers: dict[str, Ranker] = dict(BUILT_IN)
         self._specs: dict[str, PoolSpec] = {}
-        self._configured = False
         self._watch = Watch()
         self._runtime: Runtime | None = None
         self._running: asyncio.Task[None] | None = None
         self._configure: Configure | None = None
-        parts = serving or ServingParts()
+        self._equip(serving or ServingParts())
+
+    def _equip(self, parts: ServingParts) -> None:
+        """Make what works on the fleet beside the loop."""
         self.plugins = PluginHost(parts.plugins or get_global_registry(), self._clock)
         """The plugins of the serving plane, how they are called and what they did."""
+        self.listing = Listing()
+        """How nodes are listed, and what is kept of them for that."""
         self.store_metrics = StoreMetricsSource(
             lambda: self.runtime.machine, self._clock.now, self._config.evaluation_interval
         )
@@ -268,11 +231,13 @@ class ControlPlane:
             self._providers,
             self._clock,
             replace(self._strategies, rankers=self._rankers),
-            retain=self._retain,
             tick=min(TICK, self._config.stale_check_interval),
             notifier=self._notifier,
             may_act=self._leadership.may_act,
+            bounds=self._config.bounds,
         )
+        runtime.retain = self._retain
+        runtime.admission = self.admission
         for name, provider in self._providers.items():
             boot, list_prices = self._boots.get(name), self._list_prices.get(name)
             runtime.effects.add(name, provider, boot, list_prices)
@@ -304,6 +269,7 @@ class ControlPlane:
         self._running = self._watch.begin(runtime.run(), "control plane")
         self._watch.begin(self.pool_manager.run(), "pool manager")
         self._watch.begin(self.serving.run(), "serving plane")
+        self._watch.begin(measure_lag(self.admission.lag), "lag")
         self._leadership.lead()
         if self._leadership.contested:
             self._watch.begin(self._lose(), "lease")
@@ -448,30 +414,40 @@ class ControlPlane:
         seq = 0 if self._runtime is None else self._runtime.seq
         return self._leadership.standing(seq, self._authenticator.node_key)
 
+    def _works(self) -> bool:
+        """Whether signs of life may be taken as they come. Cost: O(1), for each of them."""
+        runtime, running = self._runtime, self._running
+        if runtime is None or running is None:
+            return False
+        ends = running.done() or runtime.inbox.closed
+        return not ends and self._leadership.may_act()
+
     @property
     def asgi_app(self) -> Application:
         """The remote calls as an ASGI 3 application. Ask for it after the start."""
         pages = Pages()
         self.plugins.serve(pages)
-        return Application(
-            Service(self.runtime, self._configure, self._logs, self.plugins, self.push),
+        service = Service(
+            self.runtime, self._configure, self._logs, self.plugins, self.push, self.listing
+        )
+        application = Application(
+            service,
             authenticator=self._authenticator,
             ready=self.readiness,
             pages=pages,
             stands=self,
+            admission=self.admission,
+            hearing=AtOnce(self.runtime, self._works),
         )
+        measure(pages, lambda: self.runtime, self.listing, service, application)
+        return application
 
     def push(self, samples: Sequence[PushedSample]) -> Pushed:
         """Take samples of load, and look at their pools at once.
 
         Raises `WireError` when the metrics provider that takes them is switched off.
         """
-        try:
-            gateway = self.plugins.registry.get(PluginKind.METRICS_PROVIDER, GATEWAY)
-        except PluginError as error:
-            raise WireError("failed_precondition", str(error)) from error
-        assert isinstance(gateway, GatewayMetricsProvider), gateway
-        taken = gateway.push(samples, self._clock.now())
+        taken = take_pushed(self.plugins, samples, self._clock.now())
         if taken.pools:
             self.serving.wake()
         return taken

@@ -8,14 +8,13 @@ kept in memory, one value an interval, and begins anew at a restart.
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from typing import Final
 
 from navarch.core.machine import Machine
 from navarch.core.model.fleet import Fleet
-from navarch.core.model.node import Node
 from navarch.core.scaling.base import (
     PENDING_JOBS,
     QUEUE_DEPTH,
@@ -24,11 +23,12 @@ from navarch.core.scaling.base import (
     Quality,
     Reading,
 )
+from navarch.core.scaling.history import Growing, Stretch
 from navarch.core.serving import demand
 from navarch.metrics import base
 
 HISTORY_MAX: Final = 20_160
-"""Values of history that are kept for a pool: a week, one every 30 seconds. 160 KB a pool."""
+"""Values of history that are kept for a pool: a week, one every 30 seconds. At most 320 KB."""
 NAME: Final = "store"
 
 
@@ -47,8 +47,8 @@ class StoreMetricsSource:
         self._machine = machine
         self._now = now
         self._interval = interval
-        self._history: dict[str, array[float]] = {}
-        self._capacity: dict[str, array[float]] = {}
+        self._history: dict[str, Growing] = {}
+        self._capacity: dict[str, Growing] = {}
         """How many nodes were live at each value of the history."""
         self._sampled_at: dict[str, datetime] = {}
 
@@ -66,22 +66,14 @@ class StoreMetricsSource:
             history_interval=self._interval,
         )
 
-    def _utilization(self, nodes: Sequence[Node], now: datetime) -> Reading:
+    def _utilization(self, nodes: AbstractSet[str], now: datetime) -> Reading:
         machine = self._machine()
         silence_max = machine.strategies.settings.silence_max
-        loads: list[float] = []
-        newest: datetime | None = None
-        for node in nodes:
-            sample = machine.sightings.samples.get(node.id)
-            heard_at = machine.sightings.heard.get(node.id)
-            if sample is None or heard_at is None or now - heard_at > silence_max:
-                continue
-            loads += [gpu.utilization_percent for gpu in sample.gpus]
-            newest = heard_at if newest is None else max(newest, heard_at)
-        if not loads:
+        samples = machine.sightings.samples
+        told = samples.utilization(nodes, since=now - silence_max)
+        if told is None:
             return base.absent(UTILIZATION, f"none of {len(nodes)} nodes sent a sample", NAME)
-        mean = sum(loads) / len(loads)
-        return base.fresh(UTILIZATION, mean, observed_at=newest, source=NAME)
+        return base.fresh(UTILIZATION, told.mean, observed_at=told.newest, source=NAME)
 
     def _queue(self, pool_name: str, now: datetime) -> dict[str, Reading]:
         """Count the replicas that want the pool; stale while it is not known which pool they want.
@@ -101,20 +93,20 @@ class StoreMetricsSource:
 
     def _remember(
         self, pool_name: str, reading: Reading, nodes: int, now: datetime
-    ) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    ) -> tuple[Stretch, Stretch]:
         """Keep at most one value an interval; a gap stays a gap and is not filled."""
-        kept = self._history.setdefault(pool_name, array("f"))
-        live = self._capacity.setdefault(pool_name, array("f"))
+        kept = self._history.setdefault(pool_name, Growing(HISTORY_MAX))
+        live = self._capacity.setdefault(pool_name, Growing(HISTORY_MAX))
         last = self._sampled_at.get(pool_name)
         due = last is None or now - last >= self._interval
         if due and reading.quality is Quality.OK:
-            kept.append(reading.value)
-            live.append(nodes)
+            kept.add(reading.value)
+            live.add(nodes)
             self._sampled_at[pool_name] = now
-            del kept[:-HISTORY_MAX], live[:-HISTORY_MAX]
-        return tuple(kept), tuple(live)
+        return kept.newest(), live.newest()
 
 
-def _live_nodes(fleet: Fleet, pool_name: str) -> list[Node]:
-    found = (fleet.node_of(instance) for instance in fleet.instances_of(pool_name))
-    return [node for node in found if node is not None and node.connected and not node.over]
+def _live_nodes(fleet: Fleet, pool_name: str) -> set[str]:
+    """The pool's nodes that are heard and not about to end. Cost: a few passes in C."""
+    members = fleet.members.get(pool_name, {})
+    return (members.keys() & fleet.nodes.keys()) - fleet.lost.keys() - fleet.ending.keys()

@@ -15,25 +15,31 @@ from datetime import datetime, timedelta
 
 from navarch.controlplane.clock import Clock
 from navarch.controlplane.effects import Effects, always
-from navarch.controlplane.inbox import Envelope, Inbox
+from navarch.controlplane.inbox import Bounds, Envelope, Inbox
 from navarch.controlplane.notices import Notices
+from navarch.controlplane.projection import touched, whole
 from navarch.core import fold
 from navarch.core.machine import Machine
 from navarch.core.model import events as ev
 from navarch.core.model import fleet as fleets
 from navarch.core.model import messages as msg
+from navarch.core.model import snapshots
 from navarch.core.model.actions import Notice, Purchase
 from navarch.core.sentences import sentence
 from navarch.core.strategies import Strategies
 from navarch.errors import JournalCorrupt, WireError
 from navarch.notifiers.base import Notifier
 from navarch.providers.base import Provider
-from navarch.stores.base import Store
+from navarch.stores.base import ReadModels, Store
+from navarch.wire.admission import Admission
 
 log = logging.getLogger(__name__)
 
 SNAPSHOT_EVERY = 5_000
-"""Facts after which a snapshot is taken: so many are folded in about 20 ms at a restart."""
+"""Facts after which a snapshot is taken: so many are folded in about 50 ms at a restart.
+
+Of large fleets one is taken after half as many facts as there are nodes: it costs as much as they.
+"""
 TICK = timedelta(milliseconds=500)
 """How often time alone makes the core look: half the shortest deadline that people notice."""
 PAUSE_MAX = timedelta(seconds=10)
@@ -57,40 +63,50 @@ class Runtime:
         clock: Clock,
         strategies: Strategies,
         *,
-        retain: timedelta = timedelta(days=90),
         tick: timedelta = TICK,
         notifier: Notifier | None = None,
         may_act: Callable[[], bool] = always,
+        bounds: Bounds | None = None,
     ) -> None:
-        """Work for the fleet in `store`, which is open; facts older than `retain` are dropped.
+        """Work for the fleet in `store`, which is open.
 
         Time alone makes the core look every `tick`. `notifier` None: no workload manager is told.
         `may_act` is asked before each effect is begun; where it says no, the effect stays owed.
+        `bounds` say how much may wait; None: as much as by default.
 
         Raises `PluginError` when a provider misstates its facts.
         """
         self.store = store
         self.clock = clock
         self.machine = Machine(strategies=strategies)
-        self.inbox = Inbox()
+        self.inbox = Inbox(bounds)
+        self.inbox.on_shed = self._hear_shed
+        self.admission = Admission()
+        """Who is let in when not everybody can be; it counts those whom nothing here hears of."""
         self.effects = Effects(providers, self.inbox.post, clock, may_act)
         self.notices = Notices(notifier, self.inbox.post, clock, may_act)
         self.seq = 0
         """The sequence number of the newest fact in the journal."""
+        self.unsettled: frozenset[str] = frozenset()
+        """Of whom the fleet shows facts that are not in the journal yet."""
         self.hears: list[Callable[[ev.Fact], None]] = []
         """Who is called with each fact of ours once it is in the journal; they must not raise."""
         self.follows: list[Callable[[ev.Fact], None]] = []
         """Who is called also with the facts that another has written; they must not act on them."""
-        self._retain = retain
+        self.retain = timedelta(days=90)
+        """How old facts may get; older ones are dropped."""
+        self._tables = store if isinstance(store, ReadModels) else None
         self._tick_every = tick
         self._version = ""
         self._forgotten_at = clock.now()
         self._snapshot_seq = 0
+        self._snapshotting: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
         self._settled.set()
         self._appended = asyncio.Event()
         self._ticked_at: datetime | None = None
         self._tick_waits = False
+        self._unheard = 0
 
     # --- beginning -----------------------------------------------------------------------
 
@@ -152,7 +168,14 @@ class Runtime:
         """
         self._version = version
         self.machine.sightings.deaf = False
+        await self._project_what_is_missing()
         await self._step([Envelope((msg.Found(tag), msg.Resume(version, holder)), None)])
+
+    async def _project_what_is_missing(self) -> None:
+        """Have the tables that people read show the fleet, where they are behind the journal."""
+        if self._tables is not None and await self._tables.projected_seq() != self.seq:
+            log.info("the tables of the store are behind its facts: all of the fleet is written")
+            self._tables.stage(whole(self.machine.fleet))
 
     # --- asking --------------------------------------------------------------------------
 
@@ -162,6 +185,16 @@ class Runtime:
         Raises `WireError` when too much waits or the control plane is stopping.
         """
         return (await self.inbox.ask((message,)))[0]
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all that the fleet shows is in the journal."""
+        return self._settled.is_set()
+
+    @property
+    def snapshot_seq(self) -> int:
+        """The newest fact that a snapshot holds; 0 without one."""
+        return self._snapshot_seq
 
     async def settled(self) -> None:
         """Wait until all that the fleet shows is in the journal."""
@@ -187,7 +220,11 @@ class Runtime:
             while batch := await self.inbox.take():
                 await self._step(batch)
                 await self._keep_house()
+            if self._snapshotting is not None:
+                await self._snapshotting
         except BaseException:
+            if self._snapshotting is not None:
+                self._snapshotting.cancel()
             await self.stop(self.inbox.closed_because or "the journal has failed: see the log")
             _give_up(batch, WireError("unknown", "it may have been done: the journal has failed"))
             _give_up(self.inbox.drop(), WireError("unavailable", "the journal has failed"))
@@ -204,10 +241,15 @@ class Runtime:
         await self.notices.stop()
 
     async def snapshot(self) -> None:
-        """Keep the fleet as it is now, so that a restart has little to replay."""
-        if self.seq > self._snapshot_seq:
-            await self.store.snapshot(self.seq, fleets.encode(self.machine.fleet))
-            self._snapshot_seq = self.seq
+        """Keep the fleet as it is now, so that a restart has little to replay.
+
+        It is written from a copy, in a thread; the loop may go on meanwhile.
+        """
+        seq = self.seq
+        if seq > self._snapshot_seq:
+            records = self.machine.fleet.frozen()
+            await self.store.snapshot(seq, await asyncio.to_thread(snapshots.packed, records))
+            self._snapshot_seq = seq
 
     async def _step(self, batch: list[Envelope]) -> None:
         now = self.clock.now()
@@ -239,7 +281,11 @@ class Runtime:
 
     async def _append(self, facts: Sequence[ev.Fact]) -> None:
         self._settled.clear()  # stays so when the append fails: then nothing may be shown
+        self.unsettled = frozenset(id_ for fact in facts for id_ in ev.subjects(fact))
+        if self._tables is not None:
+            self._tables.stage(touched(facts, self.machine.fleet))
         self.seq = await self.store.append(facts, after=self.seq)
+        self.unsettled = frozenset()
         self._settled.set()
         self._woken()
         for fact in facts:
@@ -254,13 +300,17 @@ class Runtime:
 
     async def _keep_house(self) -> None:
         """Bound what a restart has to replay, and what the journal keeps."""
-        if self.seq - self._snapshot_seq >= SNAPSHOT_EVERY:
-            await self.snapshot()
+        if self._snapshotting is not None and self._snapshotting.done():
+            snapshotting, self._snapshotting = self._snapshotting, None
+            snapshotting.result()  # the end of us, where the journal did not take it
+        due = max(SNAPSHOT_EVERY, len(self.machine.fleet.nodes) // 2)
+        if self._snapshotting is None and self.seq - self._snapshot_seq >= due:
+            self._snapshotting = asyncio.create_task(self.snapshot(), name="snapshot")
         now = self.clock.now()
         if now - self._forgotten_at >= FORGET_EVERY:
             self._forgotten_at = now
-            forgotten = await self.store.forget(before=now - self._retain)
-            log.info("%d facts older than %s were dropped", forgotten, self._retain)
+            forgotten = await self.store.forget(before=now - self.retain)
+            log.info("%d facts older than %s were dropped", forgotten, self.retain)
 
     # --- time ----------------------------------------------------------------------------
 
@@ -268,6 +318,7 @@ class Runtime:
         while True:
             await self.clock.sleep(self._tick_every)
             self._notice_pause(self.clock.now())
+            self._notice_unheard(self.clock.now())
             if not self._tick_waits:  # one is enough, however slow the disk is
                 self._tick_waits = True
                 self.inbox.post(msg.Tick())
@@ -280,6 +331,37 @@ class Runtime:
         seconds = (now - before).total_seconds()
         log.warning("this process did not run for %.0f s: silences are counted anew", seconds)
         holder = f"the same process, which stood still for {seconds:.0f} s"
+        self.inbox.post(msg.Resume(self._version, holder))
+
+    def _hear_shed(self, envelope: Envelope) -> None:
+        """Know that nodes live whose heartbeats had to make room; what else they said is lost."""
+        fleet = self.machine.fleet
+        for message in envelope.messages:
+            match message:
+                case msg.Heartbeat():
+                    spoke = frozenset((message.node_id,))
+                case msg.HeartbeatBatch():
+                    spoke = message.node_ids
+                case _:
+                    continue
+            known = (spoke & fleet.nodes.keys()) - fleet.gone.keys()
+            self.machine.sightings.heard.mark(frozenset(known), self.clock.now())
+
+    def _notice_unheard(self, now: datetime) -> None:
+        """Whoever could not be heard for lack of room was not silent: begin anew in good time.
+
+        Which nodes those are is not known where a heartbeat was refused before it was read, so
+        all are given time, as after a restart. Nobody is lost while that goes on.
+        """
+        unheard = self.admission.unheard
+        began = self.machine.fleet.resumed_at
+        patience = self.machine.strategies.settings.silence_max / 2
+        if unheard == self._unheard or (began is not None and now - began < patience):
+            return
+        count = unheard - self._unheard
+        self._unheard = unheard
+        log.warning("%d heartbeats could not be heard: silences are counted anew", count)
+        holder = f"the same process, which could not hear {count} heartbeats"
         self.inbox.post(msg.Resume(self._version, holder))
 
 

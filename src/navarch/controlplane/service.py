@@ -30,7 +30,9 @@ from navarch.plugins.signals.gateway import Pushed, PushedSample
 from navarch.stores.base import Recorded
 from navarch.wire import answers, codec, serving_codec
 from navarch.wire.generated import navarch_pb2 as pb
-from navarch.wire.queries import Configuration, InstanceQuery, NodeQuery, Subject, SubjectKind
+from navarch.wire.listing import Listing
+from navarch.wire.prepared import standing_for
+from navarch.wire.queries import Configuration, InstanceQuery, Subject, SubjectKind
 
 _A = TypeVar("_A")
 
@@ -61,14 +63,19 @@ class Service(ResourceService, PluginService):
         logs: BootstrapLogs | None = None,
         plugins: PluginHost | None = None,
         push: Push | None = None,
+        listing: Listing | None = None,
     ) -> None:
         """Answer for this control plane; `configure` is None where there is no file to replace.
 
         `logs` None: start-up logs are asked of providers alone, and not kept. `plugins` None:
-        there are none. `push` takes samples of load; None: nobody does.
+        there are none. `push` takes samples of load; None: nobody does. `listing` keeps how nodes
+        are written; None: one of its own.
         """
         super().__init__(runtime)
         self._push = push
+        self._listing = listing or Listing()
+        self.heartbeats = 0
+        """Heartbeats that were taken since the start, those of batches too."""
         self._plugins = plugins or PluginHost(Registry(), runtime.clock)
         self._configure = configure
         self._logs = logs or BootstrapLogs(
@@ -91,6 +98,7 @@ class Service(ResourceService, PluginService):
     async def heartbeat(self, request: pb.HeartbeatRequest, _ctx: Context) -> pb.HeartbeatResponse:
         """Take a sign of life."""
         accepted = await self._ask(codec.heartbeat(request), msg.HeartbeatAccepted)
+        self.heartbeats += 1
         return answers.heartbeat(accepted, self._settings)
 
     async def send_heartbeat(
@@ -112,6 +120,7 @@ class Service(ResourceService, PluginService):
         accepted = await self._ask(batch, msg.HeartbeatBatchAccepted)
         strangers = frozenset(accepted.unknown)
         unknown = [each.node_id for each in heartbeats if each.node_id in strangers]
+        self.heartbeats += len(heartbeats) - len(unknown)
         return answers.heartbeat_batch(
             accepted, unknown, len(heartbeats) - len(unknown), self._settings
         )
@@ -154,15 +163,14 @@ class Service(ResourceService, PluginService):
         accepted = await self._ask(codec.issue_command(request), msg.CommandAccepted)
         return answers.command_issued(accepted)
 
-    async def list_nodes(self, request: pb.ListNodesRequest, _ctx: Context) -> pb.ListNodesResponse:
-        """List nodes by id. Cost: O(nodes)."""
+    async def list_nodes(self, request: pb.ListNodesRequest, ctx: Context) -> pb.ListNodesResponse:
+        """List nodes by id, as they are now. Cost: O(the page)."""
         query = codec.node_query(request)
         await self._runtime.settled()
-        nodes = {node.id: node for node in self._fleet.nodes.values() if _fits(node, query)}
-        ids, token = query.page.of(sorted(nodes))
-        return pb.ListNodesResponse(
-            nodes=[self._shown_node(nodes[id_]) for id_ in ids], next_page_token=token
-        )
+        machine = self._runtime.machine
+        answer = self._listing.list(machine.fleet, machine.sightings.heard, query)
+        await self._listing.prepare(answer, ctx)
+        return standing_for(pb.ListNodesResponse, answer)
 
     async def get_node(self, request: pb.GetNodeRequest, _ctx: Context) -> pb.GetNodeResponse:
         """Show one node."""
@@ -355,15 +363,6 @@ def _known(kind: str, id_: str, found: _A | None) -> _A:
     if found is None:
         raise WireError("not_found", f"{kind} {id_[:253]!r} is not known")
     return found
-
-
-def _fits(node: Node, query: NodeQuery) -> bool:
-    return (
-        query.provider in ("", node.provider)
-        and query.region in ("", node.region)
-        and query.pool in ("", node.pool)
-        and query.status in (None, node.status)
-    )
 
 
 def _is_wanted(instance: Instance, query: InstanceQuery) -> bool:

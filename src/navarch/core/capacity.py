@@ -135,8 +135,7 @@ def usefulness(
         rank = 1
     else:
         rank = _RANKS[node.intent]
-    sample = sightings.samples.get(instance.id)
-    load = sample.utilization_percent if sample is not None else None
+    load = sightings.samples.load(instance.id)
     replicas = len(fleet.replicas_on.get(instance.id, ()))
     age = -instance.requested_at.timestamp()
     return rank, replicas, 100.0 if load is None else load, age, instance.id

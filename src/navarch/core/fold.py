@@ -193,7 +193,7 @@ def _request(fleet: Fleet, event: ev.LaunchRequested) -> None:
             event.provider, event.region, event.zone, event.instance_type, spot=event.spot
         ),
     )
-    fleet.put_instance(instance)
+    fleet.put_instance(fleet.sparing.instance(instance))
 
 
 def _apply_to_instance(fleet: Fleet, event: ev.InstanceFact) -> None:
@@ -369,7 +369,7 @@ def _register(fleet: Fleet, event: ev.NodeRegistered) -> None:
         gpus=event.gpus,
         metadata=event.metadata,
     )
-    fleet.put_node(after)
+    fleet.put_node(fleet.sparing.node(after))
 
 
 def _apply_to_node(fleet: Fleet, event: ev.NodeFact) -> None:

@@ -195,7 +195,7 @@ def _unwelcome(fleet: Fleet, node_id: str, settings: Settings) -> msg.Refused | 
             f"{node_id} is the name of an instance of this fleet that does not exist",
         )
     if instance is None and node is None:
-        foreign = sum(not node.instance_id for node in fleet.nodes.values())
+        foreign = len(fleet.foreign)
         if foreign >= settings.external_nodes_max:
             return msg.Refused(
                 msg.Refusal.RESOURCE_EXHAUSTED,

@@ -13,7 +13,7 @@ from datetime import datetime
 from msgspec import Struct
 from msgspec.structs import replace
 
-from navarch.core import fold, inventory
+from navarch.core import fold, inventory, signs
 from navarch.core.decide import decide
 from navarch.core.interpret import Learned, interpret
 from navarch.core.judging import HealthPolicy
@@ -23,6 +23,7 @@ from navarch.core.model.actions import Action, ListTypes, Terminate
 from navarch.core.model.command import Command, CommandState
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.report import folded
+from navarch.core.model.samples import Columns, Readings
 from navarch.core.model.sightings import Catalog, Recommendation, Sightings
 from navarch.core.owed import owed
 from navarch.core.serving import resources
@@ -78,6 +79,35 @@ class Machine:
     def owed(self, now: datetime) -> Iterator[Action]:
         """Say what the world is owed. Ask only after the facts so far are in the journal."""
         return owed(self.fleet, self.sightings, now, self.strategies.settings)
+
+    # --- signs of life, between two steps: see `navarch.core.signs` ------------------------
+
+    def hear(
+        self, node_id: str, sample: Columns | None, now: datetime, unsettled: frozenset[str]
+    ) -> bool | None:
+        """Mark a heartbeat that teaches nothing; say whether commands wait. None: step with it."""
+        return signs.of_node(self.fleet, self.sightings, node_id, sample, now, unsettled)
+
+    def hear_serving(
+        self, heartbeat: msg.Heartbeat, now: datetime, unsettled: frozenset[str]
+    ) -> bool | None:
+        """Do the same for one that says what runs on its node."""
+        settings = self.strategies.settings
+        return signs.of_serving(self.fleet, self.sightings, heartbeat, now, settings, unsettled)
+
+    def hear_many(
+        self,
+        node_ids: frozenset[str],
+        readings: tuple[Sequence[str], Readings],
+        now: datetime,
+        unsettled: frozenset[str],
+    ) -> list[str] | None:
+        """Mark many; list those for whom commands wait. None: step with all of them."""
+        return signs.of_many(self.fleet, self.sightings, node_ids, readings, now, unsettled)
+
+    def hear_poll(self, node_id: str, now: datetime, unsettled: frozenset[str]) -> bool:
+        """Mark a poll for which nothing waits; False: step with it."""
+        return signs.of_poll(self.fleet, self.sightings, node_id, now, unsettled)
 
     def _fold(self, facts: Sequence[ev.Fact]) -> None:
         for fact in facts:
@@ -145,11 +175,7 @@ class Machine:
                 self.sightings.tried[f"drained {message.node_id}"] = now
                 self.sightings.heard_of_drain(message.node_id, message.text)
             case msg.Heartbeat():
-                self.sightings.heard[message.node_id] = now
-                if message.sample is not None:
-                    self.sightings.samples[message.node_id] = message.sample
-                if message.serving is not None:
-                    self.sightings.serving[message.node_id] = message.serving
+                signs.remember(self.sightings, message, now)
             case msg.HeartbeatBatch():
                 self._observe_batch(message, now)
             case msg.ReportHealth():
@@ -180,15 +206,18 @@ class Machine:
         self.sightings.heard.mark(known, now)
         for node_id, sample in message.samples.items():
             if node_id in known:
-                self.sightings.samples[node_id] = sample
+                self.sightings.samples.record(node_id, now, sample)
         for node_id, serving in message.serving.items():
             if node_id in known:
                 self.sightings.serving[node_id] = serving
 
     def _strangers(self, node_ids: frozenset[str]) -> list[str]:
         """Find the nodes that may not speak: unknown ones, and those that have ended."""
-        unknown = node_ids - self.fleet.nodes.keys()
-        return sorted(unknown | (node_ids & self.fleet.gone.keys()))
+        nodes, gone = self.fleet.nodes, self.fleet.gone
+        if nodes.keys() >= node_ids and node_ids.isdisjoint(gone):
+            return []  # as a rule
+        unknown = node_ids - nodes.keys()
+        return sorted(unknown | (node_ids & gone.keys()))
 
     def _observe_termination(self, message: msg.TerminateAnswered, now: datetime) -> None:
         """Remember a try for as long as somebody waits for that machine's end."""

@@ -15,7 +15,7 @@ Rules that hold:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Final, Protocol
@@ -103,8 +103,8 @@ def pool_metrics(
     readings: Mapping[str, Reading],
     *,
     source: str,
-    history: tuple[float, ...] = (),
-    capacity: tuple[float, ...] = (),
+    history: Sequence[float] = (),
+    capacity: Sequence[float] = (),
     history_interval: timedelta | None = None,
 ) -> PoolMetrics:
     """Make the answer of readings; fields of `FIELDS` without one become ABSENT.

@@ -48,8 +48,8 @@ class _Offer(Struct, frozen=True):
     """What one source says of one field, complete with its history where that is the field."""
 
     reading: Reading
-    history: tuple[float, ...] = ()
-    capacity: tuple[float, ...] = ()
+    history: Sequence[float] = ()
+    capacity: Sequence[float] = ()
     history_interval: timedelta | None = None
 
 

@@ -63,7 +63,8 @@ def numbers(
     yield from _head(name, about, type_)
     for labels, value in series:
         told = _labels(labels)
-        yield f"{name}{{{told}}} {value:g}" if told else f"{name} {value:g}"
+        number = f"{value:.0f}" if value % 1 == 0 else f"{value!r}"
+        yield f"{name}{{{told}}} {number}" if told else f"{name} {number}"
 
 
 def _head(name: str, about: str, type_: str) -> tuple[str, str]:

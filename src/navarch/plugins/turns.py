@@ -24,6 +24,7 @@ from navarch.core.model.resources import AgentClass, AgentPool
 from navarch.core.model.sightings import Sightings
 from navarch.core.scaling.base import Reading
 from navarch.core.serving import balance, gangs, nodes
+from navarch.core.serving.kept_views import KeptViews
 from navarch.core.serving.recipes import Missing, Recipe, recipe
 from navarch.core.serving.scaling.history import ScalingHistory, begun
 from navarch.core.serving.scaling.proposal import Proposal
@@ -106,6 +107,7 @@ class Turns:
         self._facts = facts
         self._shadows = shadows
         self._book = scaling.SignalBook()
+        self._views = KeptViews()
         self._histories: dict[str, ScalingHistory] = {}
 
     # --- how many ------------------------------------------------------------------------
@@ -232,7 +234,9 @@ class Turns:
                 entered |= {replica.gang} - {""}
         if not pods:
             return None
-        views = nodes.views(fleet, sightings)
+        # Who could change a view, as others might, is shown one of its own.
+        shown = nodes.views if self.foreign() else self._views.of
+        views = shown(fleet, sightings)
         pools = {name: made.pool for name, made in recipes.items() if not isinstance(made, Missing)}
         templates, roomy = self._templates(fleet, views)
         return Problem(pods, pools, views, nodes.running(fleet), templates, roomy)

@@ -2,7 +2,8 @@
 
 A store has two faces (`base`): the *journal*, which one control plane appends to and folds after a
 restart, and the *history*, which everyone else reads. `memory` keeps the bytes of one process, for
-the simulator and for tests; `sqlite` keeps one file on one machine, and is the default.
+the simulator and for tests; `sqlite` keeps one file on one machine, and is the default; `postgres`
+keeps a schema of a database, which several control planes share.
 
 The journal is history, not a buffer. Snapshots bound how much must be replayed; the facts before
 them stay, until retention (`forget`) removes the oldest, and are what `events`, `explain` and

@@ -17,13 +17,17 @@ Rules that hold for every store:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from navarch.core.model.events import Event
+from navarch.core.model.instance import Instance
+from navarch.core.model.node import Node
+from navarch.core.model.pool import Pool
+from navarch.errors import JournalError
 
 SNAPSHOTS_KEPT = 2
 """How many snapshots a store keeps: the newest, and one to fall back to when it is damaged."""
@@ -47,6 +51,14 @@ class Snapshot(Struct, frozen=True):
     """The last fact that is folded into `state`."""
     state: bytes
     """Opaque to the store; whoever folds the fleet writes and reads it."""
+
+
+class Kept(Struct, frozen=True):
+    """A snapshot as it lies in a store."""
+
+    seq: int
+    state: bytes | None
+    """None: it is damaged."""
 
 
 class Loaded(Struct, frozen=True):
@@ -197,6 +209,59 @@ class SharedStore(Store, Protocol):
 
     async def wait_appended(self, after: int, timeout: timedelta) -> int:  # noqa: ASYNC109
         """Return the newest sequence number once it is above `after`, or at the `timeout`."""
+
+
+@runtime_checkable
+class Restorable(Protocol):
+    """A store that can be filled from elsewhere while it is empty."""
+
+    async def restore(
+        self, first: int, snapshots: Sequence[Snapshot], pages: Iterable[Sequence[Recorded]]
+    ) -> int:
+        """Write `snapshots`, and facts from number `first` on, into the open and empty journal.
+
+        Whole or not at all, whatever ends us. Returns the last sequence number. Raises
+        JournalError when the journal is not empty, and whatever `pages` raises.
+        """
+        ...
+
+
+class Projection(Struct):
+    """Records as some facts have left them, for the tables that people read; None: no more."""
+
+    nodes: dict[str, Node | None] = field(default_factory=dict)
+    instances: dict[str, Instance | None] = field(default_factory=dict)
+    pools: dict[str, Pool | None] = field(default_factory=dict)
+    whole: bool = False
+    """Whether it is all there is, so that whatever is not in it is no more."""
+
+    def add(self, later: Projection) -> None:
+        """Put what came later over this."""
+        if later.whole:
+            self.nodes, self.instances, self.pools, self.whole = {}, {}, {}, True
+        self.nodes.update(later.nodes)
+        self.instances.update(later.instances)
+        self.pools.update(later.pools)
+
+
+@runtime_checkable
+class ReadModels(Protocol):
+    """A store that also shows the fleet as tables, for people and charts, never for itself."""
+
+    def stage(self, changed: Projection) -> None:
+        """Write these records in the transaction of the next append. What is staged adds up."""
+
+    async def projected_seq(self) -> int:
+        """Return the last fact that the tables show.
+
+        Behind the journal after facts were appended without `stage`: then whoever writes next
+        stages the whole fleet.
+        """
+
+
+def not_empty(journal: object) -> JournalError:
+    """Return the error for a journal that is to be filled and has facts already."""
+    return JournalError(f"journal {journal} is not empty: name a store that has no facts yet")
 
 
 def microseconds(moment: datetime) -> int:

@@ -9,7 +9,7 @@ JournalCorrupt. A list with a hole in it is never an answer.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,7 +19,15 @@ from msgspec import DecodeError
 from navarch.core.model import events
 from navarch.errors import JournalConflict, JournalCorrupt, JournalError
 from navarch.stores import faults, schema
-from navarch.stores.base import SNAPSHOTS_KEPT, Loaded, Recorded, Snapshot, microseconds
+from navarch.stores.base import (
+    SNAPSHOTS_KEPT,
+    Kept,
+    Loaded,
+    Recorded,
+    Snapshot,
+    microseconds,
+    not_empty,
+)
 from navarch.stores.rows import Batch, Row, Tail, checksum, is_intact, tail_of
 
 _ROW = "SELECT seq, total_bytes, latest_us, crc, raw FROM fact "
@@ -73,6 +81,14 @@ class HistoryFile:
         """Return the sequence number of the newest fact, 0 when there is none."""
         with faults.translated(self._journal):
             return self._last_seq()
+
+    def snapshots(self) -> list[Kept]:
+        """Return all snapshots, the oldest first; a damaged one without its state."""
+        with faults.translated(self._journal):
+            rows = self._db.execute("SELECT seq, crc, state FROM snapshot ORDER BY seq").fetchall()
+        return [
+            Kept(seq, state if is_intact(crc, state, seq) else None) for seq, crc, state in rows
+        ]
 
     def read(
         self,
@@ -234,13 +250,37 @@ class JournalFile(HistoryFile):
                     continue
                 tail = _continue(tail, batch, rows, index)
                 answers.append(tail.seq)
-            index.sort()  # neighbours in the tree share a page, which halves the cost of a row
-            self._db.executemany(
-                "INSERT INTO fact (seq, total_bytes, latest_us, crc, raw) VALUES (?, ?, ?, ?, ?)",
-                rows,
-            )
-            self._db.executemany("INSERT INTO fact_subject VALUES (?, ?)", index)
+            self._insert(rows, index)
         return answers
+
+    def restore(
+        self, first: int, snapshots: Sequence[Snapshot], pages: Iterable[Sequence[Recorded]]
+    ) -> int:
+        """Fill the empty journal, as `Restorable.restore` promises, in one transaction."""
+        with self._transaction("BEGIN IMMEDIATE"):
+            if self._last_seq() or self.snapshots():
+                raise not_empty(self._journal)
+            tail = Tail(first - 1)
+            for page in pages:
+                rows: list[Row] = []
+                index: list[tuple[str, int]] = []
+                batch = Batch.of([each.event for each in page], after=tail.seq)
+                tail = _continue(tail, batch, rows, index)
+                self._insert(rows, index)
+            self._db.executemany(
+                "INSERT INTO snapshot (seq, crc, state) VALUES (?, ?, ?)",
+                [(each.seq, checksum(each.state, each.seq), each.state) for each in snapshots],
+            )
+            return max([tail.seq, *(each.seq for each in snapshots)])
+
+    def _insert(self, rows: Sequence[Row], index: list[tuple[str, int]]) -> None:
+        """Write rows, and which subjects they are about."""
+        index.sort()  # neighbours in the tree share a page, which halves the cost of a row
+        self._db.executemany(
+            "INSERT INTO fact (seq, total_bytes, latest_us, crc, raw) VALUES (?, ?, ?, ?, ?)",
+            rows,
+        )
+        self._db.executemany("INSERT INTO fact_subject VALUES (?, ?)", index)
 
     def snapshot(self, seq: int, state: bytes) -> None:
         """Keep `state` as `Journal.snapshot` promises."""

@@ -11,14 +11,22 @@ the same object. The same facts in the same order give the same `raw` bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import accumulate
 
 from navarch.core.model import events as facts
 from navarch.core.model.events import Event
 from navarch.errors import JournalConflict, JournalError
-from navarch.stores.base import SNAPSHOTS_KEPT, Loaded, Recorded, Snapshot, check_question
+from navarch.stores.base import (
+    SNAPSHOTS_KEPT,
+    Kept,
+    Loaded,
+    Recorded,
+    Snapshot,
+    check_question,
+    not_empty,
+)
 
 
 class MemoryStore:
@@ -82,6 +90,23 @@ class MemoryStore:
         """Remove the oldest facts and return how many; see `History.forget`. Cost: O(facts)."""
         self._check_held()
         return self.forget_now(before=before, keep_bytes=keep_bytes)
+
+    async def snapshots(self) -> list[Kept]:
+        """Return all snapshots, the oldest first."""
+        self._check_held()
+        return [Kept(each.seq, each.state) for each in self._snapshots]
+
+    async def restore(
+        self, first: int, snapshots: Sequence[Snapshot], pages: Iterable[Sequence[Recorded]]
+    ) -> int:
+        """Fill the empty journal; see `Restorable.restore`."""
+        self._check_held()
+        if self.last_seq_now or self._snapshots:
+            raise not_empty("in memory")
+        records = [facts.encode(each.event) for page in pages for each in page]
+        self._records, self._forgotten = records, first - 1
+        self._snapshots = list(snapshots)
+        return self.last_seq_now
 
     async def close(self) -> None:
         """Free the hold. The facts stay for the next `open` of this object."""

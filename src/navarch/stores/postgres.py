@@ -10,27 +10,48 @@ what goes wrong. Four connections, each with work of its own:
 - the *reader* answers history questions and loads;
 - the *listener* hears of new facts (LISTEN), and asks once a second in case it does not.
 
-The fence is in the database: see `postgres_lease`. A connection that breaks is made anew by the
-next question. An append whose connection broke is an error: whether it was kept shows when the
-journal is loaded again.
+The fence is in the database: see `postgres_lease`. A connection that breaks is made anew, and what
+it was at is done again for as long as the lease counts: nobody else can have written meanwhile, so
+the last fact tells whether a commit whose answer was lost has come through. A server that restarts
+within the lease costs a wait.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from navarch.core.model.events import Event
 from navarch.errors import JournalConflict, JournalError
-from navarch.stores import postgres_journal, postgres_schema
-from navarch.stores.base import Leader, Loaded, Recorded, check_question
-from navarch.stores.postgres_journal import Rows
+from navarch.stores import postgres_brief, postgres_journal, postgres_models, postgres_schema
+from navarch.stores.base import (
+    Kept,
+    Leader,
+    Loaded,
+    Projection,
+    Recorded,
+    Snapshot,
+    check_question,
+)
+from navarch.stores.postgres_group import Append, Continuation, continuation
+from navarch.stores.postgres_journal import Rows, Written
 from navarch.stores.postgres_lease import Lease
-from navarch.stores.postgres_link import Address, Connection, Limits, Link, driver
-from navarch.stores.rows import Batch, Row, tail_of
+from navarch.stores.postgres_link import (
+    Address,
+    Connection,
+    Limits,
+    Link,
+    driver,
+    is_broken,
+    is_taken,
+)
+from navarch.stores.postgres_listener import Listener, channel_of
+from navarch.stores.rows import Batch, Encoded, Row, Tail, tail_of
 
 LEASE = timedelta(seconds=6)
 """How long a lease counts after a renewal: so long at most nobody leads after a leader's death."""
@@ -41,8 +62,11 @@ RENEW_EVERY = timedelta(seconds=1.5)
 STATEMENT_MAX = timedelta(seconds=60)
 """How long one statement may take: a snapshot of 100,000 nodes takes about one second."""
 
-POLL_EVERY = timedelta(seconds=1)
-"""How often the newest number is asked for where no notification comes."""
+QUESTION_MAX = timedelta(seconds=20)
+"""How long one statement of a question may take: a page of 5,000 facts takes 30 ms."""
+
+RETRY_EVERY = timedelta(seconds=0.1)
+"""How soon what a broken connection was at is tried again."""
 
 GROUP_FACTS_MAX = 10_000
 """A group commit takes no further append once it has this many facts, so that none waits long."""
@@ -51,7 +75,9 @@ FORGET_SLICE = 1_000
 """Facts that retention removes in one transaction, so that appends get their turn in between."""
 
 _NOTIFY = "SELECT pg_notify($1, $2)"
-_Written = list[tuple[Row, Event, tuple[str, ...], str]]
+_T = TypeVar("_T")
+
+log = logging.getLogger(__name__)
 
 
 def _no_text(_fact: Event) -> str:
@@ -83,10 +109,11 @@ class PostgresStore:
         driver()
         self.address = Address.parse(url)
         limits = Limits(connect=lease / 2, statement=STATEMENT_MAX)
+        asked = Limits(connect=lease / 2, statement=QUESTION_MAX)
         brisk = Limits(connect=lease / 2, statement=lease)
         self._writer = Link(self.address, limits, "navarch writer")
-        self._reader = Link(self.address, limits, "navarch reader")
-        self._listener = Link(self.address, brisk, "navarch listener")
+        self._reader = Link(self.address, asked, "navarch reader")
+        self._listener = Listener(Link(self.address, brisk, "navarch listener"), stopwatch)
         self._lease_link = Link(self.address, brisk, "navarch lease")
         self._lease = Lease(
             self._lease_link,
@@ -99,10 +126,12 @@ class PostgresStore:
         )
         self._describe = describe
         self._patience = lease
-        self._stopwatch = stopwatch
         self._is_open = False
         self._signed: Connection | None = None
-        self._waiting: deque[tuple[Batch, asyncio.Future[int]]] = deque()
+        self._tail: Tail | None = None
+        """What stands behind our own last append; None: look. Nobody else writes in our term."""
+        self._waiting: deque[Append] = deque()
+        self._staged: Projection | None = None
         self._committing: asyncio.Task[None] | None = None
 
     # --- who leads -----------------------------------------------------------------------------
@@ -111,8 +140,12 @@ class PostgresStore:
         """Reach the database for reading, and make the tables where there are none."""
         if self._is_open:
             return
-        async with self._reader.use(self._patience) as connection:
-            await postgres_schema.prepare(connection, self.address)
+        try:
+            async with self._reader.use(self._patience) as connection:
+                await postgres_schema.prepare(connection, self.address)
+        except BaseException:
+            self._reader.drop()
+            raise
         self._is_open = True
 
     async def leader(self) -> Leader | None:
@@ -124,6 +157,7 @@ class PostgresStore:
         """Take the lease when it is free or has run out; see `SharedStore.acquire`."""
         self._check_open()
         if not self._lease.held():
+            self._tail = None
             self._writer.drop()  # its session may be the one that taking the lease ends
         return await self._lease.acquire()
 
@@ -148,8 +182,12 @@ class PostgresStore:
         Raises JournalConflict, naming the leader, while the lease is held, by this object too.
         """
         await self.connect()
-        if not self._lease.held() and await self._lease.acquire():
-            return
+        try:
+            if not self._lease.held() and await self.acquire():
+                return
+        except BaseException:
+            await self.close()
+            raise
         leader = await self._lease.leader()
         if not self._lease.held():
             await self.close()
@@ -163,8 +201,7 @@ class PostgresStore:
     async def load(self) -> Loaded:
         """Return the newest usable snapshot and every fact after it."""
         self._check_open()
-        async with self._reader.use() as connection:
-            return await Rows(connection, self.address).load()
+        return await self._ask(lambda rows: rows.load())
 
     async def append(self, events: Sequence[Event], *, after: int) -> int:
         """Add `events` behind fact `after`; see `Journal.append`.
@@ -174,18 +211,30 @@ class PostgresStore:
         self._check_open()
         self._lease.check()
         batch = Batch.of(events, after=after)
+        staged, self._staged = self._staged, None
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._waiting.append((batch, answer))
+        self._waiting.append(Append(batch, staged, answer))
         if self._committing is None or self._committing.done():
             self._committing = asyncio.create_task(self._commit_all())
         return await answer
 
+    def stage(self, changed: Projection) -> None:
+        """Write these records in the transaction of the next append."""
+        if self._staged is None:
+            self._staged = Projection()
+        self._staged.add(changed)
+
+    async def projected_seq(self) -> int:
+        """Return the last fact that the tables of records show."""
+        self._check_open()
+        return await self._ask(lambda rows: rows.projected_seq())
+
     async def snapshot(self, seq: int, state: bytes) -> None:
         """Keep `state` as the fold of all facts up to and including `seq`."""
         self._check_open()
+        self._lease.check()
         packed = await asyncio.to_thread(postgres_journal.packed, state)
-        async with self._writing() as (_, rows):
-            await rows.snapshot(seq, state, packed)
+        await self._write(lambda _, rows: rows.snapshot(seq, state, packed))
 
     # --- history -------------------------------------------------------------------------------
 
@@ -201,16 +250,16 @@ class PostgresStore:
         """Return up to `limit` facts; see `History.read`. Cost: O(log facts + answer)."""
         check_question(limit, since)
         self._check_open()
-        async with self._reader.use() as connection:
-            return await Rows(connection, self.address).read(
+        return await self._ask(
+            lambda rows: rows.read(
                 after=after, limit=limit, subject=subject, since=since, newest_first=newest_first
             )
+        )
 
     async def last_seq(self) -> int:
         """Return the sequence number of the newest fact, 0 for an empty journal."""
         self._check_open()
-        async with self._reader.use() as connection:
-            return await Rows(connection, self.address).last_seq()
+        return await self._ask(lambda rows: rows.last_seq())
 
     async def forget(self, *, before: datetime, keep_bytes: int | None = None) -> int:
         """Remove the oldest facts and return how many; see `History.forget`.
@@ -219,42 +268,47 @@ class PostgresStore:
         """
         self._check_open()
         self._lease.check()
-        async with self._reader.use() as connection:
-            up_to = await Rows(connection, self.address).forgettable(
-                before=before, keep_bytes=keep_bytes
-            )
+        up_to = await self._ask(lambda rows: rows.forgettable(before=before, keep_bytes=keep_bytes))
         removed = 0
-        while True:
-            async with self._writing() as (_, rows):
-                gone = await rows.remove(up_to=up_to, limit=FORGET_SLICE)
-            if gone == 0:
-                return removed
+        while gone := await self._write(
+            lambda _, rows: rows.remove(up_to=up_to, limit=FORGET_SLICE)
+        ):
             removed += gone
+        return removed
+
+    async def snapshots(self) -> list[Kept]:
+        """Return all snapshots, the oldest first."""
+        self._check_open()
+        return await self._ask(lambda rows: rows.snapshots())
+
+    async def restore(
+        self, first: int, snapshots: Sequence[Snapshot], pages: Iterable[Sequence[Recorded]]
+    ) -> int:
+        """Fill the empty journal in one transaction; see `Restorable.restore`."""
+        self._check_open()
+        self._lease.check()
+        async with self._writing() as connection:
+            self._tail = None
+            rows = Rows(connection, self.address)
+            return await rows.restore(first, snapshots, self._rows_of(first, pages))
+
+    def _rows_of(self, first: int, pages: Iterable[Sequence[Recorded]]) -> Iterator[list[Written]]:
+        tail = Tail(first - 1)
+        for page in pages:
+            written: list[Written] = []
+            for fact in Batch.of([each.event for each in page], after=tail.seq).facts:
+                row = tail.then(fact.raw, fact.at_us)
+                tail = tail_of(row)
+                written.append(self._row_of(row, fact))
+            yield written
+
+    def _row_of(self, row: Row, fact: Encoded) -> Written:
+        return Written(row, fact.event, fact.about, self._describe(fact.event))
 
     async def wait_appended(self, after: int, timeout: timedelta) -> int:  # noqa: ASYNC109
         """Return the newest sequence number once it is above `after`, or at the `timeout`."""
         self._check_open()
-        deadline = self._stopwatch() + timeout.total_seconds()
-        async with self._listener.use() as connection:
-            heard = asyncio.Event()
-
-            def hear(*_told: object) -> None:
-                heard.set()
-
-            await connection.add_listener(self._channel, hear)
-            connection.add_termination_listener(hear)
-            try:
-                while True:
-                    heard.clear()
-                    last = await Rows(connection, self.address).last_seq()
-                    left = deadline - self._stopwatch()
-                    if last > after or left <= 0:
-                        return last
-                    await _wait(heard, min(left, POLL_EVERY.total_seconds()))
-            finally:
-                connection.remove_termination_listener(hear)
-                if not connection.is_closed():
-                    await connection.remove_listener(self._channel, hear)
+        return await self._listener.wait(after, timeout)
 
     async def close(self) -> None:
         """Finish what is queued, give the lease up and end all connections."""
@@ -266,30 +320,67 @@ class PostgresStore:
         finally:
             self._is_open = False
             self._lease.forget()
-            for link in (self._writer, self._reader, self._listener, self._lease_link):
+            for link in (self._writer, self._reader, self._listener.link, self._lease_link):
                 await link.close()
 
     # --- inside --------------------------------------------------------------------------------
 
     @property
-    def _channel(self) -> str:
-        return f"navarch_{self.address.schema}"
+    def name(self) -> str:
+        """What people call it: its URL, without a password."""
+        return str(self.address)
 
     def _check_open(self) -> None:
         if not self._is_open:
             raise JournalError(f"journal {self.address} is not open: open it first")
 
+    async def _ask(self, question: Callable[[Rows], Awaitable[_T]]) -> _T:
+        """Ask over the reader; once more when its connection had broken, perhaps long ago."""
+        try:
+            async with self._reader.use() as connection:
+                return await question(Rows(connection, self.address))
+        except JournalError as error:
+            if not is_broken(error) or isinstance(error.__cause__, TimeoutError):
+                raise
+        async with self._reader.use() as connection:
+            return await question(Rows(connection, self.address))
+
+    async def _write(
+        self, job: Callable[[Connection, Rows], Awaitable[_T]], *, broke: bool = False
+    ) -> _T:
+        """Do `job` in a transaction behind the fence, again and again while connections break.
+
+        It must see for itself whether it was done already. `broke`: it may have been begun before.
+        """
+        while True:
+            self._lease.check()
+            try:
+                async with self._writing() as connection:
+                    return await job(connection, Rows(connection, self.address))
+            except JournalError as error:
+                # Behind the fence, a row that is there already can only be our own.
+                again = is_broken(error) or (broke and is_taken(error))
+                if not again or not self._lease.held():
+                    raise
+                log.warning("what was being written is tried again: %s", error)
+                broke = True
+            await asyncio.sleep(RETRY_EVERY.total_seconds())
+
     @asynccontextmanager
-    async def _writing(self) -> AsyncIterator[tuple[Connection, Rows]]:
-        """Give the writer's connection, signed with our term, in a transaction behind the fence."""
-        self._lease.check()
+    async def _writing(self) -> AsyncIterator[Connection]:
+        """Give the writer's connection, in a transaction behind the fence."""
+        async with self._signed_writer() as connection, connection.transaction():
+            await self._lease.fence(connection)
+            yield connection
+
+    @asynccontextmanager
+    async def _signed_writer(self) -> AsyncIterator[Connection]:
+        """Give the writer's connection, which a successor knows to end."""
         async with self._writer.use() as connection:
             if connection is not self._signed:
                 await self._lease.sign(connection)
                 self._signed = connection
-            async with connection.transaction():
-                await self._lease.fence(connection)
-                yield connection, Rows(connection, self.address)
+            yield connection
 
     async def _finish(self) -> None:
         if self._committing is not None:
@@ -298,20 +389,20 @@ class PostgresStore:
     async def _commit_all(self) -> None:
         while group := self._take_group():
             try:
-                answers = await self._commit([batch for batch, _ in group])
+                answers = await self._commit(group)
             except BaseException as error:  # noqa: BLE001 - not swallowed: every caller gets it
                 told = self._reason(error)
-                for _, waiter in group:
-                    if not waiter.done():
-                        waiter.set_exception(told)
+                for append in group:
+                    if not append.answer.done():
+                        append.answer.set_exception(told)
                 continue
-            for (_, waiter), answer in zip(group, answers, strict=True):
-                if waiter.done():
+            for append, answer in zip(group, answers, strict=True):
+                if append.answer.done():
                     continue  # its caller was cancelled, and knows nothing
                 if isinstance(answer, int):
-                    waiter.set_result(answer)
+                    append.answer.set_result(answer)
                 else:
-                    waiter.set_exception(answer)
+                    append.answer.set_exception(answer)
 
     def _reason(self, error: BaseException) -> BaseException:
         """Return what to say of a failed append: a lost lease explains a broken connection."""
@@ -322,40 +413,66 @@ class PostgresStore:
             return lost
         return error
 
-    def _take_group(self) -> list[tuple[Batch, asyncio.Future[int]]]:
-        group: list[tuple[Batch, asyncio.Future[int]]] = []
+    def _take_group(self) -> list[Append]:
+        group: list[Append] = []
         size = 0
         while self._waiting and size < GROUP_FACTS_MAX:
-            batch, answer = self._waiting.popleft()
-            if not answer.done():  # else its caller was cancelled while waiting
-                group.append((batch, answer))
-                size += len(batch.facts)
+            append = self._waiting.popleft()
+            if not append.answer.done():  # else its caller was cancelled while waiting
+                group.append(append)
+                size += len(append.batch.facts)
         return group
 
-    async def _commit(self, batches: Sequence[Batch]) -> list[int | JournalConflict]:
-        """Write all `batches` in one transaction and return each one's answer, in order."""
-        async with self._writing() as (connection, rows):
+    async def _commit(self, group: Sequence[Append]) -> list[int | JournalConflict]:
+        """Write a `group` in one transaction and return each one's answer, in order."""
+        tried: Continuation | None = None
+        tail, self._tail = self._tail, None
+        if tail is not None:
+            made = continuation(tail, group, self.address, self._row_of)
+            if postgres_brief.is_brief(made):
+                tried = made
+                if await self._write_brief(made, after=tail.seq):
+                    self._tail = made.tail
+                    return made.answers
+
+        async def job(connection: Connection, rows: Rows) -> list[int | JournalConflict]:
+            nonlocal tried
             tail = await rows.tail()
-            written: _Written = []
-            answers: list[int | JournalConflict] = []
-            for batch in batches:
-                if batch.after != tail.seq:
-                    answers.append(rows.conflict(batch.after, tail.seq))
-                    continue
-                for fact in batch.facts:
-                    row = tail.then(fact.raw, fact.at_us)
-                    tail = tail_of(row)
-                    written.append((row, fact.event, fact.about, self._describe(fact.event)))
-                answers.append(tail.seq)
-            if written:
-                await rows.write(written)
-                await connection.execute(_NOTIFY, self._channel, str(tail.seq))
+            if tried is not None and tried.written and tail == tried.tail:
+                return tried.answers  # it had come through, and only its answer was lost
+            tried = continuation(tail, group, self.address, self._row_of)
+            if tried.written:
+                await rows.write(tried.written)
+                if tried.changed is not None:
+                    await postgres_models.project(
+                        *(connection, self.address, tried.changed),
+                        after=tail.seq,
+                        seq=tried.tail.seq,
+                    )
+                await connection.execute(_NOTIFY, channel_of(self.address), str(tried.tail.seq))
+            return tried.answers
+
+        answers = await self._write(job, broke=tried is not None)
+        self._tail = tried.tail if tried else None
         return answers
 
+    async def _write_brief(self, made: Continuation, *, after: int) -> bool:
+        """Write a small group in one statement; False when that has to be looked at closely.
 
-async def _wait(event: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return
+        So it is after a connection broke: the group may have been written, or not.
+        """
+        self._lease.check()
+        try:
+            async with self._signed_writer() as connection:
+                found = await postgres_brief.write(
+                    *(connection, self.address.schema, channel_of(self.address), made),
+                    term=self._lease.term,
+                    after=after,
+                )
+        except JournalError as error:
+            if not is_broken(error) or not self._lease.held():
+                raise
+            log.warning("what was being written is tried again: %s", error)
+            return False
+        self._lease.check_term(found.term)
+        return found.seq == after

@@ -11,18 +11,28 @@ Facts are written with COPY, which costs the client a fifth of what INSERT does.
 from __future__ import annotations
 
 import zlib
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
+from typing import NamedTuple
 
 from msgspec import DecodeError
 
 from navarch.core.model import events
 from navarch.core.model.events import Event
-from navarch.errors import JournalConflict, JournalError
+from navarch.errors import JournalError
 from navarch.stores import postgres_link as link
-from navarch.stores.base import SNAPSHOTS_KEPT, Loaded, Recorded, Snapshot, microseconds
+from navarch.stores.base import (
+    SNAPSHOTS_KEPT,
+    Kept,
+    Loaded,
+    Recorded,
+    Snapshot,
+    microseconds,
+    not_empty,
+)
 from navarch.stores.postgres_link import Address, Connection
+from navarch.stores.postgres_models import plain, projected_seq
 from navarch.stores.rows import Row, Tail, checksum, is_intact, tail_of
 
 PAGE_FACTS = 5_000
@@ -69,6 +79,15 @@ _REMOVE = """WITH gone AS (
     SELECT count(*) FROM gone"""
 
 
+class Written(NamedTuple):
+    """A row that is to be written, and what is derived of its fact."""
+
+    row: Row
+    event: Event
+    about: tuple[str, ...]
+    text: str
+
+
 class Rows:
     """A journal's rows, as one connection shows them. Cheap to make: it holds nothing."""
 
@@ -82,6 +101,10 @@ class Rows:
     async def last_seq(self) -> int:
         """Return the sequence number of the newest fact, 0 when there is none."""
         return (await self._ends())[1] - 1
+
+    async def projected_seq(self) -> int:
+        """Return the last fact that the tables of records show."""
+        return await projected_seq(self._db, self._address)
 
     async def read(
         self,
@@ -151,7 +174,7 @@ class Rows:
         self, first: int, last: int, limit: int, subject: str | None, *, newest_first: bool
     ) -> list[Row]:
         question = _PAGES[subject is not None, newest_first]
-        asked: list[object] = [] if subject is None else [_plain(subject)]
+        asked: list[object] = [] if subject is None else [plain(subject)]
         asked += [first, limit, last] if newest_first else [first, limit]
         return [Row(*row) for row in await self._db.fetch(self._sql(question), *asked)]
 
@@ -209,7 +232,7 @@ class Rows:
         first, end = await self._ends()
         return Tail(end - 1) if first == end else tail_of(await self._row(end - 1))
 
-    async def write(self, rows: Sequence[tuple[Row, Event, tuple[str, ...], str]]) -> None:
+    async def write(self, rows: Sequence[Written]) -> None:
         """Write rows that continue the tail, with what is derived of them: subjects and text."""
         await self._db.copy_records_to_table(
             "fact",
@@ -218,23 +241,28 @@ class Rows:
             records=[
                 (
                     *(row.seq, row.crc, row.total_bytes, row.latest_us),
-                    *(event.at, events.kind(event), [_plain(each) for each in about]),
-                    *(_plain(text), row.raw),
+                    *(event.at, events.kind(event), [plain(each) for each in about]),
+                    *(plain(text), row.raw),
                 )
                 for row, event, about, text in rows
             ],
         )
         # Neighbours in the tree share a page.
-        index = sorted((_plain(each), row.seq) for row, _, about, _ in rows for each in about)
+        index = sorted((plain(each), row.seq) for row, _, about, _ in rows for each in about)
         if index:
             await self._db.copy_records_to_table(
                 "fact_subject", schema_name=self._address.schema, records=index
             )
 
-    async def snapshot(self, seq: int, state: bytes, packed: Sequence[bytes]) -> None:
-        """Keep `state`, of which `packed` are the compressed pieces, as `Journal.snapshot` says."""
+    async def snapshot(
+        self, seq: int, state: bytes, pieces: Sequence[bytes], *, last: int | None = None
+    ) -> None:
+        """Keep `state`, of which `pieces` are the compressed bytes, as `Journal.snapshot` says.
+
+        `last` is the newest fact; None: look.
+        """
         newest = await self._db.fetchval(self._sql("SELECT max(seq) FROM {schema}.snapshot")) or 0
-        last = await self.last_seq()
+        last = await self.last_seq() if last is None else last
         if not newest <= seq <= last:
             raise JournalError(
                 f"journal {self._address}: a snapshot at {seq} is refused, it must lie between "
@@ -243,14 +271,38 @@ class Rows:
         await self._db.execute(self._sql("DELETE FROM {schema}.snapshot WHERE seq = $1"), seq)
         await self._db.execute(
             self._sql("INSERT INTO {schema}.snapshot VALUES ($1, $2, $3, $4)"),
-            *(seq, checksum(state, seq), len(state), len(packed)),
+            *(seq, checksum(state, seq), len(state), len(pieces)),
         )
-        for number, content in enumerate(packed):
+        for number, content in enumerate(pieces):
             await self._db.execute(
                 self._sql("INSERT INTO {schema}.snapshot_chunk VALUES ($1, $2, $3)"),
                 *(seq, number, content),
             )
         await self._db.execute(self._sql(_OLD_SNAPSHOTS), SNAPSHOTS_KEPT)
+
+    async def restore(
+        self, first: int, snapshots: Sequence[Snapshot], pages: Iterable[Sequence[Written]]
+    ) -> int:
+        """Fill the empty journal with rows that begin at `first`."""
+        if await self.last_seq():
+            raise not_empty(self._address)
+        last = first - 1
+        for page in pages:
+            await self.write(page)
+            last = page[-1].row.seq
+        for each in sorted(snapshots, key=lambda each: each.seq):
+            await self.snapshot(each.seq, each.state, packed(each.state), last=max(last, each.seq))
+        return max([last, *(each.seq for each in snapshots)])
+
+    async def snapshots(self) -> list[Kept]:
+        """Return all snapshots, the oldest first; a damaged one without its state."""
+        found: list[Kept] = []
+        async with self._frozen():
+            for seq, crc, size, chunks in await self._db.fetch(self._sql(_SNAPSHOTS)):
+                state = await self._unpacked(seq, size, chunks)
+                sound = state is not None and is_intact(crc, state, seq)
+                found.append(Kept(seq, state if sound else None))
+        return found[::-1]
 
     async def forgettable(self, *, before: datetime, keep_bytes: int | None) -> int:
         """Return the newest fact that `History.forget` may remove, 0 when there is none."""
@@ -268,13 +320,6 @@ class Rows:
     async def remove(self, *, up_to: int, limit: int) -> int:
         """Remove up to `limit` of the oldest facts, none newer than `up_to`; return how many."""
         return int(await self._db.fetchval(self._sql(_REMOVE), up_to, limit))
-
-    def conflict(self, after: int, last: int) -> JournalConflict:
-        """Return the error for an append behind `after` where the journal ends at `last`."""
-        return JournalConflict(
-            f"journal {self._address} ends at fact {last}, not at {after}: another control plane "
-            "has written to it; start again to take up its facts"
-        )
 
     # --- inside --------------------------------------------------------------------------------
 
@@ -315,8 +360,3 @@ def packed(state: bytes) -> list[bytes]:
     """Compress a snapshot and cut it into pieces. Blocks for about 10 ms a megabyte."""
     content = zlib.compress(state, 1)
     return [content[at : at + CHUNK_BYTES] for at in range(0, len(content), CHUNK_BYTES)]
-
-
-def _plain(text: str) -> str:
-    """Return `text` as PostgreSQL can hold it: without the character that it has no place for."""
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")

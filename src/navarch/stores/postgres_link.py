@@ -138,14 +138,8 @@ class Connection(Protocol):
     async def add_listener(self, channel: str, callback: Callable[..., None]) -> None:
         """Have `callback` called with each notification."""
 
-    async def remove_listener(self, channel: str, callback: Callable[..., None]) -> None:
-        """Call it no more."""
-
     def add_termination_listener(self, callback: Callable[..., None]) -> None:
         """Have `callback` called when the connection has ended."""
-
-    def remove_termination_listener(self, callback: Callable[..., None]) -> None:
-        """Call it no more."""
 
     def is_closed(self) -> bool:
         """Whether it has ended, from whichever side."""
@@ -234,11 +228,15 @@ async def connect(address: Address, limits: Limits, name: str) -> Connection:
             "tcp_user_timeout": statement_ms,
         },
     )
-    # What the administrator set may be more careful than "on", but not less.
-    await connection.execute(
-        "SELECT set_config('synchronous_commit', 'on', false) "
-        "WHERE current_setting('synchronous_commit') IN ('off', 'local')"
-    )
+    try:
+        # What the administrator set may be more careful than "on", but not less.
+        await connection.execute(
+            "SELECT set_config('synchronous_commit', 'on', false) "
+            "WHERE current_setting('synchronous_commit') IN ('off', 'local')"
+        )
+    except BaseException:
+        connection.terminate()
+        raise
     return connection
 
 
@@ -289,7 +287,7 @@ def damage(address: Address, seq: int, what: str) -> JournalCorrupt:
 _ADVICE = {
     "28": "the server refuses the user or the password; check pg_hba.conf and the password",
     "3D": "there is no such database; make it with createdb",
-    "42501": "the role may not do this; grant it CREATE on the database, or make the schema its",
+    "42501": "the role may not do this; grant it CREATE on the database, or give it the schema",
     "25006": "the server is a read-only replica; name the primary",
     "53100": "the disk is full, nothing was kept; free some space and start again",
     "53300": "the server has no connection left; raise max_connections",
@@ -300,6 +298,7 @@ _ADVICE = {
     "3F": "the schema is missing; restore it from a backup, or name another",
 }
 _DAMAGED = {"XX001", "XX002"}
+_DRIVER_ERRORS = {"InterfaceError", "InternalClientError"}
 _RIVAL = {"23505", "40001", "40P01"}
 
 
@@ -319,20 +318,20 @@ def _translate(address: Address, error: Exception) -> JournalError | None:
         return JournalError(f"journal {address}: the connection broke ({error})")
     if not isinstance(error, asyncpg.PostgresError):
         return None
-    code = str(getattr(error, "sqlstate", "") or "")
+    code, said = _code(error), " ".join(str(error).split())
     if code in _DAMAGED:
         return JournalCorrupt(
-            f"journal {address} is damaged and cannot be read ({error}). Keep a copy, then restore "
+            f"journal {address} is damaged and cannot be read ({said}). Keep a copy, then restore "
             "the database from a backup",
             seq=WHERE_UNKNOWN,
         )
     if code in _RIVAL:
         return JournalConflict(
-            f"journal {address}: another control plane has written to it ({error}); start again "
+            f"journal {address}: another control plane has written to it ({said}); start again "
             "to take up its facts"
         )
     advice = _ADVICE.get(code) or _ADVICE.get(code[:2]) or "PostgreSQL refused"
-    return JournalError(f"journal {address}: {advice} ({error})")
+    return JournalError(f"journal {address}: {advice} ({said})")
 
 
 def is_broken(error: JournalError) -> bool:
@@ -340,19 +339,25 @@ def is_broken(error: JournalError) -> bool:
     cause = error.__cause__
     if isinstance(cause, OSError):  # TimeoutError is one
         return True
-    code = str(getattr(cause, "sqlstate", "") or "")
-    return code.startswith(("08", "57")) or type(cause).__name__ in {
-        "InterfaceError",
-        "InternalClientError",
-    }
+    return _code(cause).startswith(("08", "57")) or type(cause).__name__ in _DRIVER_ERRORS
+
+
+def is_taken(error: JournalError) -> bool:
+    """Tell whether `error` says that a row with this key is there already."""
+    return _code(error.__cause__) == "23505"
 
 
 def _is_answer(error: BaseException) -> bool:
     """Tell whether the connection is sound after `error`: it was an answer, or ours."""
     if isinstance(error, JournalError | ConfigError):
         return True
-    code = str(getattr(error, "sqlstate", "") or "")
+    code = _code(error)
     return bool(code) and not code.startswith(("08", "57"))
+
+
+def _code(error: BaseException | None) -> str:
+    """Return the SQLSTATE of the driver's error, empty for others."""
+    return str(getattr(error, "sqlstate", "") or "")
 
 
 def _password(written: str, asked: dict[str, str]) -> str | None:

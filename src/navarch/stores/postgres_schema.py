@@ -8,6 +8,7 @@
     fact_subject    subject, seq                                   which facts are about what
     snapshot        seq, crc, bytes, chunks                        the newest two
     snapshot_chunk  seq, number, content                           their bytes, compressed
+    events, nodes, instances, pools, projection                    see `postgres_models`
 
 All lie in one schema, so one database holds as many fleets as it has schemas. `seq`, `crc`,
 `total_bytes`, `latest_us` and `raw` are what the store reads back, and the checksum covers them.
@@ -23,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from navarch.errors import JournalError
+from navarch.stores import postgres_models
 from navarch.stores.postgres_link import Address, Connection
 
 _FIRST = (
@@ -47,6 +49,7 @@ _FIRST = (
         number integer NOT NULL, content bytea NOT NULL, PRIMARY KEY (seq, number))""",
     # The bytes are compressed already; the server need not try again.
     "ALTER TABLE {schema}.snapshot_chunk ALTER COLUMN content SET STORAGE EXTERNAL",
+    *postgres_models.MADE,
 )
 
 STEPS: tuple[Sequence[str], ...] = (_FIRST,)

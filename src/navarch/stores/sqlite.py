@@ -22,7 +22,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -30,7 +30,7 @@ from typing import TypeVar
 
 from navarch.core.model.events import Event
 from navarch.errors import JournalError
-from navarch.stores.base import Loaded, Recorded, check_question
+from navarch.stores.base import Kept, Loaded, Recorded, Snapshot, check_question
 from navarch.stores.hold import Hold
 from navarch.stores.ledger import HistoryFile, JournalFile
 from navarch.stores.rows import Batch
@@ -121,6 +121,11 @@ class SqliteStore:
         session = self._opened()
         return await session.ask(session.history.last_seq)
 
+    def size_bytes(self) -> int:
+        """Bytes of the file and its log on the disk. Cost: O(1)."""
+        files = (self.path, self.path.with_name(f"{self.path.name}-wal"))
+        return sum(each.stat().st_size for each in files if each.exists())
+
     async def forget(self, *, before: datetime, keep_bytes: int | None = None) -> int:
         """Remove the oldest facts and return how many; see `History.forget`.
 
@@ -140,6 +145,18 @@ class SqliteStore:
                 return removed
             removed += gone
 
+    async def snapshots(self) -> list[Kept]:
+        """Return all snapshots, the oldest first."""
+        session = self._opened()
+        return await session.ask(session.history.snapshots)
+
+    async def restore(
+        self, first: int, snapshots: Sequence[Snapshot], pages: Iterable[Sequence[Recorded]]
+    ) -> int:
+        """Fill the empty journal; see `Restorable.restore`. `pages` is read by the writer."""
+        session = self._opened()
+        return await session.write(lambda: session.restore(first, snapshots, pages))
+
     async def close(self) -> None:
         """Finish what is queued, close the file and free the hold; nothing when not open."""
         session, self._session = self._session, None
@@ -154,6 +171,39 @@ class SqliteStore:
         if self._session is None:
             raise JournalError(f"journal {self.path} is not open: open it first")
         return self._session
+
+
+class SqliteReading:
+    """A journal file as others read it while its holder writes: it takes no hold, changes nothing.
+
+    Blocks whoever asks: it is for programs that do nothing else.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """Open the existing file. Raises JournalError when there is none, or it is another's."""
+        self.path = Path(path).absolute()
+        if not self.path.is_file():
+            raise JournalError(f"journal {self.path} does not exist: name an existing file")
+        self.name = f"sqlite:///{self.path}"
+        self._history = HistoryFile.open(self.path, busy=timedelta(seconds=5))
+
+    async def read(self, *, after: int = 0, limit: int = 1000) -> list[Recorded]:
+        """Return up to `limit` facts with a number above `after`, oldest first."""
+        return self._history.read(
+            after=after, limit=limit, subject=None, since=None, newest_first=False
+        )
+
+    async def last_seq(self) -> int:
+        """Return the sequence number of the newest fact, 0 for an empty journal."""
+        return self._history.last_seq()
+
+    async def snapshots(self) -> list[Kept]:
+        """Return all snapshots, the oldest first."""
+        return self._history.snapshots()
+
+    async def close(self) -> None:
+        """Close the file."""
+        self._history.close()
 
 
 class _Session:
@@ -235,6 +285,14 @@ class _Session:
     def load(self) -> Loaded:
         """Load, and hold the file to what was acknowledged."""
         return self.journal.load(acknowledged=self._held().acknowledged)
+
+    def restore(
+        self, first: int, snapshots: Sequence[Snapshot], pages: Iterable[Sequence[Recorded]]
+    ) -> int:
+        """Fill the file, and note how far it goes."""
+        last = self.journal.restore(first, snapshots, pages)
+        self._held().acknowledge(last)
+        return last
 
     def _commit_waiting(self) -> None:
         group = self._take_group()

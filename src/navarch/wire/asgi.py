@@ -2,8 +2,8 @@
 
 A request is looked at from the outside in, and each step refuses before the next costs anything:
 the path, the HTTP method, the content type, the caller (`calls.Gate`), the size of the body while
-it arrives, the message itself (`codec`). All refusals are JSON in the form of a Connect error,
-and all are counted.
+it arrives, the message itself (`codec`). All refusals are JSON in the form of a Connect error, to
+gRPC clients a status of theirs (`grpc_form`), and all are counted.
 
 `/healthz` says that the process lives, `/readyz` that it can serve, `/leaderz` that it leads. All
 are open to everyone, take constant time, and ask nothing of the fleet. Other pages are for viewers:
@@ -12,16 +12,14 @@ are open to everyone, take constant time, and ask nothing of the fleet. Other pa
 
 from __future__ import annotations
 
-import asyncio
 import functools
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from connectrpc.code import Code
-from connectrpc.compat import google_protobuf_binary_codec
 from connectrpc.errors import ConnectError
 from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor
@@ -29,21 +27,22 @@ from google.protobuf.message import Message
 from msgspec import Struct
 
 from navarch.errors import WireError
-from navarch.wire import calls
+from navarch.wire import calls, hot_grpc
+from navarch.wire.admission import Admission, whole_seconds
 from navarch.wire.auth import Authenticator
+from navarch.wire.bodies import Body, Event, Receive, Replay, Send
+from navarch.wire.connections import crowded
 from navarch.wire.generated import navarch_pb2
 from navarch.wire.generated.navarch_connect import (
     ControlPlaneService,
     ControlPlaneServiceASGIApplication,
 )
+from navarch.wire.grpc_form import GRPC, GRPC_WEB, content_type, in_form
+from navarch.wire.hot import PASSED_ON, PATHS, Call, Hearing, HotPath
 from navarch.wire.limits import DEFAULT, LimitExceeded, Limits
 from navarch.wire.pages import Pages, status_of
+from navarch.wire.prepared import BinaryCodec, Prepared
 from navarch.wire.standing import Alone, Stands
-
-# ASGI passes plain dictionaries whose values depend on their "type" (ASGI 3.0, "Events").
-Event = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Event]]
-Send = Callable[[Event], Awaitable[None]]
 
 if TYPE_CHECKING:
     # The fast implementation's descriptors behave like the plain ones and are no subclass.
@@ -53,17 +52,10 @@ if TYPE_CHECKING:
 
 SERVICE: Final = navarch_pb2.DESCRIPTOR.services_by_name["ControlPlaneService"]
 _PREFIX: Final = f"/{SERVICE.full_name}/"
-_GRPC_WEB: Final = frozenset(f"application/grpc-web{form}" for form in ("", "+proto", "+json"))
-_UNARY_TYPES: Final = frozenset({"application/json", "application/proto"}) | _GRPC_WEB
+_UNARY_TYPES: Final = frozenset({"application/json", "application/proto"}) | GRPC_WEB
 _STREAM_TYPES: Final = (
-    frozenset({"application/connect+json", "application/connect+proto"}) | _GRPC_WEB
+    frozenset({"application/connect+json", "application/connect+proto"}) | GRPC_WEB
 )
-_DRAIN_FACTOR: Final = 4
-"""How many times the limit is read and dropped before a sender that goes on is cut off.
-
-A peer that is cut off while it sends sees a broken connection instead of our answer, so a body
-that is too large by mistake is read to its end; one that never ends is not.
-"""
 
 
 class Readiness(Struct, frozen=True):
@@ -88,29 +80,42 @@ class Application:
         limits: Limits = DEFAULT,
         pages: Pages | None = None,
         stands: Stands | None = None,
+        admission: Admission | None = None,
+        hearing: Hearing | None = None,
     ) -> None:
         """Serve `service`; `ready` is asked on every ``/readyz`` and must not block.
 
         `pages` are served beside the calls; None: there are none. `stands` says whether this
-        control plane leads, and is asked on every call; None: it does.
+        control plane leads, and is asked on every call; None: it does. `admission` says who is
+        let in when not everybody can be; None: by the default rates. What `hearing` takes at once
+        is answered without `service`; None: nothing is.
         """
         self._stands: Stands = stands or Alone()
-        self._pages = pages or Pages()
+        self.admission = admission or Admission()
+        """Who is let in when not everybody can be."""
+        self.pages = pages or Pages()
+        """The pages; more can be added at any time."""
         self._authenticator = authenticator
         self._ready = ready
         self._limits = limits
         self._refused: Counter[str] = Counter()
+        self._answered: Counter[tuple[str, str]] = Counter()
+        codecs = (BinaryCodec(), JsonCodec())
         self._calls = ControlPlaneServiceASGIApplication(
             service,
             interceptors=(
-                calls.Accounting(self._refused),
-                calls.Gate(authenticator),
+                calls.Accounting(self._refused, self._answered),
+                calls.Gate(authenticator, self.admission),
                 calls.Leading(self._stands),
-                calls.NodeBinding(),
+                calls.NodeBinding(self.admission),
             ),
             read_max_bytes=limits.body_bytes,
-            codecs=(google_protobuf_binary_codec(), JsonCodec()),
+            codecs=codecs,
         )
+        self.hot: HotPath | None = None
+        """Answers frequent calls; its `counts` say how many. None: `service` answers all."""
+        if hearing is not None:
+            self.hot = HotPath(hearing, authenticator, codecs, limits, self.admission.hears)
 
     @property
     def refused(self) -> Mapping[str, int]:
@@ -121,25 +126,74 @@ class Application:
         """
         return dict(self._refused)
 
+    @property
+    def answered(self) -> Mapping[tuple[str, str], int]:
+        """How many calls were answered since the start, by method and how they ended.
+
+        That is ``ok``, or a Connect code. Those of the hot path are not among them.
+        """
+        return dict(self._answered)
+
     async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
         """Answer one request, or follow the server's start and stop."""
         if scope["type"] == "http":
-            await self._answer(scope, receive, send)
+            await self._answer(scope, receive, in_form(scope, send))
         else:
             await self._calls(scope, receive, send)
 
+    async def refuse_crowd(self, scope: Event, receive: Receive, send: Send) -> None:
+        """Answer a request of a connection that is one too many from its address."""
+        self._refused["connections_per_address"] += 1
+        body, headers = crowded(self.admission.rates.connections_per_address)
+        status = int(HTTPStatus.TOO_MANY_REQUESTS)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
     async def _answer(self, scope: Event, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
-        if path.startswith(_PREFIX):
+        call = self._hot_call(scope)
+        if call is not None:
+            await self._answer_at_once(call, scope, receive, send)
+        elif path.startswith(_PREFIX):
             await self._answer_call(path.removeprefix(_PREFIX), scope, receive, send)
         elif path in ("/healthz", "/readyz", "/leaderz"):
             await self._answer_health(path, scope, send)
-        elif self._pages.has(path):
+        elif self.pages.has(path):
             await self._answer_page(path, scope, send)
         else:
             await self._refuse(
                 send, HTTPStatus.NOT_FOUND, "unknown_path", f"no such path: {path[:200]}"
             )
+
+    def _hot_call(self, scope: Event) -> Call | None:
+        """Return the request as `HotPath.answer` takes it; None where it can not be one."""
+        method = PATHS.get(scope.get("raw_path") or b"")  # a server may leave it out
+        if self.hot is None or method is None or scope["method"] != "POST" or PASSED_ON in scope:
+            return None
+        if scope["query_string"] or scope["root_path"]:
+            return None
+        if not hot_grpc.is_grpc(scope["headers"]):
+            return self.hot.prepare(method, scope["headers"])
+        said = hot_grpc.as_connect(scope["headers"]) if scope["http_version"] == "2" else None
+        return None if said is None else self.hot.prepare(method, said)
+
+    async def _answer_at_once(self, call: Call, scope: Event, receive: Receive, send: Send) -> None:
+        """Read the whole body and answer; where that can not be, do what is done with any call."""
+        body = Body(scope, receive, self._limits)
+        replay = Replay(body.receive)
+        whole = await replay.whole()
+        over_grpc = hot_grpc.is_grpc(scope["headers"])
+        if whole is not None and over_grpc:
+            whole = hot_grpc.message_of(whole)
+        answer = None if whole is None or self.hot is None else self.hot.answer(call, whole)
+        if answer is None:  # all that `_answer_call` looks at is right already
+            await self._pass_on(scope, replay.receive, body.closing(send))
+            return
+        if over_grpc:
+            await hot_grpc.send_answer(send, answer.body, gzip=call.gzip)
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": list(answer.headers)})
+        await send({"type": "http.response.body", "body": answer.body})
 
     async def _answer_page(self, path: str, scope: Event, send: Send) -> None:
         if scope["method"] not in ("GET", "HEAD"):
@@ -149,7 +203,7 @@ class Application:
         token = headers.get(b"authorization")
         try:
             said = None if token is None else token.decode("latin-1")
-            page = self._pages.page(path, scope["query_string"], said, self._authenticator)
+            page = self.pages.page(path, scope["query_string"], said, self._authenticator)
         except WireError as error:
             self._refused[error.code] += 1
             body = msgspec.json.encode({"code": error.code, "message": error.message})
@@ -188,13 +242,25 @@ class Application:
             await self._refuse(send, HTTPStatus.BAD_REQUEST, "http_headers", problem)
             return
         wanted = _STREAM_TYPES if described.server_streaming else _UNARY_TYPES
-        if (given := _content_type(scope)) not in wanted:
+        if scope.get("http_version") == "2":
+            wanted |= GRPC
+        if (given := content_type(scope)) not in wanted:
             await self._refuse_type(send, given, wanted)
             return
-        body = _Body(scope, receive, self._limits)
+        if self.admission.lag.refusing and given in calls.CONNECT_UNARY:
+            try:
+                self.admission.check_lag(method)
+            except LimitExceeded as error:
+                await self._refuse_busy(send, error)
+                return
+        body = Body(scope, receive, self._limits)
+        await self._pass_on(scope, body.receive, body.closing(send))
+
+    async def _pass_on(self, scope: Event, receive: Receive, send: Send) -> None:
+        """Have the Connect library answer; a standby says what it is in all its answers."""
         if not self._stands.leads:
             send = _with_headers(send, self._stands.standing().headers)
-        await self._calls(scope, body.receive, body.closing(send))
+        await self._calls(scope, receive, send)
 
     async def _refuse_method(self, send: Send, scope: Event, allowed: str) -> None:
         await self._refuse(
@@ -208,8 +274,8 @@ class Application:
     async def _refuse_type(self, send: Send, given: str, wanted: frozenset[str]) -> None:
         listed = ", ".join(sorted(wanted))
         why = f"content-type {given[:100]!r} is not served here; {listed} are"
-        if given.startswith("application/grpc") and given not in _GRPC_WEB:
-            why = f"gRPC needs HTTP/2, which is not served here; {listed} are"
+        if given in GRPC:
+            why = f"gRPC needs HTTP/2 (server.http2), and this is HTTP/1.1; {listed} are served"
         await self._refuse(
             send,
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -217,6 +283,14 @@ class Application:
             why,
             (b"accept-post", listed.encode()),
         )
+
+    async def _refuse_busy(self, send: Send, error: LimitExceeded) -> None:
+        """Answer in a fifth of the time that the way through the library takes."""
+        self._refused[error.limit] += 1
+        body = msgspec.json.encode({"code": error.code, "message": error.message})
+        assert error.retry_after is not None
+        seconds = str(whole_seconds(error.retry_after)).encode()
+        await _send_json(send, HTTPStatus.TOO_MANY_REQUESTS, body, (b"retry-after", seconds))
 
     async def _refuse(
         self,
@@ -244,8 +318,10 @@ class JsonCodec:
         """The codec's name in content types."""
         return "json"
 
-    def encode(self, message: Message) -> bytes:
+    def encode(self, message: Message | Prepared) -> bytes:
         """Write a message. A message that can not be written is our bug, and told so."""
+        if isinstance(message, Prepared):
+            return message.json()
         try:
             value = json_format.MessageToDict(message)
             _sort_maps(value, message.DESCRIPTOR)
@@ -299,75 +375,6 @@ def _ways_to_maps(descriptor: _Descriptor) -> tuple[tuple[str, _Descriptor | Non
     return tuple(ways)
 
 
-class _Body:
-    """The body of one request, measured while it arrives."""
-
-    def __init__(self, scope: Event, receive: Receive, limits: Limits) -> None:
-        self._receive = receive
-        self._limits = limits
-        self._declared = _content_length(scope)
-        self._bytes = 0
-        self._complete = False
-        self._refused = False
-        self._deadline = asyncio.get_running_loop().time() + limits.body_timeout.total_seconds()
-
-    async def receive(self) -> Event:
-        """Pass the next part on.
-
-        Raises `LimitExceeded` when the body is or will be too large, and `WireError` with
-        ``deadline_exceeded`` when it takes too long.
-        """
-        if self._complete:  # What comes now is the news that the caller hung up: no hurry.
-            return await self._receive()
-        if self._declared > self._limits.body_bytes:
-            await self._drain()
-        event = await self._next()
-        if self._bytes > self._limits.body_bytes:
-            await self._drain()
-        return event
-
-    def closing(self, send: Send) -> Send:
-        """Answer so that the connection ends where a refused body has not."""
-
-        async def send_and_close(event: Event) -> None:
-            if event["type"] == "http.response.start" and self._refused and not self._complete:
-                event["headers"] = [*event["headers"], (b"connection", b"close")]
-            await send(event)
-
-        return send_and_close
-
-    async def _next(self) -> Event:
-        try:
-            async with asyncio.timeout_at(self._deadline):
-                event = await self._receive()
-        except TimeoutError as error:
-            self._refused = True
-            seconds = self._limits.body_timeout.total_seconds()
-            raise LimitExceeded(
-                "body_timeout",
-                f"the body did not arrive within {seconds:g} seconds",
-                code="deadline_exceeded",
-            ) from error
-        if event["type"] == "http.request":
-            self._bytes += len(event.get("body", b""))
-            self._complete = not event.get("more_body", False)
-        else:
-            self._complete = True
-        return event
-
-    async def _drain(self) -> None:
-        """Drop what is still to come, within reason, and refuse the request."""
-        self._refused = True
-        bytes_max = self._limits.body_bytes * _DRAIN_FACTOR
-        while not self._complete and max(self._bytes, self._declared) <= bytes_max:
-            await self._next()
-        raise LimitExceeded(
-            "body_bytes",
-            f"the body is larger than {self._limits.body_bytes} bytes",
-            code="resource_exhausted",
-        )
-
-
 def _with_headers(send: Send, headers: list[tuple[bytes, bytes]]) -> Send:
     """Add headers to the answer, whatever its protocol."""
 
@@ -388,21 +395,6 @@ async def _send_json(
         {"type": "http.response.start", "status": int(status), "headers": [*common, *headers]}
     )
     await send({"type": "http.response.body", "body": body})
-
-
-def _header(scope: Event, wanted: bytes) -> str:
-    """The value of a header, by its lower-case name; empty when absent."""
-    return next((value.decode() for name, value in scope["headers"] if name == wanted), "")
-
-
-def _content_type(scope: Event) -> str:
-    return _header(scope, b"content-type").partition(";")[0].strip().lower()
-
-
-def _content_length(scope: Event) -> int:
-    """The length that was announced; 0 when none was."""
-    text = _header(scope, b"content-length")
-    return int(text) if text.isdecimal() else 0
 
 
 def _is_text(raw: bytes) -> bool:

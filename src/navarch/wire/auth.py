@@ -14,6 +14,9 @@ The rules:
   that it works.
 - Tokens are compared in constant time, and against all of them, so that the time of an answer
   tells nothing about how close a guess was.
+- A caller that was verified is recognised the next time by the same header, whole. That look-up
+  compares nothing with a guess: it goes by a keyed hash of all of the header, and only one that
+  has that very hash is compared at all. What was refused is never remembered.
 - `ACCESS` says for each method who may call it. A method without an entry can not be called.
 """
 
@@ -36,6 +39,9 @@ NODE_TOKEN_PREFIX: Final = "nvn1"  # noqa: S105 -- the public version mark of a 
 
 SECRET_BYTES_MIN: Final = 16
 """128 bits: whoever holds one node's token can try secrets at leisure, and must not succeed."""
+
+RECALLED_MAX: Final = 131_072
+"""Headers that are known again: those of 100,000 nodes, in about 40 MB."""
 
 _PURPOSE: Final = b"navarch node token 1\0"
 """Mixed into each code, so that no other use of the secret ever makes a valid token."""
@@ -201,6 +207,9 @@ class Authenticator:
         empty, not plain ASCII, or given twice, or when the secret is shorter than 16 bytes.
         """
         self._digests: dict[bytes, Principal] = {}
+        self._recalled: dict[bytes, Principal] = {}
+        """Who has sent which header and was verified. Tokens do not change: whoever wants other
+        ones makes another authenticator, which has seen nobody."""
         for static in tokens:
             self._add(static)
         if fleet_secret is not None:
@@ -232,7 +241,7 @@ class Authenticator:
         """
         if authorization is None:
             if self.open:
-                return _ANONYMOUS
+                return ANONYMOUS
             raise _unauthenticated("a token is required: send 'Authorization: Bearer TOKEN'")
         scheme, _, token = authorization.strip().partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
@@ -240,6 +249,25 @@ class Authenticator:
         principal = self._holder(token.strip())
         if principal is None:
             raise _unauthenticated("the token is not valid")
+        return principal
+
+    def recall(self, authorization: bytes | None) -> Principal | None:
+        """Tell the same as `authenticate` does, and None in place of its errors.
+
+        Cost: O(1) for a header that was verified before, less than a microsecond.
+        """
+        if authorization is None:
+            return ANONYMOUS if self.open else None
+        known = self._recalled.get(authorization)
+        if known is not None:
+            return known
+        try:
+            principal = self.authenticate(authorization.decode())
+        except (WireError, UnicodeDecodeError):
+            return None
+        if len(self._recalled) >= RECALLED_MAX:
+            self._recalled.clear()  # all are verified anew, once
+        self._recalled[authorization] = principal
         return principal
 
     def _holder(self, token: str) -> Principal | None:
@@ -266,7 +294,8 @@ class Authenticator:
         self._digests[digest] = Principal(name=static.name, role=static.role)
 
 
-_ANONYMOUS: Final = Principal(name="anonymous", role=Role.ADMIN)
+ANONYMOUS: Final = Principal(name="anonymous", role=Role.ADMIN)
+"""Everybody, where no token is configured."""
 
 
 def _digest(token: str) -> bytes:

@@ -5,7 +5,8 @@ streams, and no method of the service can forget them. In the order in which a c
 
 1. `Accounting` sees how the call ends. It turns our errors into Connect's, hides what was not
    meant for the caller, and counts what was refused.
-2. `Gate` authenticates and checks the role, before a byte of the body is read.
+2. `Gate` authenticates, checks the role, and refuses who calls too often, before a byte of the
+   body is read.
 3. `Leading` refuses what only the leader may do, where another control plane leads.
 4. `NodeBinding` checks, once the request is read, that a node speaks for itself.
 
@@ -14,11 +15,13 @@ Inside a method `current_principal()` tells who called.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
+from datetime import timedelta
 from typing import Any, Final, TypeVar
 
 from connectrpc.code import Code
@@ -27,10 +30,14 @@ from connectrpc.request import RequestContext
 
 from navarch.errors import WireError
 from navarch.wire import auth
+from navarch.wire.admission import NODE_COUNTED, Admission, whole_seconds
 from navarch.wire.limits import LimitExceeded
 from navarch.wire.standing import Stands, check_leads
 
 log = logging.getLogger(__name__)
+
+CONNECT_UNARY: Final = frozenset({"application/json", "application/proto"})
+"""Content types of Connect's plain calls, whose errors are answers of HTTP."""
 
 _CODES: Final = {code.value: code for code in Code}
 _principal: ContextVar[auth.Principal] = ContextVar("principal")
@@ -51,24 +58,32 @@ def current_principal() -> auth.Principal:
 
 
 class Accounting:
-    """Counts the calls that were refused, and keeps what is ours from leaking out."""
+    """Counts calls and how they ended, and keeps what is ours from leaking out."""
 
-    def __init__(self, refused: Counter[str]) -> None:
-        """Count into `refused`, by the reason of the refusal."""
+    def __init__(self, refused: Counter[str], answered: Counter[tuple[str, str]]) -> None:
+        """Count into `refused`, by the reason of the refusal, and into `answered`.
+
+        What was answered is counted by method and by how it ended: ``ok``, or a Connect code.
+        """
         self._refused = refused
+        self._answered = answered
         self._serial = itertools.count(1)
 
     async def on_start(self, ctx: Context) -> None:
         """Do nothing: only the end of a call matters."""
 
     async def on_end(self, token: None, ctx: Context, error: Exception | None, /) -> None:
-        """Count the error, and raise the one that the caller shall see in its place.
+        """Count the call and its error, and raise the one that the caller shall see in its place.
 
         A caller that hung up was not refused, and is not counted.
         """
         if error is None:
+            self._answered[ctx.method.name, "ok"] += 1
             return
         answer = self._answer(error, ctx)
+        self._answered[ctx.method.name, answer.code.value] += 1
+        if isinstance(error, WireError) and error.retry_after is not None:
+            tell_retry_after(error.retry_after, ctx)
         if answer.code is not Code.CANCELED:
             self._refused[reason(error, answer)] += 1
         if answer is not error:
@@ -87,6 +102,16 @@ class Accounting:
         )
 
 
+def tell_retry_after(wait: timedelta, ctx: Context) -> None:
+    """Say when to ask again: in a header of an answer, and in what ends a stream or gRPC call."""
+    seconds = str(whole_seconds(wait))
+    connect_unary = ctx.request_headers.get("content-type", "").split(";")[0].strip().lower()
+    if connect_unary in CONNECT_UNARY:
+        ctx.response_headers["retry-after"] = seconds
+    else:
+        ctx.response_trailers["retry-after"] = seconds
+
+
 def reason(error: Exception, answer: ConnectError) -> str:
     """The word under which a refusal is counted: the limit's name, else the Connect code."""
     return error.limit if isinstance(error, LimitExceeded) else answer.code.value
@@ -95,17 +120,25 @@ def reason(error: Exception, answer: ConnectError) -> str:
 class Gate:
     """Lets in whom the authenticator knows and whose role reaches."""
 
-    def __init__(self, authenticator: auth.Authenticator) -> None:
-        """Ask this authenticator."""
+    def __init__(self, authenticator: auth.Authenticator, admission: Admission) -> None:
+        """Ask this authenticator, and hold callers to the rates of `admission`."""
         self._authenticator = authenticator
+        self._admission = admission
 
     async def on_start(self, ctx: Context) -> None:
         """Find out who calls, for `current_principal`.
 
-        Raises `WireError` with ``unauthenticated`` or ``permission_denied``.
+        Raises `WireError` with ``unauthenticated``, ``permission_denied`` or
+        ``resource_exhausted``.
         """
+        method = ctx.method.name
+        self._admission.check_lag(method)
         principal = self._authenticator.authenticate(ctx.request_headers.get("authorization"))
-        auth.check_access(principal, ctx.method.name)
+        auth.check_access(principal, method)
+        if principal.node_id is not None:
+            self._admission.check_node(principal.node_id, asyncio.get_running_loop().time())
+        elif principal is not auth.ANONYMOUS and method not in NODE_COUNTED:
+            self._admission.check_caller(principal.name, asyncio.get_running_loop().time())
         # Each request runs in a context of its own (`listener.config`), so it ends with it.
         _principal.set(principal)
 
@@ -129,7 +162,14 @@ class Leading:
 
 
 class NodeBinding:
-    """Holds a node's token to the node that the request names."""
+    """Holds a node's token to the node that the request names.
+
+    Where a token speaks for many nodes, each of them is held to its rate here.
+    """
+
+    def __init__(self, admission: Admission) -> None:
+        """Count calls for nodes here."""
+        self._admission = admission
 
     async def intercept_unary(
         self,
@@ -138,8 +178,8 @@ class NodeBinding:
         ctx: Context,
         /,
     ) -> _Response:
-        """Check, then call. Raises `WireError` with ``permission_denied``."""
-        self._check(request)
+        """Check, then call. Raises `WireError`."""
+        self._check(request, ctx)
         return await call_next(request, ctx)
 
     def intercept_server_stream(
@@ -149,14 +189,28 @@ class NodeBinding:
         ctx: Context,
         /,
     ) -> AsyncIterator[_Response]:
-        """Check, then stream. Raises `WireError` with ``permission_denied``."""
-        self._check(request)
-        return call_next(request, ctx)
+        """Check, then stream, as one of a bounded number of watchers. Raises `WireError`."""
+        self._check(request, ctx)
+        return self._watched(call_next(request, ctx))
 
-    def _check(self, request: object) -> None:
+    async def _watched(self, answers: AsyncIterator[_Response]) -> AsyncIterator[_Response]:
+        self._admission.begin_watch()
+        try:
+            async for answer in answers:
+                yield answer
+        finally:
+            self._admission.end_watch()
+            if isinstance(answers, AsyncGenerator):
+                await answers.aclose()
+
+    def _check(self, request: object, ctx: Context) -> None:
         principal = current_principal()
         if principal.node_id is not None:
             principal.check_speaks_for(_node_id(request))
+        elif principal is not auth.ANONYMOUS and ctx.method.name in NODE_COUNTED:
+            # An id has 253 characters at most: what is longer is refused when it is read.
+            key = _node_id(request)[:253]
+            self._admission.check_node(key, asyncio.get_running_loop().time())
 
 
 def _node_id(request: object) -> str:

@@ -14,7 +14,8 @@ answered, and where it did not:
 ``unknown``            an answer came, but not from a control plane
 =====================  ==============================================================
 
-A request is sent once. Whether to send it again is for the caller to say, who knows if doing it
+Where a control plane is too busy, the error says in `WireError.retry_after` when to ask again. A
+request is sent once. Whether to send it again is for the caller to say, who knows if doing it
 twice does harm; `WireError.maybe_done` says whether the first one may have been done.
 `navarch.wire.servers` speaks to several control planes over one journal.
 """
@@ -27,11 +28,13 @@ import select
 import socket
 import ssl
 from collections.abc import Generator, Iterator, Mapping
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import SplitResult, urlsplit
 
 from navarch.errors import WireError
+from navarch.wire.trust import Trust
 
 SERVICE: Final = "navarch.ControlPlaneService"
 
@@ -63,6 +66,8 @@ ROLE_HEADER: Final = "navarch-role"
 """Set to ``standby`` in every answer of a control plane that does not lead."""
 LEADER_HEADER: Final = "navarch-leader"
 """Where a standby says that the leader is."""
+WAIT_MAX: Final = timedelta(hours=1)
+"""No control plane may ask for more patience than this: a mistyped number must not silence us."""
 
 _COMPRESSED: Final = 0b01
 _END_OF_STREAM: Final = 0b10
@@ -81,14 +86,14 @@ class ConnectClient:
         *,
         timeout: float | None = 30.0,
         connect_timeout: float | None = None,
-        tls: ssl.SSLContext | None = None,
+        tls: Trust | ssl.SSLContext | None = None,
     ) -> None:
         """Talk to the control plane at `url`, such as ``http://localhost:50051``.
 
         `timeout` is in seconds, for connecting and for each answer; None waits forever.
         `connect_timeout` is for connecting alone; None: as `timeout`. `tls` replaces the system's
-        trusted certificates. Nothing is connected yet. Raises `WireError` with
-        ``invalid_argument``.
+        trusted certificates; a `Trust` is asked again for each connection. Nothing is connected
+        yet. Raises `WireError` with ``invalid_argument``.
         """
         self.url = url
         self.standby = False
@@ -102,7 +107,10 @@ class ConnectClient:
             if not token or not token.isascii() or not token.isprintable():
                 raise WireError("invalid_argument", "the token is empty or not plain ASCII")
             self._headers["Authorization"] = f"Bearer {token}"
-        self._connection = _connection(parts, self._connect_timeout, tls)
+        self._parts = parts
+        self._trust = tls if isinstance(tls, Trust) else None
+        self._context = tls.context() if isinstance(tls, Trust) else tls
+        self._connection = _connection(parts, self._connect_timeout, self._context)
 
     def __enter__(self) -> Self:
         """Return the client itself."""
@@ -194,7 +202,8 @@ class ConnectClient:
             message = self._object(self._exactly(response, size))
             if head[0] & _END_OF_STREAM:
                 if message.get("error"):
-                    raise self._told(message["error"], "unknown")
+                    wait = _wait(_trailer(message.get("metadata"), "retry-after"))
+                    raise self._told(message["error"], "unknown", wait)
                 return
             yield message
 
@@ -215,11 +224,11 @@ class ConnectClient:
         self, verb: str, path: str, body: bytes | None, headers: Mapping[str, str]
     ) -> http.client.HTTPResponse:
         """Send a request and wait for the head of the answer."""
-        connection = self._connection
-        if connection.sock is not None and _hung_up(connection.sock):
-            connection.close()
-        if connection.sock is None:
+        if self._connection.sock is not None and _hung_up(self._connection.sock):
+            self._connection.close()
+        if self._connection.sock is None:
             self._connect()
+        connection = self._connection
         try:
             connection.request(verb, path, body, {**self._headers, **headers})
         except (BrokenPipeError, ConnectionResetError):
@@ -234,6 +243,9 @@ class ConnectClient:
         return response
 
     def _connect(self) -> None:
+        if self._trust is not None and self._trust.context() is not self._context:
+            self._context = self._trust.context()
+            self._connection = _connection(self._parts, self._connect_timeout, self._context)
         try:
             self._connection.connect()
             self._connection.sock.settimeout(self._timeout)
@@ -257,25 +269,31 @@ class ConnectClient:
         """The error of an answer that is not 200."""
         status = response.status
         code = _CODES.get(status, "unknown")
+        wait = _wait(response.headers.get("retry-after"))
         try:
             told = json.loads(body)
         except (ValueError, RecursionError):
             told = None
         leader = response.headers.get(LEADER_HEADER) or ""
         if isinstance(told, dict) and ("code" in told or "message" in told):
-            refusal = self._told(told, code)
-            maybe_done = refusal.code in _IN_DOUBT
-            return WireError(refusal.code, refusal.message, maybe_done=maybe_done, leader=leader)
+            refusal = self._told(told, code, wait)
+            return WireError(
+                refusal.code,
+                refusal.message,
+                maybe_done=refusal.code in _IN_DOUBT,
+                leader=leader,
+                retry_after=wait,
+            )
         text = f"{self.url} answered with HTTP status {status}"
-        return WireError(code, text, maybe_done=status not in _SURELY_NOT_DONE, leader=leader)
+        maybe_done = status not in _SURELY_NOT_DONE
+        return WireError(code, text, maybe_done=maybe_done, leader=leader, retry_after=wait)
 
-    def _told(self, told: object, code: str) -> WireError:
+    def _told(self, told: object, code: str, wait: timedelta | None) -> WireError:
         """The error in the form of the Connect protocol; `code` where it names none."""
         if not isinstance(told, dict):
             return self._strange("its error is not one of a control plane")
-        return WireError(
-            str(told.get("code") or code), str(told.get("message") or "no reason given")
-        )
+        text = str(told.get("message") or "no reason given")
+        return WireError(str(told.get("code") or code), text, retry_after=wait)
 
     def _object(self, body: bytes) -> Json:
         try:
@@ -331,6 +349,26 @@ def _hung_up(sock: socket.socket) -> bool:
     poll = select.poll()
     poll.register(sock, select.POLLIN)
     return bool(poll.poll(0))
+
+
+def _wait(text: str | None) -> timedelta | None:
+    """How long to wait by the header ``retry-after``; None where it says no number of seconds.
+
+    Its other form, a date, is none of a control plane's.
+    """
+    if text is None or not (text.isascii() and text.strip().isdigit()) or len(text) > 9:
+        return None
+    return min(timedelta(seconds=int(text)), WAIT_MAX)
+
+
+def _trailer(metadata: object, name: str) -> str | None:
+    """The first value of a name, in what ends a stream."""
+    if not isinstance(metadata, dict):
+        return None
+    for key, values in metadata.items():
+        if str(key).lower() == name and isinstance(values, list) and values:
+            return str(values[0])
+    return None
 
 
 def _problem(error: Exception) -> str:

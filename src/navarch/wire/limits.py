@@ -57,12 +57,25 @@ DEFAULT: Final = Limits()
 
 
 class LimitExceeded(WireError):
-    """A request is larger than a limit; `limit` is the name of the field of `Limits`."""
+    """A request is larger than a limit, or comes when there is no room for it.
 
-    def __init__(self, limit: str, message: str, *, code: str = "invalid_argument") -> None:
-        """Name the `limit` for the counters; the `message` names the field for people."""
+    `limit` is the name of the field of `Limits`, or of a bound of `navarch.wire.admission`.
+    """
+
+    def __init__(
+        self,
+        limit: str,
+        message: str,
+        *,
+        code: str = "invalid_argument",
+        retry_after: timedelta | None = None,
+    ) -> None:
+        """Name the `limit` for the counters; the `message` names the field for people.
+
+        `retry_after` is when there may be room; None: the same request is never taken.
+        """
         self.limit = limit
-        super().__init__(code, message)
+        super().__init__(code, message, retry_after=retry_after)
 
 
 def invalid(field: str, problem: str) -> WireError:
@@ -75,7 +88,7 @@ def inside(field: str, error: WireError) -> WireError:
     message = f"{field}.{error.message}"
     if isinstance(error, LimitExceeded):
         return LimitExceeded(error.limit, message, code=error.code)
-    return WireError(error.code, message)
+    return WireError(error.code, message, retry_after=error.retry_after)
 
 
 def check_count(field: str, values: Sized, limit: str, limits: Limits) -> None:

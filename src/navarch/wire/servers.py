@@ -11,13 +11,13 @@ only if doing it twice does no harm: both write to the same journal.
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Final
 
 from navarch.errors import WireError
 from navarch.wire.client import ConnectClient, Json
+from navarch.wire.trust import Trust
 
 ELSEWHERE: Final = frozenset({"unavailable", "deadline_exceeded"})
 """Connect codes after which another control plane may do better."""
@@ -52,7 +52,7 @@ class Servers:
         token: str | None = None,
         *,
         timeout: float | None = 30.0,
-        tls: ssl.SSLContext | None = None,
+        tls: Trust | None = None,
     ) -> None:
         """Talk to the control planes at `urls`, at least one; the rest is as in `ConnectClient`.
 
@@ -156,11 +156,13 @@ def _all_failed(failures: Sequence[WireError]) -> WireError:
         return last
     texts = "; ".join(failure.message for failure in failures)
     maybe_done = any(failure.maybe_done for failure in failures)
+    waits = [failure.retry_after for failure in failures if failure.retry_after is not None]
     together = WireError(
         last.code,
         f"none of {len(failures)} servers took it: {texts}",
         maybe_done=maybe_done,
         leader=last.leader,
+        retry_after=max(waits, default=None),
     )
     together.__cause__ = last.__cause__
     return together

@@ -1,8 +1,8 @@
 """Which concrete parts a running Navarch is made of; the only package that names them.
 
-It holds what the commands `up`, `server` and `agent` do: build the parts that the configuration
-asks for, serve until told to stop, and take everything down in order. Each returns the exit code
-and raises a `NavarchError` of one clear line when it cannot begin.
+It holds what the commands `up`, `server`, `agent` and `relay` do: build the parts that the
+configuration asks for, serve until told to stop, and take everything down in order. Each returns
+the exit code and raises a `NavarchError` of one clear line when it cannot begin.
 
 ::
 
@@ -23,6 +23,6 @@ and raises a `NavarchError` of one clear line when it cannot begin.
 
 from __future__ import annotations
 
-from navarch.wiring.running import run_agent, run_server, run_up
+from navarch.wiring.running import run_agent, run_relay, run_server, run_up
 
-__all__ = ["run_agent", "run_server", "run_up"]
+__all__ = ["run_agent", "run_relay", "run_server", "run_up"]

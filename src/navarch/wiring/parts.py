@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from navarch.config import values as config
     from navarch.core.model.pool import PoolSpec
     from navarch.core.selection.base import Ranker
+    from navarch.stores.archive import Source
     from navarch.stores.base import Store
 
 
@@ -61,6 +62,23 @@ def open_store(where: str, url: str = "") -> Store:
     from navarch.stores.sqlite import SqliteStore
 
     return SqliteStore(where, holder=holder())
+
+
+async def read_store(where: str) -> Source:
+    """Open a store to read from it beside whoever writes: nothing is held, nothing is changed.
+
+    Raises `JournalError` when it is not there or cannot be used.
+    """
+    if where.startswith(("postgresql://", "postgres://")):
+        from navarch.controlplane.clock import stopwatch
+        from navarch.stores.postgres import PostgresStore
+
+        database = PostgresStore(where, stopwatch=stopwatch)
+        await database.connect()
+        return database
+    from navarch.stores.sqlite import SqliteReading
+
+    return SqliteReading(where)
 
 
 def fleet_secret(data: Path) -> bytes:

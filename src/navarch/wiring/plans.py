@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from navarch.core.model.pool import Disruption, PoolSpec
 from navarch.core.settings import Settings
@@ -23,8 +23,9 @@ from navarch.wiring import parts, providers
 if TYPE_CHECKING:
     from navarch.config.providers import Provider as ProviderConfig
     from navarch.config.schema import Config, Server
+    from navarch.wire.admission import Rates
     from navarch.wire.auth import StaticToken
-    from navarch.wire.listener import Tls
+    from navarch.wire.certificates import Tls
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,10 @@ class Plan(Struct, frozen=True, kw_only=True):
     autoscale_interval: timedelta = timedelta(seconds=30)
     tls: Tls | None = None
     """The files of a server that speaks TLS; None: it speaks plain HTTP."""
+    http2: bool = False
+    rates: Rates | None = None
+    """How often callers may ask; None: as by default."""
+    """Whether it speaks HTTP/2 too."""
 
 
 def local_settings(heartbeat_interval: timedelta) -> Settings:
@@ -131,7 +136,16 @@ def planned(config: Config) -> Plan:
         config=config,
         autoscale_interval=server.autoscale_interval,
         tls=_tls(server),
+        http2=server.http2,
+        rates=rates_of(server),
     )
+
+
+def rates_of(server: Server) -> Rates:
+    """How often callers may ask, in the words of the wire."""
+    from navarch.wire.admission import Rates
+
+    return Rates(**asdict(server.limits))
 
 
 HEALTH_SETTINGS: Final = (
@@ -164,7 +178,7 @@ def with_config(plan: Plan, written: Plan) -> Plan:
 
 
 def _tls(server: Server) -> Tls | None:
-    from navarch.wire.listener import Tls
+    from navarch.wire.certificates import Tls
 
     files = server.auth.tls
     if files.cert_file is None or files.key_file is None:

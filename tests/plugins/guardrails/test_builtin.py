@@ -162,9 +162,9 @@ def test_time_grows_with_the_text_and_not_faster(piece: str) -> None:
         text = (piece * size)[:size]
         costs = []
         for _ in range(3):
-            before = time.process_time()
+            before = time.thread_time()
             plugin.scan(text, CONTEXT)
-            costs.append(time.process_time() - before)
+            costs.append(time.thread_time() - before)
         return min(costs)
 
     assert cost(32_000) < 6 * cost(8_000) + 0.05

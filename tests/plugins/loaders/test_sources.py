@@ -10,7 +10,6 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from doubles.weights_server import WeightsServer, serving_weights
 from navarch.errors import ModelChanged, ModelError
@@ -159,6 +158,8 @@ async def test_a_token_goes_to_the_hub_and_not_to_where_it_redirects(
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
+    from moto.server import ThreadedMotoServer
+
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()

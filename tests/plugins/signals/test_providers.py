@@ -213,20 +213,20 @@ NODES = {
 def test_the_load_is_that_of_the_gpus_that_serving_replicas_have() -> None:
     replicas = [a_replica("n1", (0,)), a_replica("n2", (0,)), a_replica("n1", (1,), ready=False)]
     heard = {"n1": at(seconds=-5), "n2": at(seconds=-9)}
-    found = gpu_load(replicas, NODES, heard.get)
+    found = gpu_load(replicas, NODES.get, heard.get)
     assert found == Reading(50, "percent", at(seconds=-9), source="store")
 
 
 def test_a_share_of_a_gpu_counts_for_as_much() -> None:
     replicas = [a_replica("n1", (0,), 0.25), a_replica("n2", (0,), 0.75)]
-    assert gpu_load(replicas, NODES, lambda _: at()).value == 30
+    assert gpu_load(replicas, NODES.get, lambda _: at()).value == 30
 
 
 def test_a_node_that_told_nothing_makes_an_error_and_no_zero() -> None:
-    found = gpu_load([a_replica("n1", (0,)), a_replica("n3", (0,))], NODES, lambda _: at())
+    found = gpu_load([a_replica("n1", (0,)), a_replica("n3", (0,))], NODES.get, lambda _: at())
     assert found.quality is Quality.ERROR
     assert found.detail == "1 of 2 serving replicas are on nodes that told nothing"
-    assert gpu_load([], NODES, lambda _: at()).quality is Quality.ABSENT
+    assert gpu_load([], NODES.get, lambda _: at()).quality is Quality.ABSENT
 
 
 def test_the_store_gives_what_it_is_given() -> None:

@@ -12,7 +12,8 @@ import sys
 from datetime import timedelta
 
 from navarch.controlplane.clock import RealClock
-from navarch.controlplane.control_plane import ControlPlane, ServerConfig
+from navarch.controlplane.control_plane import ControlPlane
+from navarch.controlplane.server_config import ServerConfig
 from navarch.core.model.pool import PoolSpec
 from navarch.core.settings import Settings
 from navarch.providers.aws import AwsProvider, AwsSettings

@@ -9,9 +9,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from moto.ec2.models import ec2_backends
 
-from doubles.ec2 import ACCOUNT, Answer, Ec2Double, Step, refusal
+from doubles.ec2 import Answer, Ec2Double, Step, backends, refusal
 from doubles.ec2_bench import P5, USER_DATA, Bench, request, run, until
 from navarch.errors import (
     InvalidRequest,
@@ -47,7 +46,7 @@ def test_the_machine_is_what_was_asked_for(bench: Bench, ec2: Ec2Double) -> None
     assert base64.b64decode(str(machine.user_data)) == USER_DATA.encode()
     assert machine.metadata_options.http_tokens == "required"
     assert machine.lifecycle == "spot"
-    volumes = ec2_backends[ACCOUNT]["us-east-1"].volumes.values()
+    volumes = backends()["us-east-1"].volumes.values()
     (volume,) = (
         each
         for each in volumes

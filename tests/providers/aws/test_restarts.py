@@ -17,7 +17,8 @@ import pytest
 from doubles.ec2 import Ec2Double, Served, Step, serving
 from doubles.ec2_bench import until
 from navarch.controlplane.clock import RealClock
-from navarch.controlplane.control_plane import ControlPlane, ServerConfig
+from navarch.controlplane.control_plane import ControlPlane
+from navarch.controlplane.server_config import ServerConfig
 from navarch.providers.aws import AwsProvider
 from navarch.stores.sqlite import SqliteStore
 

@@ -46,7 +46,11 @@ def test_an_example_holds(path: Path) -> None:
     assert len(outcome.checks) >= 2
 
 
-@pytest.mark.parametrize("path", QUICK, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [path if path.stem in SAME else pytest.param(path, marks=pytest.mark.soak) for path in QUICK],
+    ids=lambda path: path.stem,
+)
 def test_no_invariant_breaks_under_another_seed(path: Path) -> None:
     outcome = run_scenario(load(path), 11)
     broken = [check.message for check in outcome.failures if check.what == "invariants hold"]

@@ -15,6 +15,7 @@ from datetime import datetime
 import msgspec
 from msgspec import Struct, field
 
+from navarch.core.model import snapshots
 from navarch.core.model.command import Command
 from navarch.core.model.instance import Instance, InstanceState
 from navarch.core.model.ladder import Lemon, Told
@@ -24,6 +25,8 @@ from navarch.core.model.pool import Pool
 from navarch.core.model.replica import Replica, ReplicaState
 from navarch.core.model.report import GRAVITY, Health
 from navarch.core.model.resources import Condition, Resource
+from navarch.core.model.sparing import Sparing
+from navarch.core.model.touched import Touched
 
 BOOTING = (InstanceState.PROVISIONING, InstanceState.PENDING_REGISTRATION)
 
@@ -162,6 +165,9 @@ class Fleet:
         self.replicas = records.replicas
         self.weights = records.weights
         self.plugins = records.plugins
+        self._followers: tuple[Touched, ...] = ()
+        self.sparing = Sparing()
+        """Has new records share their texts with those before."""
         self._begin_indexes()
 
     def _begin_indexes(self) -> None:
@@ -205,6 +211,8 @@ class Fleet:
         """Nodes about which the workload manager has to be told something."""
         self.emptying: Ids = {}
         """Nodes that the workload manager was told to drain, and has not drained yet."""
+        self.foreign: Ids = {}
+        """Nodes that no instance of ours became, ended ones among them."""
         self.replicas_of: dict[str, Ids] = {}
         """Replicas of each pool of agents that have not ended, the oldest first."""
         self.replicas_on: dict[str, Ids] = {}
@@ -248,6 +256,16 @@ class Fleet:
             plugins=self.plugins,
         )
 
+    def frozen(self) -> Snapshot:
+        """All records as they are now, which later changes do not reach. Cost: O(records)."""
+        records = self.records()
+        for name in Snapshot.__struct_fields__:
+            value = getattr(records, name)
+            if isinstance(value, dict):
+                setattr(records, name, value.copy())
+        records.weights = {node: models.copy() for node, models in self.weights.items()}
+        return records
+
     def __eq__(self, other: object) -> bool:
         """Whether both hold the same records."""
         return isinstance(other, Fleet) and self.records() == other.records()
@@ -262,7 +280,14 @@ class Fleet:
         for name in NESTED:
             nested: dict[str, Ids] = getattr(self, name)
             setattr(twin, name, {key: ids.copy() for key, ids in nested.items()})
+        twin._followers = ()  # noqa: SLF001 - what becomes of a copy is nobody's news
         return twin
+
+    def follow(self) -> Touched:
+        """Begin to note which nodes change, for as long as this fleet lives."""
+        follower = Touched()
+        self._followers += (follower,)
+        return follower
 
     # --- looking -------------------------------------------------------------------------
 
@@ -305,6 +330,8 @@ class Fleet:
     def put_node(self, node: Node) -> None:
         """Keep a new or changed node."""
         self.nodes[node.id] = node
+        for follower in self._followers:
+            follower.add(node.id)
         self._index_node(node)
 
     def put_replica(self, replica: Replica) -> None:
@@ -350,6 +377,8 @@ class Fleet:
             self.nodes.pop(id_, None)
             self.pending.pop(id_, None)
             self.weights.pop(id_, None)
+            for follower in self._followers:
+                follower.add(id_)
             for index in self._of_nodes():
                 index.pop(id_, None)
 
@@ -363,7 +392,7 @@ class Fleet:
     def _of_nodes(self) -> Iterator[Ids]:
         """Every index that holds ids of nodes."""
         yield from (self.lost, self.gone, self.unjudged, self.ailing, self.repairing)
-        yield from (self.distrusted, self.untold, self.emptying, self.serving)
+        yield from (self.distrusted, self.untold, self.emptying, self.serving, self.foreign)
 
     def _index_instance(self, instance: Instance) -> None:
         id_, state = instance.id, instance.state
@@ -380,6 +409,7 @@ class Fleet:
 
     def _index_node(self, node: Node) -> None:
         _mark(self.lost, node.id, here=node.contact is Contact.LOST)
+        _mark(self.foreign, node.id, here=not node.instance_id)
         _mark(self.gone, node.id, here=node.ended_at is not None)
         _mark(self.unjudged, node.id, here=not node.report_judged)
         ailing = GRAVITY[node.health] >= GRAVITY[Health.DEGRADED] and not node.over
@@ -409,8 +439,13 @@ def encode(fleet: Fleet) -> bytes:
 
 
 def decode(raw: bytes) -> Fleet:
-    """Read a snapshot.
+    """Read a snapshot, packed (`navarch.core.model.snapshots`) or plain.
 
     Raises `msgspec.DecodeError` when the bytes are no snapshot of a fleet.
     """
-    return Fleet(_decoder.decode(raw))
+    fleet = Fleet(_decoder.decode(snapshots.unpacked(raw)))
+    for node in fleet.nodes.values():
+        fleet.sparing.node(node)
+    for instance in fleet.instances.values():
+        fleet.sparing.instance(instance)
+    return fleet

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 
-class GPU(Struct, frozen=True, omit_defaults=True):
+class GPU(Struct, frozen=True, gc=False, omit_defaults=True):
     """One GPU as its driver describes it."""
 
     index: int
@@ -19,7 +19,7 @@ class GPU(Struct, frozen=True, omit_defaults=True):
     cuda_version: str = ""
 
 
-class GPUSample(Struct, frozen=True):
+class GPUSample(Struct, frozen=True, gc=False):
     """One reading of one GPU."""
 
     index: int
@@ -31,7 +31,7 @@ class GPUSample(Struct, frozen=True):
     """Bytes."""
 
 
-class NodeSample(Struct, frozen=True):
+class NodeSample(Struct, frozen=True, gc=False):
     """One reading of a whole node, as a heartbeat brings it."""
 
     cpu_percent: float = 0.0

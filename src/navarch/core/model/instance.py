@@ -45,7 +45,7 @@ ENDED = frozenset({InstanceState.TERMINATED, InstanceState.FAILED})
 """States that nothing leaves."""
 
 
-class Instance(Struct, frozen=True, omit_defaults=True):
+class Instance(Struct, frozen=True, gc=False, omit_defaults=True):
     """One machine, from the wish to buy it until it is gone from the provider's list."""
 
     id: str

@@ -7,7 +7,7 @@ is one comparison with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
+SINCE_1970 = (EPOCH - datetime(1970, 1, 1, tzinfo=UTC)) // MICROSECOND
 
 NEVER = np.iinfo(np.int64).max
 """What an unused row holds: later than any limit."""
@@ -67,6 +68,14 @@ class LastHeard:
         """When a node was heard last; the default when it never was."""
         return self[node_id] if node_id in self._rows else default
 
+    def microseconds(self, node_ids: Sequence[str]) -> list[int | None]:
+        """When each of these was heard last, in microseconds since 1970; None: never."""
+        rows = [self._rows.get(node_id, -1) for node_id in node_ids]
+        moments: list[int | None] = (self._at[rows] + SINCE_1970).tolist() if rows else []
+        if -1 in rows:
+            moments = [None if row < 0 else at for row, at in zip(rows, moments, strict=True)]
+        return moments
+
     def __setitem__(self, node_id: str, at: datetime) -> None:
         """Mark one node. Cost: O(1), amortised."""
         row = self._rows.get(node_id)
@@ -81,8 +90,9 @@ class LastHeard:
         nobody was added or forgotten.
         """
         if self._batch is not node_ids or self._batch_rows is None:
-            for node_id in sorted(node_ids - self._rows.keys()):
-                self._new_row(node_id)
+            if not self._rows.keys() >= node_ids:
+                for node_id in sorted(node_ids - self._rows.keys()):
+                    self._new_row(node_id)
             rows = [self._rows[node_id] for node_id in node_ids]
             self._batch, self._batch_rows = node_ids, np.array(rows, dtype=np.int64)
         self._at[self._batch_rows] = (at - EPOCH) // MICROSECOND

@@ -62,7 +62,7 @@ class NodeStatus(StrEnum):
     TERMINATED = "terminated"
 
 
-class Metadata(Struct, frozen=True, omit_defaults=True):
+class Metadata(Struct, frozen=True, gc=False, omit_defaults=True):
     """What an agent says about its host."""
 
     hostname: str = ""
@@ -72,7 +72,7 @@ class Metadata(Struct, frozen=True, omit_defaults=True):
     labels: dict[str, str] = field(default_factory=dict)
 
 
-class Node(Struct, frozen=True, omit_defaults=True):
+class Node(Struct, frozen=True, gc=False, omit_defaults=True):
     """One registered machine."""
 
     id: str

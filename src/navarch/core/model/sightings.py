@@ -11,11 +11,11 @@ from typing import Final
 
 from msgspec import Struct, field
 
-from navarch.core.model.gpu import NodeSample
 from navarch.core.model.last_heard import LastHeard
 from navarch.core.model.messages import Machine, Sold
 from navarch.core.model.replica import NodeServing
 from navarch.core.model.report import CheckResult, HealthEvent, moments
+from navarch.core.model.samples import Samples
 
 SAID_MAX: Final = 32
 """Reports of a node that are known again when they come again: as many as its agent keeps."""
@@ -54,8 +54,8 @@ class Sightings(Struct):
 
     heard: LastHeard = field(default_factory=LastHeard)
     """When each node was heard last, by our clock."""
-    samples: dict[str, NodeSample] = field(default_factory=dict)
-    """The newest sample of each node."""
+    samples: Samples = field(default_factory=Samples)
+    """The newest samples of each node."""
     inventories: dict[str, Inventory] = field(default_factory=dict)
     """The newest inventory of each provider."""
     missing: dict[str, datetime] = field(default_factory=dict)
@@ -111,7 +111,7 @@ class Sightings(Struct):
     def forget(self, node_id: str) -> None:
         """Drop what was seen of a node that is no longer kept."""
         self.heard.pop(node_id)
-        self.samples.pop(node_id, None)
+        self.samples.pop(node_id)
         self.serving.pop(node_id, None)
         self.missing.pop(node_id, None)
         self.held.pop(node_id, None)

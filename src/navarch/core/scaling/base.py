@@ -7,7 +7,7 @@ good its reading is.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
@@ -58,15 +58,15 @@ class PoolMetrics(Struct, frozen=True):
     """Jobs that wait to run."""
     queue_depth: int = 0
     """Jobs in all, waiting and running."""
-    utilization_history: tuple[float, ...] = ()
-    """Earlier values of `utilization`, oldest first, one an interval."""
+    utilization_history: Sequence[float] = ()
+    """Earlier values of `utilization`, oldest first, one an interval; they never change."""
     observed_at: datetime | None = None
     """When the newest of it was true; None: just now, as far as anybody knows."""
     readings: Mapping[str, Reading] = field(default_factory=dict)
     """The same values by field name with their quality; a field that is missing here is fresh."""
     history_interval: timedelta | None = None
     """The time between two values of the history; None when it is not known."""
-    capacity_history: tuple[float, ...] = ()
+    capacity_history: Sequence[float] = ()
     """The live nodes at each value of `utilization_history`, so that both give the demand.
 
     Of another length than that one: not known. Then the present number is taken for all of it.
@@ -113,7 +113,7 @@ class PoolState(Struct, frozen=True):
         return self.metrics.queue_depth
 
     @property
-    def utilization_history(self) -> tuple[float, ...]:
+    def utilization_history(self) -> Sequence[float]:
         """Earlier utilization, oldest first."""
         return self.metrics.utilization_history
 

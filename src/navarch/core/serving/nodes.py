@@ -44,22 +44,24 @@ def views(
     O(nodes, their GPUs and replicas).
     """
     return [
-        _view(fleet, sightings, machine, prices)
+        view(fleet, sightings, machine, prices)
         for machine in fleet.nodes.values()
         if not machine.over
     ]
 
 
-def _view(
-    fleet: Fleet, sightings: Sightings, machine: Machine, prices: Mapping[str, float] | None
+def view(
+    fleet: Fleet,
+    sightings: Sightings,
+    machine: Machine,
+    prices: Mapping[str, float] | None = None,
 ) -> Node:
+    """Show one node. Who keeps views has to know what they are made of: `kept_views`."""
     instance = fleet.instances.get(machine.id)
     found = layout_of(fleet, machine)
     replicas = list(fleet.replicas_at(machine.id))
     slots = tuple(_slots(machine, found, replicas))
     gpu_type = machine.gpus[0].name if machine.gpus else ""
-    serving = sightings.serving.get(machine.id)
-    rates = [model.bytes_per_second for model in serving.models] if serving else []
     if prices is None:
         price = price_per_hour(sightings, machine, instance)
     else:
@@ -82,9 +84,16 @@ def _view(
         spot=instance is not None and instance.spot,
         price_per_hour=price,
         models=frozenset(fleet.weights.get(machine.id, ())),
-        fetch_bytes_per_second=float(max(rates, default=0)),
+        fetch_bytes_per_second=fetch_rate(sightings, machine.id),
         replicas=dict(Counter(replica.agent_pool for replica in replicas)),
     )
+
+
+def fetch_rate(sightings: Sightings, node_id: str) -> float:
+    """How quickly a node brought weights lately, in bytes a second; 0: not known."""
+    serving = sightings.serving.get(node_id)
+    rates = [model.bytes_per_second for model in serving.models] if serving else []
+    return float(max(rates, default=0))
 
 
 def why_not(machine: Machine, instance: Instance | None) -> str:

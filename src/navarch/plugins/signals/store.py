@@ -40,14 +40,14 @@ class StoreMetricsProvider:
 
 def gpu_load(
     replicas: Iterable[Replica],
-    samples: Mapping[str, NodeSample],
+    newest: Callable[[str], NodeSample | None],
     heard: Callable[[str], datetime | None],
 ) -> Sample:
     """Return the mean utilization of the GPUs that the serving replicas have.
 
-    `samples` is the newest reading of each node, `heard` tells when it came. It is as old as the
-    oldest of them. A share of a GPU counts for as much as the share; what else runs on that GPU
-    cannot be told apart.
+    `newest` gives the newest reading of a node, `heard` tells when it was heard. The mean is as old
+    as the oldest of them. A share of a GPU counts for as much as the share; what else runs on that
+    GPU cannot be told apart.
     """
     parts: list[tuple[float, float]] = []
     times: list[datetime] = []
@@ -56,7 +56,7 @@ def gpu_load(
         if replica.state is not ReplicaState.READY:
             continue
         serving += 1
-        sample, at = samples.get(replica.node_id), heard(replica.node_id)
+        sample, at = newest(replica.node_id), heard(replica.node_id)
         mine = [
             gpu.utilization_percent
             for gpu in (sample.gpus if sample else ())

@@ -1,0 +1,1 @@
+"""All benchmarks as one table: what was measured, beside budgets, references and peers."""

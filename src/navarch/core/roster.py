@@ -1,0 +1,157 @@
+"""The roster: a fleet's nodes in the order of their ids, and by what people filter for.
+
+Listing a page of ten thousand nodes must not sort and sift ten thousand nodes, and neither must
+counting them. The roster follows the fleet: it looks at the nodes that changed since it was last
+asked, and at no other.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Final, NamedTuple
+
+from navarch.core.model.fleet import Fleet
+from navarch.core.model.node import Node, NodeStatus
+
+_NARROW: Final = 16
+"""A filter that keeps fewer than one in so many is sorted by itself: it costs less than a pass."""
+
+
+class Group(NamedTuple):
+    """What people filter for, and what is counted."""
+
+    provider: str
+    region: str
+    pool: str
+    status: NodeStatus
+
+
+class _Members(set[str]):
+    """The ids of a group's nodes."""
+
+    def __init__(self, group: Group) -> None:
+        """Begin empty."""
+        super().__init__()
+        self.group = group
+
+
+class Roster:
+    """The nodes of one fleet, as they were at the last `refresh`."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        """Follow this fleet. Cost of the first look: O(nodes log nodes)."""
+        self._fleet = fleet
+        self._touched = fleet.follow()
+        self._ids: list[str] = []
+        self._of: dict[str, _Members] = {}
+        """The members among whom each node is."""
+        self._members: dict[tuple[str, str, str, NodeStatus], _Members] = {}
+
+    def refresh(self) -> None:
+        """Look at what changed. Cost: O(those), and one pass when nodes came or went."""
+        touched = self._touched.take()
+        nodes = self._fleet.nodes
+        looked_at: Iterable[str] = self._of.keys() | nodes.keys()
+        if touched is not None:
+            looked_at = touched
+        came: list[str] = []
+        gone: set[str] = set()
+        for node_id in looked_at:
+            node = nodes.get(node_id)
+            if node is None:
+                if self._leave(node_id):
+                    gone.add(node_id)
+            elif self._join(node):
+                came.append(node_id)
+        if gone:
+            self._ids = [each for each in self._ids if each not in gone]
+        if came:
+            self._ids.extend(came)
+            self._ids.sort()
+
+    def __len__(self) -> int:
+        """How many nodes there are."""
+        return len(self._ids)
+
+    def counts(self) -> dict[Group, int]:
+        """How many nodes are in each group that has any. Cost: O(groups)."""
+        return {members.group: len(members) for members in self._members.values()}
+
+    def page(
+        self,
+        *,
+        size: int = 0,
+        after: str = "",
+        provider: str = "",
+        region: str = "",
+        pool: str = "",
+        status: NodeStatus | None = None,
+    ) -> tuple[list[str], str]:
+        """The ids of a page, ascending, and the token of the next; empty on the last page.
+
+        `size` 0 means all, `after` is the id that the page before ended with; an empty filter, or
+        a status of None, keeps everything. Cost: O(log nodes + page) without a filter, else at
+        most one pass in C over the ids behind `after`.
+        """
+        wanted = self._wanted(provider, region, pool, status)
+        found = self._behind(after, wanted)
+        if not size:
+            return list(found), ""
+        ids = list(islice(found, size + 1))
+        if len(ids) <= size:
+            return ids, ""
+        return ids[:size], ids[size - 1]
+
+    def _behind(self, after: str, wanted: set[str] | None) -> Iterator[str]:
+        ids = self._ids
+        if wanted is not None and len(wanted) * _NARROW < len(ids):
+            ids, wanted = sorted(wanted), None
+        start = bisect.bisect_right(ids, after) if after else 0
+        behind = islice(ids, start, None)
+        return behind if wanted is None else filter(wanted.__contains__, behind)
+
+    def _wanted(
+        self, provider: str, region: str, pool: str, status: NodeStatus | None
+    ) -> set[str] | None:
+        """The ids that a filter keeps; None: all of them."""
+        if not (provider or region or pool or status):
+            return None
+        kept = [
+            members
+            for members in self._members.values()
+            if provider in ("", members.group.provider)
+            and region in ("", members.group.region)
+            and pool in ("", members.group.pool)
+            and status in (None, members.group.status)
+        ]
+        return kept[0] if len(kept) == 1 else set().union(*kept)
+
+    def _join(self, node: Node) -> bool:
+        """Have a node in its group; whether it is new."""
+        node_id, group = node.id, (node.provider, node.region, node.pool, node.status)
+        before = self._of.get(node_id)
+        members = self._members.get(group)
+        if members is None:
+            members = self._members[group] = _Members(Group(*group))
+        elif members is before:
+            return False
+        if before is not None:
+            self._part(before, node_id)
+        members.add(node_id)
+        self._of[node_id] = members
+        return before is None
+
+    def _leave(self, node_id: str) -> bool:
+        """Forget a node; whether it was known."""
+        before = self._of.pop(node_id, None)
+        if before is None:
+            return False
+        self._part(before, node_id)
+        return True
+
+    def _part(self, members: _Members, node_id: str) -> None:
+        members.discard(node_id)
+        if not members:
+            del self._members[members.group]
