@@ -22,6 +22,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -123,6 +124,9 @@ async def ramp(fleet: Fleet) -> float:
 
 async def measure(asked: argparse.Namespace, folder: Path) -> bool:
     """Run the whole thing; return whether no node was lost."""
+    this = asyncio.current_task()
+    assert this is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
     async with contextlib.AsyncExitStack() as stack:
         servers = Servers(folder, asked.servers, asked.store, asked.interval, asked.port)
         stack.push_async_callback(servers.stop)

@@ -34,7 +34,8 @@ from figures import Figure, options, tell
 from figures.fleets import POOLS, PROVIDER, START, TYPE, facts, node_id, pool_name, when
 
 from navarch.controlplane.clock import FakeClock
-from navarch.controlplane.control_plane import ControlPlane, ServerConfig
+from navarch.controlplane.control_plane import ControlPlane
+from navarch.controlplane.server_config import ServerConfig
 from navarch.core import fold
 from navarch.core.model import events as ev
 from navarch.core.model import fleet as fleets

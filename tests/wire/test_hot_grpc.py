@@ -10,9 +10,10 @@ import pytest
 
 from navarch.wire.generated import navarch_pb2 as pb
 from wire import http2_client
+from wire.hot_requests import batch, heartbeat
 from wire.hot_twins import ORDERED, PATH, RELAY, Twins, token_of, twins
 from wire.http2_client import Answer
-from wire.test_hot_contract import GOOD_BINARY, batch, heartbeat
+from wire.test_hot_contract import GOOD_BINARY
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,6 +43,8 @@ def check(context: click.Context, store: str | None, config: Path | None) -> Non
 
     Only reads, also while a control plane writes. The exit code is 1 when something is wrong.
     """
+    import asyncio
+
     from navarch.wiring import journals
 
     checked = asyncio.run(journals.check(_place(store, config), _teller("checked")))
@@ -74,6 +75,8 @@ def export(store: str | None, config: Path | None, file: Path) -> None:
 
     Only reads, also while a control plane writes. A name that ends in .gz is compressed.
     """
+    import asyncio
+
     from navarch.wiring import journals
 
     head = asyncio.run(journals.export(_place(store, config), file, _teller("exported")))
@@ -89,6 +92,8 @@ def import_file(store: str | None, config: Path | None, file: Path) -> None:
 
     All of it or nothing. A store that has facts already is refused.
     """
+    import asyncio
+
     from navarch.wiring import journals
 
     last = asyncio.run(journals.import_(_place(store, config), file, _teller("imported")))

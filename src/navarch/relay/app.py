@@ -41,6 +41,7 @@ from navarch.wire.asgi import SERVICE
 from navarch.wire.bodies import Event, Receive, Send
 from navarch.wire.generated import navarch_pb2 as pb
 from navarch.wire.limits import DEFAULT, Limits
+from navarch.wire.pages import Lines
 
 METHODS: Final = HEARTBEATS | POLLS | {"RegisterNode", "ReportHealth", "AckCommand"}
 """What agents call. Nothing else is passed on: operators call the control plane itself."""
@@ -94,6 +95,8 @@ class Application:
         self._limits = limits
         self.hot = QuickPath(flushing, held, roster, counts, limits)
         """Asked first, at the connection."""
+        self.more_metrics: Lines = lambda: ()
+        """What stands in ``/metrics`` as well."""
 
     async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
         """Answer one request, or follow the server's start and stop."""
@@ -297,7 +300,7 @@ class Application:
             age=now - self._flushing.taken_at,
             server=self._uplink.servers[self._uplink.chosen],
         )
-        text = "".join(f"{line}\n" for line in lines).encode()
+        text = "".join(f"{line}\n" for line in (*lines, *self.more_metrics())).encode()
         return a_reply(HTTPStatus.OK, b"text/plain; version=0.0.4; charset=utf-8", text)
 
 

@@ -52,6 +52,8 @@ async def _serve(settings: RelaySettings, now: Callable[[], datetime]) -> None:
             spread=_spread(),
         )
         application = Application(uplink, flushing, held, roster, counts)
+        if certificates is not None:
+            application.more_metrics = certificates.metrics
         server = listener.EmbeddedServer(
             listener.config(
                 application,
