@@ -31,6 +31,7 @@ from infra.failover import (
 )
 from infra.real_parts import free_ports, wait_for
 from infra.real_postgres import QUICK, RealPostgres
+from navarch.errors import WireError
 from navarch.wire.client import ConnectClient
 
 INFRA = Path(__file__).parent.parent / "infra"
@@ -75,7 +76,7 @@ def test_nothing_is_lost_leaked_or_doubled_when_leaders_are_killed(
     try:
         with Callers(site, seed=5) as callers:
             took = kill_leaders(site, callers, KILLS, seed=5, tell=lambda *_: None)
-            wait_for(lambda: heard_again(site), "the agent speaks to the new leader")
+            wait_for(lambda: heard_again(site), f"it is heard again, see {tmp_path}/agent.log")
             callers.settle()
             wait_calm(site)
         assert agent.poll() is None
@@ -113,7 +114,10 @@ def heard_again(site: Site) -> bool:
     if leader is None:
         return False
     with closing(ConnectClient(leader.url, timeout=5)) as client:
-        node: dict[str, Any] = client.call("GetNode", {"nodeId": "real-1"})["node"]
+        try:
+            node: dict[str, Any] = client.call("GetNode", {"nodeId": "real-1"})["node"]
+        except WireError:
+            return False
     return node["status"] == "NODE_STATUS_ACTIVE" and "lastHeartbeat" in node
 
 
@@ -193,6 +197,7 @@ def firewall(member: Member, *rule: str) -> None:
     subprocess.run(words, check=True, capture_output=True)
 
 
+@pytest.mark.soak
 def test_a_leader_that_is_cut_off_from_the_database_ends_and_does_nothing_more(
     network: None, database: RealPostgres, tmp_path: Path
 ) -> None:
