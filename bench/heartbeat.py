@@ -5,8 +5,8 @@
 Starts `navarch server` as an operator would: tokens, SQLite, 10,000 registered nodes. From this
 process, 800 nodes, each on a connection that is kept and with its own token, send it heartbeats,
 each with other values, binary and JSON; and a relay sends batches of 100 and 1,000. "the library"
-is the same server asked in a way that its quick path leaves to the Connect library. Every answer has
-to be 200 and to acknowledge all that was sent.
+is the same server asked in a way that its quick path leaves to the Connect library. Every answer
+has to be 200 and to acknowledge all that was sent.
 
 Peers run in turn on the same machine: the Connect library alone with the same protocol definition,
 FastAPI with pydantic, and an application that reads a body and answers nothing, which is what

@@ -1,6 +1,6 @@
 """What a heartbeat of 8 GPUs costs the server's processor, by the protocol it comes in.
 
-    python bench/protocols.py [--runs 5] [--requests 6000] [--nodes 4000] [--json FILE]
+    python bench/protocols.py [--runs 5] [--requests 3000] [--nodes 4000] [--json FILE]
 
 Starts `navarch server` with HTTP/2 as an operator would, and sends it unary heartbeats, each with
 the token of its node, over 64 connections that are kept: Connect over HTTP/1.1 and HTTP/2, gRPC-Web
@@ -225,7 +225,7 @@ def main() -> int:
     """Measure all, print a table, and write a file if one is named."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--requests", type=int, default=6_000, help="heartbeats of one run")
+    parser.add_argument("--requests", type=int, default=3_000, help="heartbeats of one run")
     parser.add_argument("--nodes", type=int, default=4_000, help="registered nodes")
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--json", type=Path, help="write the figures there")

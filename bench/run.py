@@ -85,7 +85,8 @@ def ran(script: Script, *, quick: bool, long: bool) -> ScriptRun:
         try:
             figures = results.read_figures(written)
         except ResultsError as error:
-            trouble = trouble or f"exit code {exit_code}, no figures: {error}"
+            what = error if written.exists() else "see what it printed"
+            trouble = trouble or f"exit code {exit_code}, no figures: {what}"
     seconds = time.monotonic() - began
     return ScriptRun(script.name, seconds, exit_code, load_before, trouble, figures)
 

@@ -31,7 +31,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scaling.fleet import Fleet, Relays, Servers, Swarms, cpu_seconds, rss_mb
+from scaling.fleet import Fleet, Relays, Servers, Swarms, rss_mb
 from scaling.latency import Latencies
 from scaling.report import Measured, Minute, chart, results
 
@@ -97,9 +97,9 @@ class Watch:
         return (
             time.monotonic(),
             fleet.swarms.beats("direct") if fleet.swarms.has("direct") else fleet.swarms.beats(""),
-            cpu_seconds(fleet.servers.pids()),
-            cpu_seconds(fleet.relays.pids()),
-            cpu_seconds(fleet.swarms.pids()),
+            fleet.servers.cpu_seconds(),
+            fleet.relays.cpu_seconds(),
+            fleet.swarms.cpu_seconds(),
         )
 
 
@@ -147,7 +147,7 @@ async def measure(asked: argparse.Namespace, folder: Path) -> bool:
         since = await servers.last_seq()
         watch.begin()
         ramped = swarms.beats("batched"), swarms.beats("direct"), swarms.codes()
-        cpu, began = cpu_seconds(servers.pids()), time.monotonic()
+        cpu, began = servers.cpu_seconds(), time.monotonic()
         for number in range(1, asked.minutes + 1):
             await asyncio.sleep(began + number * 60 - time.monotonic())
             fleet.check()
@@ -158,7 +158,7 @@ async def measure(asked: argparse.Namespace, folder: Path) -> bool:
         measured = Measured(
             asked=asked,
             ramp_seconds=seconds,
-            cpu_share=(cpu_seconds(servers.pids()) - cpu) / (time.monotonic() - began),
+            cpu_share=(servers.cpu_seconds() - cpu) / (time.monotonic() - began),
             minutes=watch.minutes,
             batched=swarms.beats("batched").minus(ramped[0]),
             direct=swarms.beats("direct").minus(ramped[1]),

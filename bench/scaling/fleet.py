@@ -29,18 +29,6 @@ TICKS = os.sysconf("SC_CLK_TCK")
 LINE_MAX = 1024 * 1024
 
 
-def cpu_seconds(pids: Iterable[int]) -> float:
-    """How much processor time these have used; those that have ended are left out."""
-    total = 0.0
-    for pid in pids:
-        try:
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
-        except OSError:
-            continue
-        total += (int(fields[11]) + int(fields[12])) / TICKS
-    return total
-
-
 def rss_mb(pids: Iterable[int]) -> float:
     """How much memory these have."""
     total = 0.0
@@ -59,6 +47,7 @@ class Processes:
     def __init__(self) -> None:
         """Begin with none."""
         self.running: list[asyncio.subprocess.Process] = []
+        self._used: dict[int, float] = {}
 
     async def spawn(
         self, *words: str, log: Path, environ: dict[str, str], read: bool = False
@@ -79,6 +68,16 @@ class Processes:
     def pids(self) -> list[int]:
         """Those that run."""
         return [each.pid for each in self.running if each.returncode is None]
+
+    def cpu_seconds(self) -> float:
+        """How much processor time they have used; of an ended one, what was seen of it last."""
+        for pid in self.pids():
+            try:
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+            except OSError:
+                continue
+            self._used[pid] = (int(fields[11]) + int(fields[12])) / TICKS
+        return sum(self._used.values())
 
     def ended(self) -> list[int]:
         """The exit codes of those that have ended."""
@@ -134,7 +133,8 @@ class Servers(Processes):
             copied = data / "node-tokens.key"
             copied.touch(mode=0o600)
             copied.write_bytes(self.secret_file.read_bytes())
-        store = f"\n  store: {self._store}" if self._store else ""
+        shared = f"\n  store: {self._store}\n  advertise: {self.urls[index]}"
+        store = shared if self._store else ""
         path = self._folder / f"server-{index}.yaml"
         path.write_text(
             f"""

@@ -83,8 +83,8 @@ class Agent(asyncio.Protocol):
     """One node on one connection: one call at a time."""
 
     __slots__ = (
-        "_began", "_buffer", "_number", "_registering", "_target", "_timer", "_token", "_transport",
-        "awaiting", "joined", "node_id", "registered", "swarm",
+        "_began", "_buffer", "_failures", "_number", "_registering", "_target", "_token",
+        "_transport", "awaiting", "joined", "node_id", "registered", "swarm",
     )  # fmt: skip
 
     def __init__(self, swarm: Swarm, number: int, token: str) -> None:
@@ -96,17 +96,21 @@ class Agent(asyncio.Protocol):
         self.joined = False
         """Whether it has its turns."""
         self._token = token.encode()
-        self._number = self._target = number
+        self._number = number
+        self._target = 0
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
         self._began = 0.0
         self._registering = False
+        self._failures = 0
 
     # --- what it does --------------------------------------------------------------------
 
     async def connect(self) -> bool:
         """Connect to the next target; False when nobody is there."""
-        host, port = self.swarm.targets[self._target % len(self.swarm.targets)]
+        targets = self.swarm.targets
+        # Its own, or the one after it: as an agent with two addresses has it.
+        host, port = targets[(self._number + self._target % 2) % len(targets)]
         try:
             # As from many hosts: a control plane bounds the connections from one.
             source = (f"127.1.0.{self._number % HOSTS + 1}", 0) if host == "127.0.0.1" else None
@@ -180,6 +184,7 @@ class Agent(asyncio.Protocol):
         registering, self._registering = self._registering, False
         status = int(head[9:12])
         if status == 200:
+            self._failures = 0
             self.swarm.took(took, registering=registering)
             self.registered = True
             if registering:
@@ -189,7 +194,7 @@ class Agent(asyncio.Protocol):
 
     def _refused(self, body: bytes, status: int, *, registering: bool) -> None:
         try:
-            code = str(json.loads(body).get("code"))
+            code = str(json.loads(body[body.find(b"{") : body.rfind(b"}") + 1]).get("code"))
         except ValueError:
             code = f"HTTP {status}"
         self.swarm.codes[f"register {code}" if registering else code] += 1
@@ -198,6 +203,12 @@ class Agent(asyncio.Protocol):
         elif code in ("unavailable", "deadline_exceeded") and len(self.swarm.targets) > 1:
             self.go_on_elsewhere()
         self.swarm.retry(self)
+
+    def patience(self) -> float:
+        """How long to wait after a failure, as real agents do: doubled up to the interval."""
+        self._failures += 1
+        doubled: int = 1 << min(self._failures - 1, 10)
+        return min(RETRY * doubled, self.swarm.interval)
 
 
 def _is_whole(head: bytes, rest: bytes) -> bool:
@@ -263,7 +274,7 @@ class Swarm:
         """Have an agent try again soon."""
         if agent not in self._extra:
             self._extra.add(agent)
-            self._plan(agent, RETRY * self._dice.uniform(0.5, 1.5))
+            self._plan(agent, agent.patience() * self._dice.uniform(0.5, 1.0))
 
     def register_next(self) -> None:
         """Let one more begin."""

@@ -10,7 +10,7 @@ import pytest
 from suite import budgets as budgeting
 from suite.budgets import BudgetsError
 
-PLANNED = frozenset({"herd", "memory", "overload", "protocols", "start", "stores"})
+PLANNED = frozenset({"herd", "overload"})
 """Scripts that are named before they are here."""
 
 GOOD = """

@@ -17,6 +17,7 @@ from navarch.wire import answers
 from navarch.wire.asgi import JsonCodec
 from navarch.wire.auth import Authenticator, Role, StaticToken, mint_node_token
 from navarch.wire.generated import navarch_pb2 as pb
+from navarch.wire.prepared import LARGE, Gzip
 from pools import MONDAY, run
 from requests_of import ask
 
@@ -84,6 +85,15 @@ def test_an_answer_is_compressed_for_whoever_asks() -> None:
         assert gzip.decompress(body) == JsonCodec().encode(ordinary(plane, *IDS))
 
     with_three_nodes(story)
+
+
+@pytest.mark.parametrize("size", [10, LARGE, LARGE + 1, 10 * LARGE])
+def test_answers_of_every_size_are_compressed_well(size: int) -> None:
+    body = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+    compressed = Gzip().compress(body)
+    assert gzip.decompress(compressed) == body
+    in_a_hurry = compressed[8] == 4  # RFC 1952, 2.3.1: the mark of the quickest algorithm
+    assert in_a_hurry == (size > LARGE)
 
 
 def test_pages_follow_each_other_and_filters_hold() -> None:

@@ -109,6 +109,21 @@ def test_calls_are_counted_by_how_they_ended() -> None:
     assert told['navarch_requests_refused_total{reason="unknown_path"}'] == 1
 
 
+def test_what_the_hot_path_answers_counts_too() -> None:
+    async def story(plane: ControlPlane, application: Application, ids: list[str]) -> None:
+        await call(application, "Heartbeat", pb.HeartbeatRequest(node_id="stranger"))
+        assert application.hot is not None
+        counts = application.hot.counts
+        counts.heartbeats, counts.batches, counts.batched, counts.polls = 3, 2, 500, 7
+
+    told = scraped(story)
+    assert told['navarch_heartbeats_total{path="hot"}'] == 503
+    assert told['navarch_requests_total{method="Heartbeat",code="ok"}'] == 3
+    assert told['navarch_requests_total{method="Heartbeat",code="not_found"}'] == 1
+    assert told['navarch_requests_total{method="HeartbeatBatch",code="ok"}'] == 2
+    assert told['navarch_requests_total{method="PollCommands",code="ok"}'] == 7
+
+
 def test_the_work_behind_is_told() -> None:
     seqs: list[int] = []
 
@@ -121,8 +136,9 @@ def test_the_work_behind_is_told() -> None:
     told = scraped(story)
     assert told["navarch_journal_seq"] == seqs[0]
     assert told["navarch_journal_unfolded_facts"] == 1
-    assert told["navarch_inbox_messages"] == 0
-    assert told["navarch_inbox_refused_total"] == 0
+    assert told['navarch_inbox_messages{class="heartbeats"}'] == 0
+    assert told['navarch_inbox_refused_total{class="operators"}'] == 0
+    assert told["navarch_inbox_shed_total"] == 0
     assert told['navarch_listing_made_total{form="proto"}'] == 2
     assert told['navarch_listing_kept_bytes{form="proto"}'] > 0
     assert told["process_resident_memory_bytes"] > 10 * 2**20
@@ -153,8 +169,11 @@ def test_the_page_of_metrics_names_them_all(project: Path) -> None:
     named = set(re.findall(r"^\| `([a-z_]+)` \|", page, flags=re.MULTILINE))
     assert ours <= named
     # What the journal of a test does not have, or nobody has done yet.
-    assert named - ours <= {"navarch_journal_bytes", "navarch_requests_refused_total"} | {
-        "navarch_requests_total"
+    assert named - ours <= {
+        "navarch_journal_bytes",
+        "navarch_requests_total",
+        "navarch_requests_refused_total",
+        "navarch_admission_refused_total",
     }
 
 

@@ -98,9 +98,23 @@ def test_a_database_that_is_not_there_is_one_line_without_its_password(tmp_path:
     assert PASSWORD not in refused.stderr
 
 
+def test_no_command_shows_the_password_of_a_configuration(tmp_path: Path) -> None:
+    url = f"postgresql://ops:{PASSWORD}@db.example/fleet?schema=east"
+    config = write_config(tmp_path, 50051, url)
+    explained = cli("config", "explain", str(config))
+    assert "postgresql://ops:***@db.example/fleet?schema=east" in explained.stdout
+    config.write_text(config.read_text().replace("postgresql:", "postgress:"))
+    checked = cli("config", "check", str(config))
+    assert checked.returncode == 1
+    assert "//ops:***@db.example" in checked.stderr
+    for done in (explained, checked):
+        assert PASSWORD not in done.stdout + done.stderr
+
+
 def test_a_url_with_a_mistake_is_refused_before_anything_begins(tmp_path: Path) -> None:
     config = write_config(tmp_path, free_port(), f"postgresql://o:{PASSWORD}@db/fleet?shcema=x")
-    refused = cli("server", "--config", str(config))
-    assert refused.returncode == 1
-    assert "server.store: the store's URL cannot be used: 'shcema' is no" in refused.stderr
-    assert PASSWORD not in refused.stderr
+    for words in (("server", "--config", str(config)), ("config", "check", str(config))):
+        refused = cli(*words)
+        assert refused.returncode == 1
+        assert "server.store: the store's URL cannot be used: 'shcema' is no" in refused.stderr
+        assert PASSWORD not in refused.stderr

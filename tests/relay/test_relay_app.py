@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from navarch.relay import app as apps
 from navarch.relay import flushing as flushings
 from navarch.relay import verdicts
 from navarch.relay.app import Application
@@ -271,6 +272,37 @@ def test_while_the_control_plane_is_away_heartbeats_are_kept_and_then_refused(
         assert set(world.upstream.heard) == {"n2"}, "a sighting of long ago is none"
 
     assert live(story).counts.dropped["old"] == 1
+
+
+def test_while_no_batch_gets_through_no_heartbeat_of_a_new_node_is_passed_on_either() -> None:
+    async def story(world: World) -> None:
+        world.upstream.away = True
+        world.flushing.taken_at = asyncio.get_running_loop().time() - 60
+        status, _, body = await world.call("Heartbeat", heartbeat("new"))
+        assert (status, json.loads(body)["code"]) == (503, "unavailable")
+        assert world.upstream.calls == []
+        world.upstream.away = False
+
+    live(story)
+
+
+def test_new_nodes_make_themselves_known_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apps, "STRANGERS_MAX", 2)
+
+    async def story(world: World) -> None:
+        world.upstream.calls_gate.clear()
+        first = [asyncio.create_task(world.beat(f"n{number}")) for number in range(2)]
+        await until(lambda: len(world.upstream.calls) == 2)
+        for _ in range(3):
+            status, headers, body = await world.call("Heartbeat", heartbeat("third"))
+            assert (status, json.loads(body)["code"]) == (429, "resource_exhausted")
+            assert 1 <= int(headers[b"retry-after"]) <= apps.LATER_MAX
+        world.upstream.calls_gate.set()
+        await asyncio.gather(*first)
+        await world.beat("third")
+        assert len(world.upstream.calls) == 3
+
+    live(story)
 
 
 def test_a_short_outage_loses_no_heartbeat() -> None:

@@ -53,10 +53,20 @@ class Upstream(Uplink):
         self.reply = Reply(200, ((b"content-type", b"application/proto"),), b"")
         self.gate = asyncio.Event()
         self.gate.set()
+        self.calls_gate = asyncio.Event()
+        self.calls_gate.set()
 
-    async def call(self, method: str, headers: Iterable[tuple[str, str]], body: bytes) -> Reply:
+    async def call(
+        self,
+        method: str,
+        headers: Iterable[tuple[str, str]],
+        body: bytes,
+        *,
+        always: bool = False,
+    ) -> Reply:
         if method != "HeartbeatBatch":
             self.calls.append((method, body))
+            await self.calls_gate.wait()
             if self.away:
                 raise Away("nobody is there")
             return self.reply

@@ -6,6 +6,9 @@ import asyncio
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from hashlib import shake_256
+
+import pytest
 
 from infra.real_postgres import RealPostgres
 from navarch.controlplane.clock import stopwatch
@@ -151,3 +154,24 @@ def test_events_can_be_asked_in_sql(postgres: RealPostgres, new_schema: Callable
         },
     }
     assert (second["kind"], second["subjects"], second["because"]) == ("resumed", [], None)
+
+
+@pytest.mark.parametrize("count", [1, 200])  # in one statement, and by COPY
+def test_subjects_that_no_index_takes_are_found_all_the_same(
+    new_schema: Callable[[], str], count: int
+) -> None:
+    long = [shake_256(b"%d" % n).hexdigest(2_000) for n in range(count)]
+    told = [ev.NodeLost(at=START, node_id=each, because="silent") for each in long]
+
+    async def scenario() -> None:
+        store = opened(new_schema())
+        await store.open()
+        await store.append(facts(1, 1), after=0)
+        await store.append(told, after=1)
+        assert [each.event for each in await store.read(subject=long[-1])] == told[-1:]
+        await store.snapshot(count + 1, b"state")
+        assert await store.forget(before=START + timedelta(days=9)) == count + 1
+        assert await store.read(subject=long[-1]) == []
+        await store.close()
+
+    run(scenario())

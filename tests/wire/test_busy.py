@@ -5,12 +5,13 @@ from __future__ import annotations
 import http.client
 import json
 import struct
+from contextlib import ExitStack
 from datetime import timedelta
 
 import pytest
 
 from navarch.errors import WireError
-from navarch.wire.admission import Rates
+from navarch.wire.admission import AT_ONCE, Rates
 from navarch.wire.auth import Authenticator, Role, StaticToken, mint_node_token
 from navarch.wire.client import ConnectClient
 from navarch.wire.generated import navarch_pb2 as pb
@@ -94,6 +95,28 @@ def test_a_late_control_plane_refuses_heartbeats_and_nothing_else(open_server: L
         lag.refusing = False
     assert len(open_server.service.heard) == heard
     assert open_server.refused("event_loop_lag") == 2
+
+
+def test_costly_calls_are_refused_before_they_are_read_while_many_are_under_way(
+    open_server: LiveServer,
+) -> None:
+    admission = open_server.application.admission
+    callers = len(open_server.service.callers)
+    with ExitStack() as stack:
+        work = admission._work["RegisterNode"]  # noqa: SLF001 - the calls are not made here
+        work.now = AT_ONCE["RegisterNode"]
+        stack.callback(setattr, work, "now", 0)
+        client = stack.enter_context(ConnectClient(open_server.url, timeout=10))
+        with pytest.raises(WireError, match="500 calls of RegisterNode are under way") as caught:
+            client.call("RegisterNode", {"nodeId": "n1"})
+        assert caught.value.code == "resource_exhausted"
+        assert caught.value.retry_after is not None
+        client.call("Heartbeat", {"nodeId": "n1"})
+        assert open_server.refused("calls_at_once") == 1
+        work.now -= 1
+        client.call("RegisterNode", {"nodeId": "n1"})
+        assert work.now == AT_ONCE["RegisterNode"] - 1
+    assert len(open_server.service.callers) == callers + 1
 
 
 def test_an_agent_in_a_tight_loop_is_slowed_down_and_no_other() -> None:

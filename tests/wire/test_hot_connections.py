@@ -94,3 +94,25 @@ def test_a_body_that_is_too_large_is_refused(both: Twins) -> None:
 
 def test_headers_that_are_no_text_are_refused(both: Twins) -> None:
     assert both.send(raw(SMALL, "Heartbeat", "X-Name: \xff"))[0].status == 400
+
+
+def test_a_known_head_may_come_before_its_body(both: Twins) -> None:
+    before = both.served
+    whole, head = raw(SMALL), raw(SMALL).removesuffix(SMALL)
+    other = raw(b"\x0a\x02n1", "PollCommands")
+    both.send(head, SMALL, head, SMALL, head, SMALL[:9], SMALL[9:], answers=3)
+    both.send(
+        whole, other, head, SMALL, other[:-3], other[-3:], whole[:-20], SMALL[-20:], answers=5
+    )
+    both.send(whole, head, SMALL + whole + whole[:30], whole[30:-3], whole[-3:], answers=4)
+    both.send(whole, head[:-2], b"\r\n" + SMALL, whole[:5], whole[5:], answers=3)
+    assert both.served == before + 3 + 5 + 4 + 3
+    odd = raw(b"\xff" * 9).removesuffix(b"\xff" * 9)
+    assert [each.status for each in both.send(whole, odd, b"\xff" * 9, whole, answers=3)] == [
+        *(200, 400, 200)
+    ]
+
+
+def test_a_known_head_may_announce_too_much(both: Twins) -> None:
+    large = b"\x0a\x02n1" * (4 * 2**20 // 4 + 1)
+    assert [each.status for each in both.send(raw(SMALL), raw(large), answers=2)] == [200, 429]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from navarch.errors import ConfigError
@@ -351,6 +354,59 @@ def test_connections_of_one_address_are_counted() -> None:
             assert second.status(1) == 429
         first.send(healthz(3))
         assert first.status(3) == 200
+
+
+# --- anything at all -------------------------------------------------------------------------
+
+KINDS = st.sampled_from([*range(10), 0x77])
+CALLS = st.sampled_from(
+    [
+        healthz(1),
+        request(1, GET_NODE, end=False, content_type="application/grpc"),
+        request(3, "/%zz?%ff", content_type="text/plain"),
+        frame(h2.HEADERS, h2.END_HEADERS, 5, h2.fields({":method": "CONNECT", ":authority": "x"})),
+        frame(h2.HEADERS, h2.END_HEADERS | h2.END_STREAM, 7, h2.fields({**h2.CALL, "é": "\xff"})),
+        frame(h2.DATA, h2.END_STREAM, 1, b"\0\0\0\0\0"),
+    ]
+)
+SENT = st.lists(
+    CALLS | st.builds(frame, KINDS, st.integers(0, 255), st.integers(0, 9), st.binary(max_size=40)),
+    max_size=12,
+)
+
+
+def test_calls_end_with_a_connection_that_breaks_the_rules(both: LiveServer) -> None:
+    both.service.watchers_left.clear()
+    message = pb.WatchEventsRequest(subject="forever").SerializeToString()
+    with Peer(both.port) as peer:
+        peer.send(request(1, WATCH, end=False, content_type="application/grpc", **AUTHORIZED))
+        peer.send(frame(h2.DATA, h2.END_STREAM, 1, b"\0" + len(message).to_bytes(4) + message))
+        peer.next(h2.DATA, 1)
+        peer.send(frame(h2.DATA, 0, 0, b"on no stream"))
+        assert peer.last_error() == 1
+    assert both.service.watchers_left.wait(10)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(sent=SENT, noise=st.binary(max_size=30))
+def test_nothing_that_a_peer_sends_breaks_the_server(
+    both: LiveServer, sent: list[bytes], noise: bytes
+) -> None:
+    with Peer(both.port) as peer:
+        peer.send(*sent, noise)
+        with contextlib.suppress(OSError):  # hung up already
+            peer.socket.shutdown(socket.SHUT_WR)
+            list(peer.frames())
+    with Peer(both.port) as other:
+        other.send(healthz(1))
+        assert other.status(1) == 200
+
+
+@pytest.fixture(autouse=True)
+def _no_errors_inside(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Whatever a peer does is no error of ours."""
+    yield
+    assert [each for each in caplog.records if each.levelno >= logging.ERROR] == []
 
 
 # --- following frames ------------------------------------------------------------------------

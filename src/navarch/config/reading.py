@@ -24,7 +24,7 @@ from navarch.config import environment
 from navarch.config.document import DEPTH_MAX
 from navarch.config.key import Key
 from navarch.config.shapes import Anything, Block, Choice, Items, Leaf, Named, Shape, Slot, Variants
-from navarch.config.values import format_value
+from navarch.config.values import format_value, masked
 from navarch.errors import ConfigError
 
 VALUES_MAX = 200_000
@@ -403,6 +403,7 @@ def nearest(name: str, known: Sequence[str]) -> str:
 
 def quoted(text: str) -> str:
     """Put text on one line, in quotes, without control characters, at most `SHOWN_MAX` long."""
+    text = masked(text)
     cut = text if len(text) <= SHOWN_MAX else text[: SHOWN_MAX - 3] + "..."
     between = json.dumps(cut, ensure_ascii=False)
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in between)
@@ -417,7 +418,7 @@ def _shown(node: yaml.Node, *, secret: bool = False) -> str:
     if secret:
         return HIDDEN
     plain = re.fullmatch(r"[\x21-\x7e][\x20-\x7e]{0,59}", node.value)
-    return node.value if plain else quoted(node.value)
+    return masked(node.value) if plain else quoted(node.value)
 
 
 def got(node: yaml.Node) -> str:

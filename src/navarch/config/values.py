@@ -69,11 +69,16 @@ class Store(Struct, frozen=True):
     def __str__(self) -> str:
         """Write it as it is written in the configuration, but no password."""
         if self.url:
-            return _PASSWORD.sub(r"\1:***@", self.url)
+            return masked(self.url)
         return "memory://" if self.path is None else f"sqlite:///{self.path}"
 
     def __repr__(self) -> str:
         return f"Store({str(self)!r})"
+
+
+def masked(text: str) -> str:
+    """Return `text` without the passwords of the URLs in it."""
+    return _PASSWORD.sub(r"\1:***@", text)
 
 
 def parse_duration(text: str) -> timedelta:

@@ -212,6 +212,7 @@ class ControlPlane:
         try:
             self._runtime = runtime = self._make_runtime()
             await runtime.load()
+            self.listing.roster(runtime.machine.fleet)  # now, while nobody waits for us
             self.plugins.follow(runtime.machine.fleet)
             if await self._leadership.elected(runtime):
                 await self._lead()

@@ -34,7 +34,7 @@ from msgspec import Struct
 from navarch.core.model import messages as msg
 from navarch.core.model.messages import Answer, Message
 from navarch.errors import WireError
-from navarch.wire.admission import Appointments, Spread
+from navarch.wire.admission import RATE_FIRST, Appointments, Spread
 from navarch.wire.limits import LimitExceeded
 
 REQUESTS_MAX: Final = 10_000
@@ -43,8 +43,6 @@ REQUESTS_MAX: Final = 10_000
 BATCH_MAX: Final = 1_000
 """Messages that one step takes, so that an answer never waits for a whole flood."""
 
-RATE_FIRST: Final = 1_000.0
-"""Requests a second that a lane is believed to serve before it was measured."""
 RATE_MIN: Final = 50.0
 """The least that a lane is believed to serve, however slow the disk is: 30 seconds of waits then
 spread 1,500 callers one by one."""

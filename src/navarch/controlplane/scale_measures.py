@@ -9,13 +9,14 @@ import os
 import resource
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
 
 from navarch.controlplane.measures import Measures, Series, bounded, by
 from navarch.controlplane.runtime import Runtime
 from navarch.core.model.fleet import Fleet
+from navarch.wire.asgi import Application
 from navarch.wire.listing import Listing
 from navarch.wire.pages import Pages
 
@@ -23,20 +24,6 @@ POOLS_MAX: Final = 200
 """Pools that have series of their own, the first ones by name; the others are one together."""
 
 _STATM: Final = Path("/proc/self/statm")
-
-
-class Application(Protocol):
-    """What the application tells of the requests that it had."""
-
-    @property
-    def refused(self) -> Mapping[str, int]:
-        """Requests that were refused, by reason."""
-        ...
-
-    @property
-    def answered(self) -> Mapping[tuple[str, str], int]:
-        """Calls by method and by how they ended: ``ok``, or a Connect code."""
-        ...
 
 
 class Service(Protocol):
@@ -159,11 +146,20 @@ def _fleet(measures: Measures, runtime: Callable[[], Runtime], listing: Listing)
 
 
 def _work(measures: Measures, runtime: Callable[[], Runtime], listing: Listing) -> None:
-    measures.gauge("navarch_inbox_messages", "Envelopes that wait.", lambda: len(runtime().inbox))
-    measures.counter(
+    measures.gauges(
+        "navarch_inbox_messages",
+        "What waits to be looked at, as it counts for its bound.",
+        lambda: by("class", runtime().inbox.waiting),
+    )
+    measures.counters(
         "navarch_inbox_refused_total",
-        "Requests refused because too many waited.",
-        lambda: runtime().inbox.refused,
+        "Requests refused because too much waited.",
+        lambda: by("class", runtime().inbox.refused_by_class),
+    )
+    measures.counter(
+        "navarch_inbox_shed_total",
+        "Heartbeats that were dropped for newer ones.",
+        lambda: runtime().inbox.shed,
     )
     measures.gauge(
         "navarch_journal_seq",
@@ -195,12 +191,13 @@ def _work(measures: Measures, runtime: Callable[[], Runtime], listing: Listing) 
 
 
 def _requests(measures: Measures, service: Service, application: Application) -> None:
+    admission = application.admission
     measures.counters(
         "navarch_requests_total",
         "Calls that were answered.",
         lambda: [
             ({"method": method, "code": code}, count)
-            for (method, code), count in sorted(application.answered.items())
+            for (method, code), count in sorted(answered(application).items())
         ],
     )
     measures.counters(
@@ -209,10 +206,39 @@ def _requests(measures: Measures, service: Service, application: Application) ->
         lambda: by("reason", application.refused),
     )
     measures.counters(
+        "navarch_admission_refused_total",
+        "Requests and connections that a bound on callers refused.",
+        lambda: by("bound", admission.refused),
+    )
+    measures.counters(
         "navarch_heartbeats_total",
         "Heartbeats that were taken.",
-        lambda: by("path", {"ordinary": service.heartbeats}),
+        lambda: by("path", {"ordinary": service.heartbeats, "hot": hot_heartbeats(application)}),
     )
+    measures.gauge("navarch_connections", "Open connections.", admission.connections.total)
+    measures.gauge("navarch_watchers", "Callers who follow facts.", lambda: admission.watching)
+    measures.gauge(
+        "navarch_event_loop_lag_seconds",
+        "How late the event loop is.",
+        lambda: admission.lag.seconds,
+    )
+
+
+def answered(application: Application) -> Counter[tuple[str, str]]:
+    """Count the calls of both paths by method and how they ended."""
+    counts = Counter(application.answered)
+    if application.hot is not None:
+        hot = application.hot.counts
+        counts["Heartbeat", "ok"] += hot.heartbeats
+        counts["HeartbeatBatch", "ok"] += hot.batches
+        counts["PollCommands", "ok"] += hot.polls
+    return +counts
+
+
+def hot_heartbeats(application: Application) -> int:
+    """How many heartbeats the hot path took, those in batches too."""
+    hot = application.hot
+    return 0 if hot is None else hot.counts.heartbeats + hot.counts.batched
 
 
 def _process(measures: Measures) -> None:

@@ -8,7 +8,7 @@ asked, and at no other.
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -53,9 +53,7 @@ class Roster:
         """Look at what changed. Cost: O(those), and one pass when nodes came or went."""
         touched = self._touched.take()
         nodes = self._fleet.nodes
-        looked_at: Iterable[str] = self._of.keys() | nodes.keys()
-        if touched is not None:
-            looked_at = touched
+        looked_at = self._of.keys() | nodes.keys() if touched is None else touched
         came: list[str] = []
         gone: set[str] = set()
         for node_id in looked_at:

@@ -25,10 +25,15 @@ _STATUS: Final = {
 }
 
 
-def refused(code: str, message: str) -> Reply:
-    """An error in the form of the Connect protocol."""
+def refused(code: str, message: str, *, retry_after: int = 0) -> Reply:
+    """An error in the form of the Connect protocol.
+
+    `retry_after` is in how many seconds to come back; 0: that is not said.
+    """
     status = _STATUS.get(code, HTTPStatus.INTERNAL_SERVER_ERROR)
-    return as_json(status, {"code": code, "message": message})
+    body = msgspec.json.encode({"code": code, "message": message})
+    more = ((b"retry-after", str(retry_after).encode()),) if retry_after else ()
+    return a_reply(status, JSON, body, *more)
 
 
 @cache

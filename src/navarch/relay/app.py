@@ -37,6 +37,7 @@ from navarch.relay.roster import Roster, digest
 from navarch.relay.uplink import CALL_SECONDS_MAX, Away, Busy, Uplink
 from navarch.relay.verdicts import Reply, refusal
 from navarch.wire import codec
+from navarch.wire.admission import Spread
 from navarch.wire.asgi import SERVICE
 from navarch.wire.bodies import Event, Receive, Send
 from navarch.wire.generated import navarch_pb2 as pb
@@ -54,6 +55,13 @@ _PASSED_HEADERS: Final = frozenset(
         *(b"grpc-timeout", b"grpc-encoding", b"grpc-accept-encoding"),
     }
 )
+STRANGERS_MAX: Final = 32
+"""Heartbeats that are passed on alone at one time. At 5 ms each, 6,000 nodes make themselves known
+in a second; where the control plane is slower than that, more would only make it slower."""
+
+LATER_MAX: Final = 10
+"""Seconds over which nodes are spread that have to come back."""
+
 _DRAIN_FACTOR: Final = 4
 """How many times the limit of a body is read and dropped before its sender is cut off."""
 
@@ -72,6 +80,15 @@ class Call(Struct):
     """Whether it is one that can be answered here: a Connect call that is not compressed."""
     headers: list[tuple[str, str]]
     """Those that are passed on."""
+
+
+class Later(WireError):
+    """Too busy; the caller shall come back after so many seconds."""
+
+    def __init__(self, message: str, roll: float) -> None:
+        """Choose a moment by `roll`, from 0 up to and without 1: callers come back spread out."""
+        super().__init__("resource_exhausted", message)
+        self.after = 1 + int(roll * LATER_MAX)
 
 
 class Application:
@@ -95,6 +112,8 @@ class Application:
         self._limits = limits
         self.hot = QuickPath(flushing, held, roster, counts, limits)
         """Asked first, at the connection."""
+        self._strangers = 0
+        self._waits = Spread()
         self.more_metrics: Lines = lambda: ()
         """What stands in ``/metrics`` as well."""
 
@@ -107,7 +126,8 @@ class Application:
             reply = await self._answer(scope, receive)
         except WireError as error:
             self._counts.refused[error.code] += 1
-            reply = refused(error.code, error.message)
+            after = error.after if isinstance(error, Later) else 0
+            reply = refused(error.code, error.message, retry_after=after)
         await send(
             {"type": "http.response.start", "status": reply.status, "headers": reply.headers}
         )
@@ -152,6 +172,11 @@ class Application:
 
     async def _heartbeat(self, call: Call) -> Reply:
         now = asyncio.get_running_loop().time()
+        if not self._flushing.works(now):
+            # Whoever cannot take a batch is not asked about each of its heartbeats either.
+            self._counts.heartbeats["refused"] += 1
+            problem = self._flushing.problem or "no batch was answered in time"
+            raise WireError("unavailable", f"this relay cannot pass heartbeats on: {problem}")
         request = _read(call, pb.HeartbeatRequest)
         node_id = "" if request is None else _valid(request)
         if request is None or not node_id:
@@ -161,10 +186,6 @@ class Application:
         body = call.body if call.content_type == PROTO else request.SerializeToString()
         if not gathering.fits(body):
             return await self._alone(call, node_id)
-        if not self._flushing.works(now):
-            self._counts.heartbeats["refused"] += 1
-            problem = self._flushing.problem or "no batch was answered in time"
-            raise WireError("unavailable", f"this relay cannot pass heartbeats on: {problem}")
         try:
             self._held.add(node_id, body, now)
         except Full as error:
@@ -180,9 +201,20 @@ class Application:
         return acknowledged(call.content_type, self._roster.interval, pending=pending)
 
     async def _alone(self, call: Call, node_id: str) -> Reply:
-        """Pass a heartbeat on by itself; the answer says whether its sender may speak."""
+        """Pass a heartbeat on by itself; the answer says whether its sender may speak.
+
+        After a restart of the relay that is so for every node, so few go at one time.
+        """
+        if self._strangers >= STRANGERS_MAX:
+            self._counts.heartbeats["refused"] += 1
+            text = "too many nodes make themselves known to this relay: try again in a moment"
+            raise Later(text, self._waits.roll())
         self._counts.heartbeats["passed"] += 1
-        reply = await self._passed(call)
+        self._strangers += 1
+        try:
+            reply = await self._passed(call)
+        finally:
+            self._strangers -= 1
         if reply.ok and node_id:
             self._held.discard(node_id)  # an older one
             self._admit(node_id, call)

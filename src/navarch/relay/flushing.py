@@ -19,7 +19,7 @@ from navarch.relay import gathering, verdicts
 from navarch.relay.counting import Counts
 from navarch.relay.gathering import Batch, Gathering
 from navarch.relay.roster import Roster
-from navarch.relay.uplink import Away, Busy, Uplink, own_headers
+from navarch.relay.uplink import Away, Uplink, own_headers
 from navarch.relay.verdicts import Refusal, Reply
 from navarch.wire.generated import navarch_pb2 as pb
 
@@ -113,7 +113,7 @@ class Flushing:
         """Send everything that waits; what is not taken waits again."""
         loop = asyncio.get_running_loop()
         if self._failures:  # it may have waited for long
-            self._counts.dropped["old"] += self._held.expire(loop.time() - verdicts.AWAY_MAX)
+            self._dropped(self._held.expire(loop.time() - verdicts.AWAY_MAX))
         batches = deque(self._held.take())
         self._splits = 0
         if not batches:
@@ -128,10 +128,13 @@ class Flushing:
                     break
         finally:
             since = loop.time() - verdicts.AWAY_MAX
-            if dropped := self._held.give_back(batches, since=since):
-                self._counts.dropped["old"] += dropped
+            self._dropped(self._held.give_back(batches, since=since))
             self._underway = frozenset()
             self._round_over()
+
+    def _dropped(self, old: int) -> None:
+        if old:
+            self._counts.dropped["old"] += old
 
     def _round_over(self) -> None:
         self._rounds.set()
@@ -144,11 +147,11 @@ class Flushing:
         began = loop.time()
         body = gathering.encoded(held.body for held in batch.values())
         try:
-            reply = await self._uplink.call("HeartbeatBatch", self._headers.items(), body)
+            reply = await self._uplink.call(
+                "HeartbeatBatch", self._headers.items(), body, always=True
+            )
         except Away as error:
             return self._failed(Refusal("unavailable", str(error)))
-        except Busy:
-            return self._failed(Refusal("resource_exhausted", "too many calls are under way"))
         self._counts.batch_seconds.add(loop.time() - began)
         if not reply.ok:
             return self._refused(batches, reply)

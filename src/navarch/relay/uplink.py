@@ -81,13 +81,21 @@ class Uplink:
         self._transport = transport
         self._client = Client(transport)
 
-    async def call(self, method: str, headers: Iterable[tuple[str, str]], body: bytes) -> Reply:
+    async def call(
+        self,
+        method: str,
+        headers: Iterable[tuple[str, str]],
+        body: bytes,
+        *,
+        always: bool = False,
+    ) -> Reply:
         """Make a call, and return the answer of whoever gave one.
 
         An answer by which an address says that it cannot serve is returned when no other one did
-        better. Raises `Away` when nobody answered in time, and `Busy`.
+        better. Raises `Away` when nobody answered in time, and `Busy` when too many calls are under
+        way, unless this one is made `always`.
         """
-        if self.underway >= CALLS_MAX:
+        if self.underway >= CALLS_MAX and not always:
             raise Busy
         self.underway += 1
         try:

@@ -108,6 +108,7 @@ class _LastLine(Struct):
     sha256: str
 
 
+_UNREADABLE = (DecodeError, ValueError, OSError, EOFError, zlib.error)
 _head = msgspec.json.Decoder(Head)
 _line = msgspec.json.Decoder(_Line)
 
@@ -242,7 +243,7 @@ class Archive:
         try:
             raw = self._raw_line()
             head = _head.decode(raw)
-        except (DecodeError, OSError, EOFError, zlib.error) as error:
+        except _UNREADABLE as error:
             raise JournalError(f"{self.path} is no export of a journal ({error})") from error
         if head.format != FORMAT:
             raise JournalError(f"{self.path} is no export of a journal")
@@ -276,7 +277,7 @@ class Archive:
         self._before = self._digest.copy()
         try:
             return _line.decode(self._raw_line())
-        except (DecodeError, OSError, EOFError, zlib.error) as error:
+        except _UNREADABLE as error:
             raise self._damage(expected, f"its line cannot be read ({error})") from error
 
     def _raw_line(self) -> bytes:
@@ -294,7 +295,7 @@ class Archive:
             raise self._damage(expected, "its checksum does not fit")
         try:
             return Recorded(line.seq, events.decode(raw))
-        except DecodeError as error:
+        except (DecodeError, ValueError) as error:
             raise self._damage(expected, f"this version cannot decode it ({error})") from error
 
     def _check_end(self, line: _Line, expected: int) -> None:

@@ -383,8 +383,8 @@ class PostgresStore:
             yield connection
 
     async def _finish(self) -> None:
-        if self._committing is not None:
-            await self._committing
+        if self._committing is not None and not self._committing.done():
+            await asyncio.wait([self._committing])  # whoever gives up here ends no append
 
     async def _commit_all(self) -> None:
         while group := self._take_group():

@@ -18,7 +18,7 @@ from navarch.core.model import events
 from navarch.stores.base import Projection
 from navarch.stores.postgres_group import Continuation
 from navarch.stores.postgres_link import Connection
-from navarch.stores.postgres_models import INSTANCES, NODES, POOLS, Table, columns_of, plain
+from navarch.stores.postgres_models import INSTANCES, NODES, POOLS, Table, columns_of, key_of, plain
 
 ROWS_MAX = 100
 """The most facts and records that go this way: about where COPY has caught up."""
@@ -67,7 +67,7 @@ async def write(
 ) -> Answer:
     """Write what a group adds behind fact `after`, in term `term`; say what was found there."""
     written = made.written
-    about = sorted((plain(each), row.row.seq) for row in written for each in row.about)
+    about = sorted((key_of(each), row.row.seq) for row in written for each in row.about)
     arguments: list[object] = [
         *(term, after, channel, str(made.tail.seq)),
         *([subject for subject, _ in about], [seq for _, seq in about]),

@@ -32,7 +32,7 @@ from navarch.stores.base import (
     not_empty,
 )
 from navarch.stores.postgres_link import Address, Connection
-from navarch.stores.postgres_models import plain, projected_seq
+from navarch.stores.postgres_models import key_of, plain, projected_seq
 from navarch.stores.rows import Row, Tail, checksum, is_intact, tail_of
 
 PAGE_FACTS = 5_000
@@ -174,7 +174,7 @@ class Rows:
         self, first: int, last: int, limit: int, subject: str | None, *, newest_first: bool
     ) -> list[Row]:
         question = _PAGES[subject is not None, newest_first]
-        asked: list[object] = [] if subject is None else [plain(subject)]
+        asked: list[object] = [] if subject is None else [key_of(subject)]
         asked += [first, limit, last] if newest_first else [first, limit]
         return [Row(*row) for row in await self._db.fetch(self._sql(question), *asked)]
 
@@ -241,14 +241,14 @@ class Rows:
             records=[
                 (
                     *(row.seq, row.crc, row.total_bytes, row.latest_us),
-                    *(event.at, events.kind(event), [plain(each) for each in about]),
+                    *(event.at, events.kind(event), [key_of(each) for each in about]),
                     *(plain(text), row.raw),
                 )
                 for row, event, about, text in rows
             ],
         )
         # Neighbours in the tree share a page.
-        index = sorted((plain(each), row.seq) for row, _, about, _ in rows for each in about)
+        index = sorted((key_of(each), row.seq) for row, _, about, _ in rows for each in about)
         if index:
             await self._db.copy_records_to_table(
                 "fact_subject", schema_name=self._address.schema, records=index

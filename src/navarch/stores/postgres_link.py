@@ -42,6 +42,8 @@ _DRIVERS = frozenset(
     ]
 )
 _KEEPALIVE_SECONDS = 1
+LEAVE_SECONDS_MAX = 1.0
+"""How long the end of a connection may take, its last question included."""
 
 
 class Address(Struct, frozen=True):
@@ -54,11 +56,12 @@ class Address(Struct, frozen=True):
     """None: what the environment (PGPASSWORD, PGPASSFILE) or the server's rules say."""
 
     @classmethod
-    def parse(cls, url: str) -> Address:
+    def parse(cls, url: str, *, with_password: bool = True) -> Address:
         """Read ``postgresql://user@host:port/database?schema=navarch&password_file=F``.
 
         A password may stand in the URL, in the file ``password_file`` or in the environment
         variable ``password_env``. Everything else in the query is libpq's, such as ``sslmode``.
+        Without `with_password` neither is looked at: whoever checks a URL may stand elsewhere.
 
         Raises ConfigError, which does not quote a password, for anything that cannot be used.
         """
@@ -84,7 +87,8 @@ class Address(Struct, frozen=True):
         user, _, written = account.partition(":")
         query = urlencode({k: v for k, v in asked.items() if k not in _OURS}, quote_via=quote)
         dsn = f"postgresql://{user}{at}{place}{parts.path}" + (f"?{query}" if query else "")
-        return cls(dsn, schema, _password(unquote(written), asked))
+        secret = _password(unquote(written), asked) if with_password else None
+        return cls(dsn, schema, secret)
 
     def __str__(self) -> str:
         """Name it for people: no password, and the schema where it is another."""
@@ -188,13 +192,15 @@ class Link:
 
     async def close(self) -> None:
         """Take leave of the server; one that does not answer is left alone."""
-        async with self._turn:
-            connection, self._connection = self._connection, None
-            if connection is None or connection.is_closed():
-                return
-            try:
-                await connection.close(timeout=1)
-            except (TimeoutError, OSError):
+        connection: Connection | None = None
+        try:
+            async with asyncio.timeout(LEAVE_SECONDS_MAX), self._turn:
+                connection, self._connection = self._connection, None
+                if connection is not None and not connection.is_closed():
+                    await connection.close(timeout=LEAVE_SECONDS_MAX)
+        except (TimeoutError, OSError):
+            self.drop()
+            if connection is not None:
                 connection.terminate()
 
     async def _connected(self) -> Connection:

@@ -10,6 +10,7 @@ The columns are an interface: they are added to, never renamed. ``docs/postgres.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
 from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
@@ -219,3 +220,17 @@ def columns_of(table: Table[_Record], records: Sequence[_Record]) -> list[list[o
 def plain(text: str) -> str:
     """Return `text` as PostgreSQL can hold it: without the character that it has no place for."""
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}") if text and "\0" in text else text
+
+
+KEY_BYTES_MAX = 1_000
+"""The longest subject that is indexed as it is: an index takes 2,704 bytes at most (PostgreSQL 15,
+documentation of B-trees, read 2026-11), and what strangers write has up to 4,096."""
+
+
+def key_of(subject: str) -> str:
+    """Return what stands for `subject` in columns that have an index."""
+    key = plain(subject)
+    raw = key.encode()
+    if len(raw) <= KEY_BYTES_MAX:
+        return key
+    return f"{key[:200]}... sha256:{sha256(raw).hexdigest()}"

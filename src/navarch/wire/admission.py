@@ -18,7 +18,8 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final
 
@@ -30,8 +31,15 @@ from navarch.wire.limits import LimitExceeded
 GOLDEN_RATIO: Final = 0.618033988749895
 """Its fractional part: the multiples of no other number are spread more evenly."""
 
+AT_ONCE: Final[Mapping[str, int]] = {"RegisterNode": 500, "ReportHealth": 500}
+"""Calls of methods that are costly to read, and how many of each may be under way; one more is
+refused before it is read. At half a millisecond each, nobody else waits longer than a quarter of a
+second for them."""
+
 WAIT_MIN: Final = 1.0
 """Seconds: the header counts in whole ones."""
+RATE_FIRST: Final = 1_000.0
+"""Calls a second that are believed to be served before that was measured."""
 WAIT_MAX: Final = 30.0
 """Seconds that anybody is told to wait at most: as long as the longest wait of our agents when
 nobody answers."""
@@ -209,6 +217,26 @@ class LoopLag:
             self.refusing = True
 
 
+class _Work:
+    """The calls of one method that are under way, and how quickly they are done."""
+
+    def __init__(self, bound: int, spread: Spread) -> None:
+        self.bound = bound
+        self.now = 0
+        self.appointments = Appointments(RATE_FIRST, spread)
+        self._done = 0
+        self._since = 0.0
+
+    def end(self, now: float) -> None:
+        """Count a call out; learn from each second how many that were."""
+        self.now -= 1
+        self._done += 1
+        if now - self._since >= 1.0:
+            if now - self._since < 2.0:  # else there were pauses, in which more could be done
+                self.appointments.rate += (self._done - self.appointments.rate) / 2
+            self._since, self._done = now, 0
+
+
 class Admission:
     """All of it for one process, and what was refused."""
 
@@ -226,6 +254,7 @@ class Admission:
         """Heartbeats that were refused because we were late, since the start: no silence of
         theirs."""
         self._spread = Spread(chance)
+        self._work = {name: _Work(bound, self._spread) for name, bound in AT_ONCE.items()}
         self._refused: Counter[str] = Counter()
 
     @property
@@ -244,6 +273,34 @@ class Admission:
             wait = timedelta(seconds=1 + 9 * self._spread.roll())
             text = f"the control plane is {self.lag.seconds:.1f} s late: try again later"
             raise LimitExceeded("event_loop_lag", text, code="resource_exhausted", retry_after=wait)
+
+    def check_crowd(self, method: str) -> None:
+        """Refuse a costly call while many are under way; ask before the body is read.
+
+        Raises `LimitExceeded` with ``resource_exhausted``.
+        """
+        work = self._work.get(method)
+        if work is not None and work.now >= work.bound:
+            self._refused["calls_at_once"] += 1
+            raise LimitExceeded(
+                "calls_at_once",
+                f"{work.now} calls of {method} are under way already: try again later",
+                code="resource_exhausted",
+                retry_after=work.appointments.wait(asyncio.get_running_loop().time()),
+            )
+
+    @contextmanager
+    def working(self, method: str) -> Iterator[None]:
+        """Count a call that was read and may be costly, for as long as it is under way."""
+        work = self._work.get(method)
+        if work is None:
+            yield
+            return
+        work.now += 1
+        try:
+            yield
+        finally:
+            work.end(asyncio.get_running_loop().time())
 
     def hears(self, principal: Principal, node_id: str) -> bool:
         """Count a heartbeat or a poll about a node; an empty id stands for a batch.

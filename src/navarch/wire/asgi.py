@@ -41,7 +41,7 @@ from navarch.wire.grpc_form import GRPC, GRPC_WEB, content_type, in_form
 from navarch.wire.hot import PASSED_ON, PATHS, Call, Hearing, HotPath
 from navarch.wire.limits import DEFAULT, LimitExceeded, Limits
 from navarch.wire.pages import Pages, status_of
-from navarch.wire.prepared import BinaryCodec, Prepared
+from navarch.wire.prepared import BinaryCodec, Gzip, Prepared
 from navarch.wire.standing import Alone, Stands
 
 if TYPE_CHECKING:
@@ -110,6 +110,7 @@ class Application:
                 calls.NodeBinding(self.admission),
             ),
             read_max_bytes=limits.body_bytes,
+            compressions=(Gzip(),),
             codecs=codecs,
         )
         self.hot: HotPath | None = None
@@ -247,9 +248,10 @@ class Application:
         if (given := content_type(scope)) not in wanted:
             await self._refuse_type(send, given, wanted)
             return
-        if self.admission.lag.refusing and given in calls.CONNECT_UNARY:
+        if given in calls.CONNECT_UNARY:
             try:
                 self.admission.check_lag(method)
+                self.admission.check_crowd(method)
             except LimitExceeded as error:
                 await self._refuse_busy(send, error)
                 return

@@ -180,7 +180,8 @@ class NodeBinding:
     ) -> _Response:
         """Check, then call. Raises `WireError`."""
         self._check(request, ctx)
-        return await call_next(request, ctx)
+        with self._admission.working(ctx.method.name):
+            return await call_next(request, ctx)
 
     def intercept_server_stream(
         self,

@@ -340,8 +340,40 @@ def _connection(
 ) -> http.client.HTTPConnection:
     host = parts.hostname or ""
     if parts.scheme == "https":
-        return http.client.HTTPSConnection(host, parts.port, timeout=timeout, context=tls)
-    return http.client.HTTPConnection(host, parts.port, timeout=timeout)
+        return _WholeOverTls(host, parts.port, timeout=timeout, context=tls)
+    return _Whole(host, parts.port, timeout=timeout)
+
+
+class _Whole(http.client.HTTPConnection):
+    """Sends the head and the body of a request together.
+
+    The library sends each by itself. The server then reads twice, and a heartbeat costs it half as
+    much again.
+    """
+
+    _held: bytearray | None = None
+
+    def request(  # type: ignore[override]  # no chunks, which nobody here sends
+        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> None:
+        """Send a request."""
+        self._held = held = bytearray()
+        try:
+            super().request(method, url, body, headers)
+        finally:
+            self._held = None
+        self.send(held)
+
+    def send(self, data: Any) -> None:  # noqa: ANN401 - whatever the library sends
+        """Send bytes, or keep them until the request is whole."""
+        if self._held is None:
+            super().send(data)
+        else:
+            self._held += data
+
+
+class _WholeOverTls(_Whole, http.client.HTTPSConnection):
+    """The same, over TLS."""
 
 
 def _hung_up(sock: socket.socket) -> bool:

@@ -189,9 +189,12 @@ class PatientHttp2(ZttpH2Protocol):
         if self.transport.is_closing():
             return
         self._spend(self._frames.feed(data))
-        if self.transport.is_closing():
-            return
-        super().data_received(data)
+        if not self.transport.is_closing():
+            super().data_received(data)
+        if self.transport.is_closing():  # now, not when the last byte is out: nobody reads it
+            for cycle in self.cycles.values():
+                cycle.disconnected = True
+                cycle.message_event.set()
         self._expect_the_rest()
         self._credit.set()  # whoever waits looks again
         self._credit = asyncio.Event()
@@ -201,6 +204,8 @@ class PatientHttp2(ZttpH2Protocol):
     def handle_events(self) -> None:
         """Do what the frames say, and note what uvicorn passes over."""
         while (event := self.conn.next_event()) is not zttp.NEED_DATA:
+            if self.transport.is_closing():
+                return
             if isinstance(event, zttp.Request):
                 self.handle_request(event)
             elif isinstance(event, zttp.Data):

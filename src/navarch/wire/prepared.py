@@ -9,12 +9,30 @@ are the bytes that the codec would have made of the message.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from connectrpc.compat import google_protobuf_binary_codec
+from connectrpc.compression.gzip import GzipCompression
 from google.protobuf.message import Message
 
 _M = TypeVar("_M", bound=Message)
+
+
+LARGE: Final = 64 * 1024
+"""Bytes above which an answer is compressed in a hurry: at 100 MB a second in place of 40."""
+
+
+class Gzip(GzipCompression):
+    """The library's gzip, which takes less care with large answers: the event loop waits for it."""
+
+    def __init__(self) -> None:
+        """Compress small answers as the library does."""
+        super().__init__()
+        self._hasty = GzipCompression(level=1)
+
+    def compress(self, data: bytes | bytearray | memoryview) -> bytes:
+        """Compress an answer."""
+        return self._hasty.compress(data) if len(data) > LARGE else super().compress(data)
 
 
 class Prepared(ABC):

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from navarch.stores.base import Store
 
 
-def store_of(written: config.Store) -> str:
+def store_of(written: config.Store, *, with_password: bool = True) -> str:
     """Say where a configuration keeps its journal, as `open_store` takes it.
+
+    Without `with_password` the file or the variable that has it is not looked at.
 
     Raises `ConfigError` for the URL of a database that cannot be used; nothing is reached.
     """
@@ -31,7 +33,7 @@ def store_of(written: config.Store) -> str:
         from navarch.stores.postgres_link import Address
 
         try:
-            Address.parse(written.url)
+            Address.parse(written.url, with_password=with_password)
         except ConfigError as error:
             raise ConfigError(error.message, key="server.store") from error
         return written.url

@@ -301,7 +301,7 @@ def faults(config: Config, readings: Iterable[Reading] = ()) -> list[ConfigError
 
 def _faults(config: Config) -> Iterator[ConfigError]:
     from navarch.controlplane.clock import RealClock
-    from navarch.wiring import first_scripts
+    from navarch.wiring import first_scripts, parts
 
     around = Surroundings(clock=RealClock(), data=config.server.data)
     for name, one in config.providers.items():
@@ -309,6 +309,10 @@ def _faults(config: Config) -> Iterator[ConfigError]:
             settings_of(name, one, around)
         except ConfigError as error:
             yield _placed(error, name)
+    try:
+        parts.store_of(config.store, with_password=False)
+    except ConfigError as error:
+        yield error
     try:
         first_scripts.settings_of(config.server.bootstrap)
     except ConfigError as error:
