@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from navarch.controlplane.clock import FakeClock, RealClock
+from navarch.controlplane.clock import FakeClock, RealClock, uptime
 from pools import MONDAY, run
 
 SECOND = timedelta(seconds=1)
@@ -79,3 +79,8 @@ def test_a_sleeper_that_left_is_not_woken() -> None:
 
     run(story())
     assert clock.now() == MONDAY + SECOND
+
+
+def test_the_uptime_only_grows() -> None:
+    before = uptime()
+    assert 0 < before <= uptime()

@@ -52,6 +52,17 @@ def stopwatch() -> float:
     return time.perf_counter()
 
 
+_UPTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def uptime() -> float:
+    """Seconds since the machine began, also those in which it slept or was paused, on Linux.
+
+    What a lease is counted by: a machine that wakes up must not believe that it still has one.
+    """
+    return time.clock_gettime(_UPTIME)
+
+
 class FakeClock:
     """A clock that moves only when it is told to."""
 

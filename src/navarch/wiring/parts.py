@@ -50,12 +50,12 @@ def open_store(where: str, url: str = "") -> Store:
     from navarch.controlplane.founding import holder
 
     if where.startswith(("postgresql://", "postgres://")):
-        from navarch.controlplane.clock import stopwatch
+        from navarch.controlplane.clock import uptime
         from navarch.core.sentences import sentence
         from navarch.stores.postgres import PostgresStore
 
         return PostgresStore(
-            where, stopwatch=stopwatch, holder=holder(), api_url=url, describe=sentence
+            where, stopwatch=uptime, holder=holder(), api_url=url, describe=sentence
         )
     if where == "memory":
         from navarch.stores.memory import MemoryStore
@@ -72,10 +72,10 @@ async def read_store(where: str) -> Source:
     Raises `JournalError` when it is not there or cannot be used.
     """
     if where.startswith(("postgresql://", "postgres://")):
-        from navarch.controlplane.clock import stopwatch
+        from navarch.controlplane.clock import uptime
         from navarch.stores.postgres import PostgresStore
 
-        database = PostgresStore(where, stopwatch=stopwatch)
+        database = PostgresStore(where, stopwatch=uptime)
         await database.connect()
         return database
     from navarch.stores.sqlite import SqliteReading
