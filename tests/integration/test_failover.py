@@ -89,6 +89,7 @@ def test_nothing_is_lost_leaked_or_doubled_when_leaders_are_killed(
     assert found.acknowledged > 10 * KILLS
     assert found.launches >= NODES[1]
     assert max(took) < TAKEOVER_SECONDS_MAX
+    wait_for(lambda: all(each.standing() for each in site.members), "the last one is back")
     shown = run_cli(site, "leader")
     assert shown.returncode == 0, shown.stderr
     assert sorted(line.split()[1] for line in shown.stdout.splitlines()[1:]) == [
