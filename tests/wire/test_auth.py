@@ -194,3 +194,11 @@ def test_a_bounded_number_of_headers_is_known(monkeypatch: pytest.MonkeyPatch) -
     for header in headers:
         assert checks.recall(header) == checks.recall(header)
         assert len(checks._recalled) <= 2  # noqa: SLF001 - what it holds in mind
+
+
+def test_keys_of_node_tokens_are_told_apart_by_marks_that_say_nothing_of_them() -> None:
+    mark = Authenticator(fleet_secret=SECRET).node_key
+    assert mark == Authenticator(fleet_secret=SECRET).node_key
+    assert mark != Authenticator(fleet_secret=SECRET + b"!").node_key
+    assert len(mark) == 8
+    assert Authenticator().node_key == ""
