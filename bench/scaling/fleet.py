@@ -22,7 +22,7 @@ from scaling.latency import Latencies
 
 OPERATOR = "an-operator-of-the-benchmark"
 VIEWER = "a-viewer-of-the-benchmark"
-BOOT_MAX = 30.0
+BOOT_MAX = 120.0
 AGENTS_A_SWARM = 15_000
 """Each has a descriptor, and 20,000 is what a process may have on many machines."""
 TICKS = os.sysconf("SC_CLK_TCK")

@@ -10,7 +10,7 @@ import pytest
 from suite import budgets as budgeting
 from suite.budgets import BudgetsError
 
-PLANNED = frozenset({"herd", "overload"})
+PLANNED = frozenset({"overload"})
 """Scripts that are named before they are here."""
 
 GOOD = """

@@ -286,6 +286,16 @@ def test_what_cannot_be_done_is_one_clear_line(words: tuple[str, ...], reason: s
     assert reason in f"{result.output} {result.exception}"
 
 
+def test_looking_at_a_schema_that_is_not_there_makes_nothing(
+    new_schema: Callable[[], str], tmp_path: Path
+) -> None:
+    url = new_schema()
+    for words in (("check", "--store", url), ("export", "--store", url, tmp_path / "file")):
+        for _ in range(2):
+            assert "does not exist: there are no tables in the" in str(run(*words).exception)
+    assert not list(tmp_path.iterdir())
+
+
 def test_nothing_is_imported_into_memory(sqlite: str, tmp_path: Path, lived: list[Event]) -> None:
     fill(sqlite, lived[:3])
     done("export", "--store", sqlite, tmp_path / "all.jsonl")

@@ -15,6 +15,7 @@ from navarch.controlplane.control_plane import ControlPlane
 from navarch.controlplane.measures import OTHER, Measure, Measures, bounded, by
 from navarch.core.model.command import CommandType
 from navarch.core.model.messages import IssueCommand, RegisterNode
+from navarch.stores.sqlite import SqliteStore
 from navarch.wire.asgi import Application
 from navarch.wire.generated import navarch_pb2 as pb
 from pools import MONDAY, a_control_plane, a_spec, register_all, run
@@ -223,3 +224,15 @@ def test_time_passes_while_a_pool_has_a_long_name() -> None:
             assert 'navarch_pool_target_nodes{pool="a-b.c_d"} 2' in page.decode().splitlines()
 
     run(told())
+
+
+def test_a_journal_in_a_file_says_how_large_it_is(tmp_path: Path) -> None:
+    async def told() -> tuple[int, int]:
+        store = SqliteStore(tmp_path / "navarch.db")
+        assert store.size_bytes() == 0
+        async with ControlPlane(store=store) as plane:
+            _, page = await get(plane.asgi_app, "/metrics")
+            return store.size_bytes(), int(numbers(page.decode())["navarch_journal_bytes"])
+
+    measured, shown = run(told())
+    assert measured == shown > 0

@@ -31,7 +31,7 @@ def ask(port: int, path: str, headers: Mapping[str, str], body: bytes) -> Answer
     )
     stream.send_data(body)
     stream.end_message()
-    answer = Answer()
+    answer, got = Answer(), bytearray()
     with socket.create_connection(("127.0.0.1", port), timeout=10) as line:
         while True:
             line.sendall(connection.data_to_send())
@@ -41,9 +41,9 @@ def ask(port: int, path: str, headers: Mapping[str, str], body: bytes) -> Answer
                     answer.status = event.status_code
                     answer.headers = _texts(list(event.headers))
                 elif isinstance(event, zttp.Data):
-                    answer.body += event.data
+                    got += event.data
                 elif isinstance(event, zttp.EndOfMessage):
-                    answer.trailers = _texts(event.trailers)
+                    answer.body, answer.trailers = bytes(got), _texts(event.trailers)
                     return answer
                 assert not isinstance(event, (zttp.RstStream, zttp.GoAway)), event
 

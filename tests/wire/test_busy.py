@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 
 from navarch.errors import WireError
-from navarch.wire.admission import AT_ONCE, Rates
+from navarch.wire.admission import DEFAULT_RATES, Rates
 from navarch.wire.auth import Authenticator, Role, StaticToken, mint_node_token
 from navarch.wire.client import ConnectClient
 from navarch.wire.generated import navarch_pb2 as pb
@@ -104,7 +104,7 @@ def test_costly_calls_are_refused_before_they_are_read_while_many_are_under_way(
     callers = len(open_server.service.callers)
     with ExitStack() as stack:
         work = admission._work["RegisterNode"]  # noqa: SLF001 - the calls are not made here
-        work.now = AT_ONCE["RegisterNode"]
+        work.now = DEFAULT_RATES.costly_at_once
         stack.callback(setattr, work, "now", 0)
         client = stack.enter_context(ConnectClient(open_server.url, timeout=10))
         with pytest.raises(WireError, match="500 calls of RegisterNode are under way") as caught:
@@ -115,7 +115,7 @@ def test_costly_calls_are_refused_before_they_are_read_while_many_are_under_way(
         assert open_server.refused("calls_at_once") == 1
         work.now -= 1
         client.call("RegisterNode", {"nodeId": "n1"})
-        assert work.now == AT_ONCE["RegisterNode"] - 1
+        assert work.now == DEFAULT_RATES.costly_at_once - 1
     assert len(open_server.service.callers) == callers + 1
 
 

@@ -147,6 +147,39 @@ def test_megabytes_there_and_back() -> None:
         assert Stub(channel)("GetNode", request, ()).node.node_id == request.node_id
 
 
+class Generous(SmallService):
+    """Answers with more than it is asked for."""
+
+    async def get_node(
+        self, request: pb.GetNodeRequest, ctx: calls.Context, /
+    ) -> pb.GetNodeResponse:
+        return pb.GetNodeResponse(node=pb.NodeInfo(node_id="n" * GENEROUS))
+
+    async def watch_events(
+        self, request: pb.WatchEventsRequest, ctx: calls.Context, /
+    ) -> AsyncIterator[pb.WatchEventsResponse]:
+        for seq in range(1, MANY + 1):
+            yield pb.WatchEventsResponse(event=pb.EventInfo(seq=seq))
+
+
+GENEROUS = 32 * 2**20
+MANY = 5_000
+
+
+def test_readers_of_much_may_give_as_much_credit_as_it_takes() -> None:
+    unlimited = [("grpc.max_receive_message_length", -1)]
+    with (
+        running(Authenticator(), http2=True, service=Generous()) as live,
+        grpc.insecure_channel(f"127.0.0.1:{live.port}", unlimited) as channel,
+    ):
+        stub = Stub(channel)
+        assert len(stub("GetNode", metadata=()).node.node_id) == GENEROUS
+        assert [fact.event.seq for fact in stub("WatchEvents", metadata=())][-1] == MANY
+        # 64 KiB of credit at a time, told about each part on stream and connection.
+        told = {"content-type": "application/proto"}
+        assert len(http2_client.ask(live.port, f"{PATH}/GetNode", told, b"").body) > GENEROUS
+
+
 def test_a_stream_that_its_reader_leaves_is_left(both: LiveServer, stub: Stub) -> None:
     both.service.watchers_left.clear()
     facts = stub("WatchEvents", pb.WatchEventsRequest(subject="forever"))

@@ -230,7 +230,8 @@ def test_odd_heartbeats_take_the_ordinary_way(both: Twins, name: str, *, batched
     if batched:
         rest = batch(heartbeat("n7"), heartbeat("n8")).SerializeToString()
         size = bytes([len(body) & 0x7F | 0x80, len(body) >> 7])
-        body = b"\x0a" + size + body + rest
+        both.ask("HeartbeatBatch", b"\x0a" + size + body + rest)
+        body = rest + b"\x0a" + size + body
     both.ask("HeartbeatBatch" if batched else "Heartbeat", body)
     assert both.served == before
 

@@ -298,9 +298,9 @@ LARGE = 200_000
 """Bytes of an answer: more than may wait for its reader."""
 
 
-def asked(peer: Peer, stream: int, kind: str) -> None:
-    """Ask for a large answer."""
-    message = pb.GetNodeRequest(node_id="n" * LARGE).SerializeToString()
+def asked(peer: Peer, stream: int, kind: str, size: int = LARGE) -> None:
+    """Ask for an answer of a size."""
+    message = pb.GetNodeRequest(node_id="n" * size).SerializeToString()
     body = b"\0" + len(message).to_bytes(4) + message if "grpc" in kind else message
     peer.send(request(stream, GET_NODE, end=False, content_type=kind))
     for at in range(0, len(body), 16_000):
@@ -325,7 +325,7 @@ def test_a_connection_that_leaves_whole_answers_unread_is_ended(
 ) -> None:
     monkeypatch.setattr(connections, "UNREAD_SECONDS_MAX", 0.05)
     with running(Authenticator(), Limits(), http2=True) as live, Peer(live.port, window=0) as peer:
-        asked(peer, 1, "application/proto")
+        asked(peer, 1, "application/proto", 60_000)  # so little is written whole
         assert peer.status(1) == 200
         assert all(each.kind != h2.DATA for each in peer.frames())
         assert live.application.admission.refused.get("unread_answer", 0) == 1

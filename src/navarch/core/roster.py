@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Final, NamedTuple
 
 from navarch.core.model.fleet import Fleet
@@ -90,11 +90,11 @@ class Roster:
         """The ids of a page, ascending, and the token of the next; empty on the last page.
 
         `size` 0 means all, `after` is the id that the page before ended with; an empty filter, or
-        a status of None, keeps everything. Cost: O(log nodes + page) without a filter, else at
-        most one pass in C over the ids behind `after`.
+        a status of None, keeps everything. Cost: O(log nodes + page) without a filter, else O(the
+        nodes that are kept) where those are few, and O(page) where they are many.
         """
-        wanted = self._wanted(provider, region, pool, status)
-        found = self._behind(after, wanted)
+        kept = self._kept(provider, region, pool, status)
+        found = self._behind(after, kept)
         if not size:
             return list(found), ""
         ids = list(islice(found, size + 1))
@@ -102,21 +102,27 @@ class Roster:
             return ids, ""
         return ids[:size], ids[size - 1]
 
-    def _behind(self, after: str, wanted: set[str] | None) -> Iterator[str]:
-        ids = self._ids
-        if wanted is not None and len(wanted) * _NARROW < len(ids):
-            ids, wanted = sorted(wanted), None
+    def _behind(self, after: str, kept: list[_Members] | None) -> Iterator[str]:
+        ids, whose = self._ids, self._of
+        if kept is not None and sum(map(len, kept)) * _NARROW < len(ids):
+            ids, kept = sorted(chain.from_iterable(kept)), None
         start = bisect.bisect_right(ids, after) if after else 0
         behind = islice(ids, start, None)
-        return behind if wanted is None else filter(wanted.__contains__, behind)
+        if kept is None:
+            return behind
+        if len(kept) == 1:
+            return filter(kept[0].__contains__, behind)
+        # Not their union: a page of few is found before all would be counted up.
+        own = {id(members) for members in kept}
+        return (node_id for node_id in behind if id(whose[node_id]) in own)
 
-    def _wanted(
+    def _kept(
         self, provider: str, region: str, pool: str, status: NodeStatus | None
-    ) -> set[str] | None:
-        """The ids that a filter keeps; None: all of them."""
+    ) -> list[_Members] | None:
+        """The groups that a filter keeps; None: all of them."""
         if not (provider or region or pool or status):
             return None
-        kept = [
+        return [
             members
             for members in self._members.values()
             if provider in ("", members.group.provider)
@@ -124,7 +130,6 @@ class Roster:
             and pool in ("", members.group.pool)
             and status in (None, members.group.status)
         ]
-        return kept[0] if len(kept) == 1 else set().union(*kept)
 
     def _join(self, node: Node) -> bool:
         """Have a node in its group; whether it is new."""

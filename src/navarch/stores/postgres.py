@@ -97,12 +97,14 @@ class PostgresStore:
         lease: timedelta = LEASE,
         renew_every: timedelta = RENEW_EVERY,
         describe: Callable[[Event], str] = _no_text,
+        make: bool = True,
     ) -> None:
         """Name the database; nothing is reached before `connect`.
 
         `url` is ``postgresql://user@host/database?schema=navarch``. `stopwatch` returns seconds
         that only grow. `holder` and `api_url` are what others are told about who leads. `describe`
-        says in a sentence what a fact means, for those who read the table of events.
+        says in a sentence what a fact means, for those who read the table of events. Without
+        `make` the tables have to be there.
 
         Raises ConfigError for a URL that cannot be used, and where asyncpg is not installed.
         """
@@ -125,6 +127,7 @@ class PostgresStore:
             on_lost=self._writer.drop,  # whatever it waits for, it waits in vain
         )
         self._describe = describe
+        self._make = make
         self._patience = lease
         self._is_open = False
         self._signed: Connection | None = None
@@ -142,7 +145,7 @@ class PostgresStore:
             return
         try:
             async with self._reader.use(self._patience) as connection:
-                await postgres_schema.prepare(connection, self.address)
+                await postgres_schema.prepare(connection, self.address, make=self._make)
         except BaseException:
             self._reader.drop()
             raise

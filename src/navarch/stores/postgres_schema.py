@@ -65,13 +65,19 @@ _HAS_TABLE = """SELECT EXISTS (SELECT FROM pg_class AS c
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('navarch ' || $1, 0))"
 
 
-async def prepare(connection: Connection, address: Address) -> None:
+async def prepare(connection: Connection, address: Address, *, make: bool) -> None:
     """Make the tables where there are none; refuse those of a newer Navarch or of another program.
 
-    Safe to call by several at once. Tables of an older layout are left alone: see `upgrade`.
+    Without `make` none are made: that there are none is a JournalError. Safe to call by several at
+    once. Tables of an older layout are left alone: see `upgrade`.
     """
     async with connection.transaction():
         if not await _exists(connection, address, "layout"):
+            if not make:
+                raise JournalError(
+                    f"journal {address} does not exist: there are no tables in the schema "
+                    f"{address.schema}"
+                )
             await connection.execute(_LOCK, address.schema)
             if not await _exists(connection, address, "layout"):
                 await _make(connection, address)

@@ -31,10 +31,9 @@ from navarch.wire.limits import LimitExceeded
 GOLDEN_RATIO: Final = 0.618033988749895
 """Its fractional part: the multiples of no other number are spread more evenly."""
 
-AT_ONCE: Final[Mapping[str, int]] = {"RegisterNode": 500, "ReportHealth": 500}
-"""Calls of methods that are costly to read, and how many of each may be under way; one more is
-refused before it is read. At half a millisecond each, nobody else waits longer than a quarter of a
-second for them."""
+COSTLY: Final = ("RegisterNode", "ReportHealth")
+"""Methods that are costly to read. Of each only `Rates.costly_at_once` may be under way; one more
+is refused before it is read."""
 
 WAIT_MIN: Final = 1.0
 """Seconds: the header counts in whole ones."""
@@ -77,6 +76,9 @@ class Rates(Struct, frozen=True):
     out by one, and thousands of agents may sit behind one relay or NAT."""
     watchers: int = 1_000
     """Callers of `WatchEvents` at one time."""
+    costly_at_once: int = 500
+    """Calls of each of `COSTLY` that may be under way. At half a millisecond each, nobody else
+    waits longer than a quarter of a second for them."""
 
 
 DEFAULT_RATES: Final = Rates()
@@ -254,7 +256,7 @@ class Admission:
         """Heartbeats that were refused because we were late, since the start: no silence of
         theirs."""
         self._spread = Spread(chance)
-        self._work = {name: _Work(bound, self._spread) for name, bound in AT_ONCE.items()}
+        self._work = {name: _Work(rates.costly_at_once, self._spread) for name in COSTLY}
         self._refused: Counter[str] = Counter()
 
     @property
@@ -305,10 +307,8 @@ class Admission:
     def hears(self, principal: Principal, node_id: str) -> bool:
         """Count a heartbeat or a poll about a node; an empty id stands for a batch.
 
-        False: it comes too early, or we are late. Ask in an event loop. Cost: O(1).
+        False: it comes too early. Ask in an event loop. Cost: O(1).
         """
-        if self.lag.refusing:
-            return False
         now = asyncio.get_running_loop().time()
         if node_id:
             counted = principal is not ANONYMOUS

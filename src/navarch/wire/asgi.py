@@ -117,6 +117,7 @@ class Application:
         """Answers frequent calls; its `counts` say how many. None: `service` answers all."""
         if hearing is not None:
             self.hot = HotPath(hearing, authenticator, codecs, limits, self.admission.hears)
+            self.hot.lag = self.admission.lag
 
     @property
     def refused(self) -> Mapping[str, int]:
@@ -170,6 +171,8 @@ class Application:
         """Return the request as `HotPath.answer` takes it; None where it can not be one."""
         method = PATHS.get(scope.get("raw_path") or b"")  # a server may leave it out
         if self.hot is None or method is None or scope["method"] != "POST" or PASSED_ON in scope:
+            return None
+        if self.admission.lag.refusing:  # what has to be refused is not read first
             return None
         if scope["query_string"] or scope["root_path"]:
             return None

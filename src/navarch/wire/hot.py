@@ -30,6 +30,7 @@ from navarch.core.model.samples import Columns, Readings
 from navarch.core.settings import Settings
 from navarch.errors import WireError
 from navarch.wire import answers, auth, hot_columns, hot_reading
+from navarch.wire.admission import HEARTBEATS, LoopLag
 from navarch.wire.generated import navarch_pb2 as pb
 from navarch.wire.limits import DEFAULT, Limits
 
@@ -148,6 +149,8 @@ class HotPath:
         self._gzip = GzipCompression()
         self._limits = limits
         self._admit = admit
+        self.lag: LoopLag | None = None
+        """How late we are; None: never."""
         self._epoch = 0
         self._settings: Settings | None = None
         self._known: dict[tuple[bool, bool, bool], Answer] = {}
@@ -194,6 +197,8 @@ class HotPath:
         """Answer a request, or do nothing and return None: then it takes the ordinary way."""
         if call.epoch != self._epoch or len(body) > self._limits.body_bytes:
             return None
+        if self.lag is not None and self.lag.refusing and call.method in HEARTBEATS:
+            return None  # it is refused before it is read
         try:
             if call.method == "HeartbeatBatch":
                 answer = self._batch(call, body)

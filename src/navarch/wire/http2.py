@@ -27,6 +27,7 @@ from uvicorn._types import (
     ASGIReceiveCallable,
     ASGISendCallable,
     ASGISendEvent,
+    HTTPResponseBodyEvent,
     HTTPScope,
     Scope,
 )
@@ -66,6 +67,13 @@ IDLE_FRAMES_PER_SECOND: Final = 100
 IDLE_FRAMES_PER_ANSWER: Final = 4
 """How many more for each part of an answer: a reader gives credit for it on the stream and on
 the connection, and may measure the line with a PING."""
+
+BYTES_PER_IDLE_FRAME: Final = 4_096
+"""For how many bytes of an answer one more: a quarter of the largest frame."""
+
+PART_BYTES: Final = 64 * 1024
+"""What is handed to zttp at once. It moves all that waits whenever a part of it leaves, so that a
+large answer would take time in proportion to its square."""
 
 _EVERY_STREAM: Final = 2**31 - 1
 _NO_ERROR: Final = 0x0
@@ -254,9 +262,10 @@ class PatientHttp2(ZttpH2Protocol):
 
     # --- patience ----------------------------------------------------------------------------
 
-    def earn(self) -> None:
-        """Take a few more frames without a request: a part of an answer has gone out."""
-        self._allowed = min(self._allowed + IDLE_FRAMES_PER_ANSWER, IDLE_FRAMES_BURST)
+    def earn(self, size: int) -> None:
+        """Take a few more frames without a request: so many bytes of an answer were written."""
+        more = IDLE_FRAMES_PER_ANSWER + size / BYTES_PER_IDLE_FRAME
+        self._allowed = min(self._allowed + more, IDLE_FRAMES_BURST)
 
     async def room(self, cycle: Exchange) -> None:
         """Wait until the peer has taken most of what was written on a stream.
@@ -419,9 +428,10 @@ class Exchange(RequestResponseCycle):
 
     async def send(self, message: ASGISendEvent) -> None:
         """Write a part of the answer, and wait until there is room for another."""
-        await super().send(message)
         if message["type"] == "http.response.body":
-            self.protocol.earn()
+            await self._write(memoryview(message.get("body", b"")), message)
+        else:
+            await super().send(message)
         if not self.response_complete:
             await self.protocol.room(self)
         elif self.stream.pending_bytes:
@@ -431,6 +441,17 @@ class Exchange(RequestResponseCycle):
             # 9113, section 8.1).
             self.stream.reset(_NO_ERROR)
             self.transport.write(self.conn.data_to_send())
+
+    async def _write(self, body: memoryview, message: HTTPResponseBodyEvent) -> None:
+        while len(body) > PART_BYTES and not self.disconnected:
+            part = bytes(body[:PART_BYTES])
+            await super().send({"type": message["type"], "body": part, "more_body": True})
+            self.protocol.earn(PART_BYTES)
+            await self.protocol.room(self)
+            body = body[PART_BYTES:]
+        more = message.get("more_body", False)
+        await super().send({"type": message["type"], "body": bytes(body), "more_body": more})
+        self.protocol.earn(len(body))
 
 
 class _Crowd:

@@ -75,7 +75,7 @@ async def read_store(where: str) -> Source:
         from navarch.controlplane.clock import uptime
         from navarch.stores.postgres import PostgresStore
 
-        database = PostgresStore(where, stopwatch=uptime)
+        database = PostgresStore(where, stopwatch=uptime, make=False)
         await database.connect()
         return database
     from navarch.stores.sqlite import SqliteReading
