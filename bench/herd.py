@@ -57,7 +57,8 @@ server:
       - {{name: bench, role: admin, token_env: NAVARCH_BENCH_TOKEN}}
 """
 
-Answers = dict[str, Any]
+Queue = Any
+"""One of another process; its type depends on how that is begun."""
 
 
 def registration(number: int) -> Any:  # noqa: ANN401 - imported where it is used
@@ -105,8 +106,10 @@ class Connection(asyncio.Protocol):
         self._agent = -1
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Be free."""
+        """Say something, and be free once that was answered."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
+        # A connection that never said anything is hung up on soon; one that did may be idle.
+        self._transport.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
 
     def carry(self, agent: int, request: bytes) -> None:
         """Make the call of an agent."""
@@ -131,6 +134,9 @@ class Connection(asyncio.Protocol):
             return
         self._received = b""
         agent, self._agent = self._agent, -1
+        if agent < 0:
+            self._swarm.free(self)
+            return
         advice = re.search(rb"retry-after: (\d+)", head)
         self._swarm.answered(agent, int(head[9:12]), body, int(advice[1]) if advice else None)
         self._swarm.free(self)
@@ -174,7 +180,7 @@ class Swarm:
                 loop.create_connection(lambda: Connection(self), "127.0.0.1", self._port)
                 for _ in range(250)
             )
-            self._idle += [protocol for _, protocol in await asyncio.gather(*made)]
+            await asyncio.gather(*made)
         await asyncio.sleep(max(0.0, start_at - time.time()))
         for number in self._numbers:
             loop.call_later(number * 0.754878 % 1.0, self._step, number, None)
@@ -260,17 +266,14 @@ class Swarm:
         loop = asyncio.get_running_loop()
         while not self._done.is_set():
             try:
-                _, protocol = await loop.create_connection(
-                    lambda: Connection(self), "127.0.0.1", self._port
-                )
+                await loop.create_connection(lambda: Connection(self), "127.0.0.1", self._port)
             except OSError:
                 await asyncio.sleep(1)
             else:
-                self.free(protocol)
                 return
 
 
-def be_agents(port: int, numbers: range, connections: int, start_at: float, told: Any) -> None:  # noqa: ANN401 - a queue
+def be_agents(port: int, numbers: range, connections: int, start_at: float, told: Queue) -> None:
     """Be a client process."""
     import uvloop  # noqa: PLC0415 - of the client processes
 

@@ -27,16 +27,17 @@ import gc
 import json
 import logging
 import os
-import selectors
 import statistics
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
+
+from scaling.memory_chart import HOUR, chart
+from scaling.virtual import VirtualClock, VirtualLoop
 
 from navarch.agent import calls, turns
 from navarch.agent.duties import Duties
@@ -53,8 +54,6 @@ from navarch.simulator.dice import Dice
 from navarch.stores.memory import MemoryStore
 from navarch.wire.admission import Rates
 
-START: Final = datetime(2026, 1, 1, tzinfo=UTC)
-HOUR: Final = 3600.0
 CYCLE: Final = 2 * HOUR
 NODES: Final = 120
 INTERVAL: Final = timedelta(seconds=30)
@@ -68,53 +67,9 @@ CONNECTIONS: Final = 32
 """Of those who bring too much: at 60 ms a call two seconds of work, as the 16,384 that a server
 lets in are one or two at 60 to 100 µs."""
 RATES: Final = Rates(costly_at_once=20)
+Answered = tuple[int, Any, timedelta | None]
+"""The status, the answer as JSON, and for how long not to ask again."""
 SAMPLE_EVERY: Final = 600.0
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop whose time passes only when nobody has anything to do, or says it costs."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        super().__init__(_Jumping(self))
-
-    def time(self) -> float:
-        """Seconds since the beginning."""
-        return self.seconds
-
-
-class _Jumping(selectors.DefaultSelector):
-    """Does not wait: it moves the clock on instead."""
-
-    def __init__(self, loop: VirtualLoop) -> None:
-        super().__init__()
-        self._of = loop
-
-    def select(self, timeout: float | None = None) -> list[Any]:
-        """Return what is ready; else let the time pass until the next timer."""
-        ready: list[Any] = super().select(0)
-        if not ready and timeout is None:
-            raise RuntimeError("nothing will ever happen again")
-        if not ready and timeout is not None:
-            self._of.seconds += max(timeout, 0.0)
-        return ready
-
-
-class VirtualClock:
-    """The control plane's clock, which is the loop's."""
-
-    jumps = False
-
-    def __init__(self, loop: VirtualLoop) -> None:
-        self._loop = loop
-
-    def now(self) -> datetime:
-        """The virtual present."""
-        return START + timedelta(seconds=self._loop.seconds)
-
-    async def sleep(self, duration: timedelta) -> None:
-        """Wait, virtually."""
-        await asyncio.sleep(max(0.0, duration.total_seconds()))
 
 
 class Disk(MemoryStore):
@@ -186,7 +141,7 @@ class World:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def call(self, method: str, body: dict[str, Any], form: str = "json") -> Any:  # noqa: ANN401 - JSON
+    async def call(self, method: str, body: dict[str, Any], form: str = "json") -> Answered:
         """Make a call; return the status, the answer and for how long not to ask again."""
         if self.application is None:
             self.statuses["away"] += 1
@@ -432,43 +387,6 @@ class Agent:
 def resident_pages() -> int:
     """Read how many pages of memory this process has."""
     return int(Path("/proc/self/statm").read_text().split()[1])
-
-
-def chart(samples: Sequence[dict[str, float]], path: Path) -> None:
-    """Draw the memory, and how many calls were refused in each ten minutes."""
-    width, height, left, low = 860, 300, 60, 260
-    hours = samples[-1]["hour"]
-    top = max(each["rss_mb"] for each in samples) * 1.25
-    steps = [max(0.0, later["refused"] - before["refused"]) for before, later in pairwise(samples)]
-    most = max([*steps, 1.0])
-
-    def x(hour: float) -> float:
-        return left + (width - left - 20) * hour / hours
-
-    line = " ".join(f"{x(s['hour']):.1f},{low - 220 * s['rss_mb'] / top:.1f}" for s in samples)
-    bars = "".join(
-        f'<rect x="{x(s["hour"]) - 2:.1f}" y="{low - 120 * step / most:.1f}" width="4" '
-        f'height="{120 * step / most:.1f}" fill="#d9a441"/>'
-        for s, step in zip(samples[1:], steps, strict=True)
-    )
-    marks = "".join(
-        f'<text x="{x(h):.0f}" y="{low + 18}" text-anchor="middle">{h} h</text>'
-        for h in range(0, int(hours) + 1, max(1, int(hours) // 8))
-    )
-    levels = "".join(
-        f'<text x="{left - 8}" y="{low - 220 * part + 4:.0f}" text-anchor="end">'
-        f"{top * part:.0f} MB</text>"
-        f'<path d="M{left} {low - 220 * part:.0f}H{width - 20}" stroke="#ddd"/>'
-        for part in (0.0, 0.25, 0.5, 0.75, 1.0)
-    )
-    path.write_text(
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
-        'font-family="sans-serif" font-size="12">\n'
-        f'<rect width="{width}" height="{height}" fill="#fff"/>\n{levels}\n{bars}\n'
-        f'<polyline points="{line}" fill="none" stroke="#1f5fa8" stroke-width="2"/>\n{marks}\n'
-        f'<text x="{left}" y="16">resident memory (line); calls refused or shed in ten minutes, '
-        f"at most {most:,.0f} (bars)</text>\n</svg>\n"
-    )
 
 
 async def live(loop: VirtualLoop, nodes: int, hours: float) -> World:

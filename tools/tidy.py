@@ -70,6 +70,7 @@ EXCEPTIONS: Final[dict[tuple[str, str], str]] = {
     ("src/navarch/wire/hot_lane.py", "name"): "asyncio and uvicorn have named what they call",
     ("tools/tidy.py", "todo"): "the rule about unnumbered notes has to name them",
     ("bench/scaling/swarm.py", "name"): "asyncio names what it overrides",
+    ("bench/herd.py", "name"): "asyncio names what it overrides",
     ("tests/relay/test_uplink.py", "name"): "asyncio names what it overrides",
     ("src/navarch/wire/http2.py", "name"): "asyncio and uvicorn name what it overrides",
     ("tests/test_tidy.py", "todo"): "plants the fault that it looks for",
