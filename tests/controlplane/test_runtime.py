@@ -70,6 +70,47 @@ def test_nothing_is_answered_or_done_before_the_append() -> None:
     assert run(story()) == (0, 0, False)
 
 
+class BriskStore(MemoryStore):
+    """Appends in one turn of the event loop."""
+
+    async def append(self, events: Sequence[Event], *, after: int) -> int:
+        await asyncio.sleep(0)
+        return await super().append(events, after=after)
+
+
+def test_a_reader_is_not_kept_waiting_by_one_append_after_the_other() -> None:
+    async def story() -> tuple[int, bool]:
+        store = BriskStore()
+        await store.open()
+        runtime = a_runtime(store, FakeProvider(), FakeClock(MONDAY))
+        await runtime.recover("k3f9", "0.1.0", "a test")
+        looping = asyncio.create_task(runtime.run())
+        seen: list[bool] = []
+
+        async def read() -> None:
+            await runtime.settled()
+            seen.append(runtime.is_settled)
+
+        reading: asyncio.Task[None] | None = None
+        asked = []
+        for number in range(200):  # there is always something that waits
+            asked.append(asyncio.create_task(runtime.ask(msg.RegisterNode(f"n{number}"))))
+            await asyncio.sleep(0)
+            if reading is None and not runtime.is_settled:
+                reading = asyncio.create_task(read())
+            if seen:
+                break
+        waited = sum(each.done() for each in asked)
+        await asyncio.gather(*asked)
+        await runtime.stop("the test is over")
+        await looping
+        return waited, seen == [True]
+
+    waited, was_settled = run(story())
+    assert waited < 100
+    assert was_settled
+
+
 def test_what_comes_back_while_the_journal_is_written_is_not_done_twice() -> None:
     async def story() -> int:
         clock, store = FakeClock(MONDAY), GatedStore()

@@ -103,6 +103,8 @@ class Runtime:
         self._snapshotting: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
         self._settled.set()
+        self._readers = 0
+        """Callers that wait for what the fleet shows to be in the journal."""
         self._appended = asyncio.Event()
         self._ticked_at: datetime | None = None
         self._tick_waits = False
@@ -199,7 +201,11 @@ class Runtime:
     async def settled(self) -> None:
         """Wait until all that the fleet shows is in the journal."""
         while not self._settled.is_set():
-            await self._settled.wait()
+            self._readers += 1
+            try:
+                await self._settled.wait()
+            finally:
+                self._readers -= 1
 
     async def wait_appended(self, after: int) -> None:
         """Wait until the journal is longer than `after`."""
@@ -292,6 +298,8 @@ class Runtime:
             log.info("%s", sentence(fact), extra={"fact": ev.kind(fact)})
             for hear in (*self.follows, *self.hears):
                 hear(fact)
+        if self._readers:  # they read now, for the next append may begin at once, and so for ever
+            await asyncio.sleep(0)
 
     def _woken(self) -> None:
         """Wake whoever waits for the journal to grow."""
