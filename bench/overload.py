@@ -120,7 +120,7 @@ class World:
             health_check_interval_seconds=300,
             retain_terminated=timedelta(hours=1),
         )
-        self.plane = ControlPlane(config, self.disk, retain=timedelta(hours=2))
+        self.plane = ControlPlane(config, self.disk, retain=timedelta(minutes=30))
         await self.plane.start()
         self.plane.runtime.hears.append(self._hear)
         self.application = self.plane.asgi_app

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
 from typing import Self
@@ -114,6 +114,8 @@ class ControlPlane:
         self._rankers: dict[str, Ranker] = dict(BUILT_IN)
         self._specs: dict[str, PoolSpec] = {}
         self._watch = Watch()
+        self.on_lost: Callable[[], object] = bool
+        """Called at once when the lease is lost: it sees to it that the process ends, in any case."""
         self._runtime: Runtime | None = None
         self._running: asyncio.Task[None] | None = None
         self._configure: Configure | None = None
@@ -284,6 +286,7 @@ class ControlPlane:
         because = await self._leadership.lost()
         text = f"the lease on the journal is lost: {because}"
         log.critical("%s; this process ends, and may be started again as a standby", text)
+        self.on_lost()
         assert self._running is not None, "only a leader has a lease"
         await self._watch.end(but=self._running)
         await self.runtime.stop(text)

@@ -151,6 +151,7 @@ async def _serve(plan: Plan) -> int:
         url = _url(listening, tls=plan.tls is not None)
         control_plane = _control_plane(plan, clock, url, _advertised(plan, listening))
         stack.push_async_callback(providers.close_all, control_plane.providers.values())
+        control_plane.on_lost = _end_soon
         parts_of_scaling = ScalingParts(control_plane, clock)
         scaling = parts_of_scaling.make(plan.config) if plan.config else None
         await control_plane.start()
@@ -181,7 +182,7 @@ async def _serve(plan: Plan) -> int:
         try:
             await _until_told(control_plane, serving, hangup_ends=plan.local)
         except JournalError:
-            _end_soon()
+            _end_soon()  # also where no lease was lost
             server.force_exit = True  # nobody is owed an answer by one who must not give it
             raise
         finally:
