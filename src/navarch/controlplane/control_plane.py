@@ -115,7 +115,7 @@ class ControlPlane:
         self._specs: dict[str, PoolSpec] = {}
         self._watch = Watch()
         self.on_lost: Callable[[], object] = bool
-        """Called at once when the lease is lost: it sees to it that the process ends, in any case."""
+        """Called at once when the lease is lost: it has to see to it that the process ends."""
         self._runtime: Runtime | None = None
         self._running: asyncio.Task[None] | None = None
         self._configure: Configure | None = None

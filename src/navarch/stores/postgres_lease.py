@@ -15,14 +15,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from datetime import timedelta
+from typing import Any
 
 from navarch.errors import JournalConflict, JournalError
 from navarch.stores import postgres_schema
 from navarch.stores.base import Leader
 from navarch.stores.postgres_link import Connection, Link
+from navarch.stores.postgres_renewal import STUCK_AFTER, Pulse, Renewal
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,8 @@ class Lease:
         self._on_lost = on_lost
         self._until = 0.0
         self._lost: asyncio.Future[str] | None = None
-        self._renewing: asyncio.Task[None] | None = None
+        self._renewal: Renewal | None = None
+        self._beating: asyncio.Task[None] | None = None
 
     # --- what the store asks -------------------------------------------------------------------
 
@@ -122,8 +124,10 @@ class Lease:
                     self._sql(_TAKE), self._holder, self._url, self._duration
                 )
         self._until = asked + self._duration.total_seconds()
-        self._lost = asyncio.get_running_loop().create_future()
-        self._renewing = asyncio.create_task(self._renew(self._lost))
+        self._lost = lost = asyncio.get_running_loop().create_future()
+        pulse = Pulse(self._stopwatch)
+        self._beating = asyncio.create_task(pulse.beat(), name="pulse")
+        self._renewal = Renewal(lambda: self._renew(pulse), lambda reason: self._lose(reason, lost))
         return True
 
     async def release(self) -> None:
@@ -166,18 +170,20 @@ class Lease:
 
     # --- renewing ------------------------------------------------------------------------------
 
-    async def _renew(self, lost: asyncio.Future[str]) -> None:
-        reason = "its renewal ended"
+    async def _renew(self, pulse: Pulse) -> str:
+        """Renew in a thread of its own until that fails, and return why it does."""
+        link = self._link.another()
         try:
-            reason = await self._renew_while_held()
+            return await self._renew_while_held(link, pulse)
         finally:
-            self._lose(reason, lost)
+            link.drop()
 
-    async def _renew_while_held(self) -> str:
-        """Renew until that fails, and return why it does."""
+    async def _renew_while_held(self, link: Link, pulse: Pulse) -> str:
         trouble = ""
         while (left := self._until - self._stopwatch()) > 0:
             await asyncio.sleep(min(self._renew_every.total_seconds(), left))
+            if pulse.stuck:
+                return f"this process has stood still for more than {STUCK_AFTER:g} s"
             asked = self._stopwatch()
             left = self._until - asked
             if left <= 0:
@@ -185,23 +191,16 @@ class Lease:
             # Two tries fit into what is left as long as possible: one silence is not the end.
             within = timedelta(seconds=max(left / 2, min(left, 0.2)))
             try:
-                async with self._link.use(within) as connection:
+                async with link.use(within) as connection:
                     term = await connection.fetchval(self._sql(_RENEW), self.term, self._duration)
+                    if term is None:
+                        return _successor(await connection.fetchrow(self._sql(_LEADER)))
             except JournalError as error:
                 trouble = f": {error}"
                 log.warning("the lease could not be renewed, %.1f s are left: %s", left, error)
                 continue
-            if term is None:
-                return await self._successor()
             self._until, trouble = asked + self._duration.total_seconds(), ""
         return f"it was not renewed in time{trouble}"
-
-    async def _successor(self) -> str:
-        with suppress(JournalError):
-            leader = await self.leader()
-            if leader is not None:
-                return f"{leader.holder} leads since, in term {leader.term}"
-        return "another control plane has taken it"
 
     async def _end_predecessor(self, connection: Connection) -> bool:
         """End the session of a leader whose lease has run out; False while one counts."""
@@ -213,11 +212,12 @@ class Lease:
         return True
 
     async def _stop_renewing(self) -> None:
-        renewing, self._renewing = self._renewing, None
-        if renewing is not None:
-            renewing.cancel()
-            with suppress(asyncio.CancelledError):
-                await renewing
+        renewal, self._renewal = self._renewal, None
+        if self._beating is not None:
+            self._beating.cancel()
+            self._beating = None
+        if renewal is not None:
+            await renewal.stop()
 
     def _lose(self, reason: str, lost: asyncio.Future[str]) -> None:
         if not lost.done():
@@ -226,3 +226,10 @@ class Lease:
 
     def _sql(self, text: str) -> str:
         return text.format(schema=self._address.schema)
+
+
+def _successor(row: Mapping[str, Any] | None) -> str:
+    """Say who leads in our place."""
+    if row is None:
+        return "another control plane has taken it"
+    return f"{row['holder']} leads since, in term {row['term']}"

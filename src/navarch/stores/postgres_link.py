@@ -167,6 +167,10 @@ class Link:
         self._turn = asyncio.Lock()
         self._connection: Connection | None = None
 
+    def another(self) -> Link:
+        """Another connection like this one, for another event loop."""
+        return Link(self.address, self._limits, self._name)
+
     @asynccontextmanager
     async def use(self, within: timedelta | None = None) -> AsyncIterator[Connection]:
         """Give the connection, and have it alone. `within` bounds all of it; None: no such bound.
