@@ -14,7 +14,7 @@ small as the fleet, so that they are met all the time. Every two hours bring, in
 - an outage of three minutes, after which all agents register within a second.
 
 All the while an operator issues commands. Every ten minutes the resident memory is read. It passes
-if the mean of the last quarter is within 5 % of that of the second quarter, no operator was
+if the mean of the last quarter is within 5 % of that of the third quarter, no operator was
 refused, every command was carried out, no node was taken for lost, and all agents are there at the
 end.
 """
@@ -418,11 +418,11 @@ def run(nodes: int, hours: float) -> World:
 
 
 def quarters(samples: Sequence[dict[str, float]]) -> tuple[float, float]:
-    """Return the mean memory of the second and of the last quarter."""
+    """Return the mean memory of the third and of the last quarter."""
     size = len(samples) // 4
-    second, last = samples[size : 2 * size], samples[-size:]
+    third, last = samples[2 * size : 3 * size], samples[-size:]
     return (
-        statistics.mean(each["rss_mb"] for each in second),
+        statistics.mean(each["rss_mb"] for each in third),
         statistics.mean(each["rss_mb"] for each in last),
     )
 
@@ -437,15 +437,15 @@ def main() -> None:
     asked = parser.parse_args()
     logging.disable(logging.WARNING)
     world = run(asked.nodes, asked.hours)
-    second, last = quarters(world.samples)
-    drift = last / second - 1
+    third, last = quarters(world.samples)
+    drift = last / third - 1
     statuses = world.statuses
     figures = [
         ("cpu", time.process_time(), "s of processor"),
         ("calls", float(sum(statuses.values())), "calls"),
         ("refused", float(statuses["429"]), "of them refused with advice"),
         ("facts", world.samples[-1]["facts"], "facts"),
-        ("second_quarter", second, "MB resident in the second quarter"),
+        ("third_quarter", third, "MB resident in the third quarter"),
         ("last_quarter", last, "MB resident in the last quarter"),
         ("drift", drift * 100, "% between them"),
         ("commands", float(world.commands["issued"]), "commands issued"),
