@@ -425,11 +425,15 @@ def _all_logged(lines: list[str]) -> Iterator[None]:
 
     handler = Gathering()
     root = logging.getLogger()
-    level = root.level
+    # A program that has set up its log may have told some loggers to be quiet.
+    named = [each for each in root.manager.loggerDict.values() if isinstance(each, logging.Logger)]
+    levels = [(each, each.level) for each in named if each.level] + [(root, root.level)]
     root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
+    for logger, _ in levels:
+        logger.setLevel(logging.DEBUG)
     try:
         yield
     finally:
-        root.setLevel(level)
+        for logger, level in levels:
+            logger.setLevel(level)
         root.removeHandler(handler)
