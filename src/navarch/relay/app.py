@@ -9,6 +9,7 @@ then the control plane says what is wrong with it.
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from http import HTTPStatus
 from typing import Final, TypeVar, cast
 
@@ -37,7 +38,7 @@ from navarch.relay.roster import Roster, digest
 from navarch.relay.uplink import CALL_SECONDS_MAX, Away, Busy, Uplink
 from navarch.relay.verdicts import Reply, refusal
 from navarch.wire import codec
-from navarch.wire.admission import Spread
+from navarch.wire.admission import Spread, whole_seconds
 from navarch.wire.asgi import SERVICE
 from navarch.wire.bodies import Event, Receive, Send
 from navarch.wire.generated import navarch_pb2 as pb
@@ -82,15 +83,6 @@ class Call(Struct):
     """Those that are passed on."""
 
 
-class Later(WireError):
-    """Too busy; the caller shall come back after so many seconds."""
-
-    def __init__(self, message: str, roll: float) -> None:
-        """Choose a moment by `roll`, from 0 up to and without 1: callers come back spread out."""
-        super().__init__("resource_exhausted", message)
-        self.after = 1 + int(roll * LATER_MAX)
-
-
 class Application:
     """A relay, as an ASGI 3 application."""
 
@@ -126,7 +118,7 @@ class Application:
             reply = await self._answer(scope, receive)
         except WireError as error:
             self._counts.refused[error.code] += 1
-            after = error.after if isinstance(error, Later) else 0
+            after = 0 if error.retry_after is None else whole_seconds(error.retry_after)
             reply = refused(error.code, error.message, retry_after=after)
         await send(
             {"type": "http.response.start", "status": reply.status, "headers": reply.headers}
@@ -208,7 +200,8 @@ class Application:
         if self._strangers >= STRANGERS_MAX:
             self._counts.heartbeats["refused"] += 1
             text = "too many nodes make themselves known to this relay: try again in a moment"
-            raise Later(text, self._waits.roll())
+            wait = timedelta(seconds=LATER_MAX * self._waits.roll())
+            raise WireError("resource_exhausted", text, retry_after=wait)
         self._counts.heartbeats["passed"] += 1
         self._strangers += 1
         try:

@@ -60,7 +60,7 @@ class QuickPath:
         self._roster = roster
         self._counts = counts
         self._limits = limits
-        self._written: dict[int, Answer] = {}
+        self._written: dict[Reply, Answer] = {}
 
     def prepare(self, method: str, headers: Iterable[tuple[bytes, bytes]]) -> QuickCall | None:
         """Look at a request's headers, whose names are in lower case; the HTTP method is POST.
@@ -133,11 +133,11 @@ class QuickPath:
 
     def _as_text(self, reply: Reply) -> Answer:
         """Write an answer as HTTP/1.1 has it; there are few different ones, each made once."""
-        known = self._written.get(id(reply))
+        known = self._written.get(reply)
         if known is None:
             lines = b"".join(b"%b: %b\r\n" % header for header in reply.headers)
             known = Answer(reply.headers, reply.body, lines + b"\r\n" + reply.body)
-            self._written[id(reply)] = known
+            self._written[reply] = known
         return known
 
 
