@@ -37,7 +37,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from scaling.memory_chart import HOUR, chart
-from scaling.virtual import VirtualClock, VirtualLoop
 
 from navarch.agent import calls, turns
 from navarch.agent.duties import Duties
@@ -52,6 +51,7 @@ from navarch.core.model.report import CheckResult, Health
 from navarch.core.settings import Settings
 from navarch.simulator.dice import Dice
 from navarch.stores.memory import MemoryStore
+from navarch.testing import VirtualClock, VirtualLoop
 from navarch.wire.admission import Rates
 
 CYCLE: Final = 2 * HOUR

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import selectors
 from collections import Counter
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from navarch.agent import calls, turns
@@ -17,51 +16,12 @@ from navarch.controlplane.server_config import ServerConfig
 from navarch.core.model import messages as msg
 from navarch.core.model.command import CommandState, CommandType
 from navarch.core.settings import Settings
+from navarch.testing import VirtualClock, VirtualLoop
 from navarch.wire.admission import Rates
 from navarch.wire.asgi import Application
 from pools import MONDAY
 
 AGENTS = 2_000
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """Nobody waits: when there is nothing to do, it is the moment of the next timer."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        super().__init__(_Jumping(self))
-
-    def time(self) -> float:
-        return self.seconds
-
-
-class _Jumping(selectors.DefaultSelector):
-    def __init__(self, loop: VirtualLoop) -> None:
-        super().__init__()
-        self._of = loop
-
-    def select(self, timeout: float | None = None) -> list[Any]:
-        # Without any timer only a thread can have something to tell, at the end: it is waited for.
-        ready: list[Any] = super().select(10 if timeout is None else 0)
-        assert ready or timeout is not None, "nothing will ever happen again"
-        if not ready and timeout is not None:
-            self._of.seconds += max(timeout, 0.0)
-        return ready
-
-
-class LoopClock:
-    """The control plane's clock is the loop's."""
-
-    jumps = False
-
-    def __init__(self, loop: VirtualLoop) -> None:
-        self._loop = loop
-
-    def now(self) -> datetime:
-        return MONDAY + timedelta(seconds=self._loop.seconds)
-
-    async def sleep(self, duration: timedelta) -> None:
-        await asyncio.sleep(max(0.0, duration.total_seconds()))
 
 
 async def register(
@@ -97,7 +57,7 @@ async def register(
 
 def test_a_herd_registers_with_nothing_lost_and_an_operator_does_not_wait() -> None:
     loop = VirtualLoop()
-    clock = LoopClock(loop)
+    clock = VirtualClock(loop, MONDAY)
     statuses: Counter[int] = Counter()
     seconds: Counter[int] = Counter()
     operated: list[float] = []

@@ -155,10 +155,13 @@ def test_after_a_death_the_standby_leads_when_the_lease_has_run_out() -> None:
 def test_whoever_is_cut_off_from_the_journal_ends_before_another_may_lead() -> None:
     async def story(world: World) -> None:
         leader, standby = both(world)
+        told_at_once: list[bool] = []
+        leader.on_lost = lambda: told_at_once.append(standby.leads)
         world.members[0].store.reachable = False
         failing = asyncio.create_task(leader.wait_failed())
         await steps_until(world, failing.done, 20)
         assert not standby.leads
+        assert told_at_once == [False]  # once, and before another could lead
         assert world.journal.leader is None or world.journal.leader.holder == "cp0"
         assert isinstance(failing.exception(), JournalConflict)
         assert "the lease on the journal is lost" in str(failing.exception())

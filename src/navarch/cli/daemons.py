@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +11,7 @@ import click
 
 from navarch.cli.parameters import DURATION, LABEL
 from navarch.cli.serving_options import serving_options
-from navarch.errors import ConfigError
+from navarch.cli.token_files import read_token
 
 FOLDER = click.Path(path_type=Path)
 PORT = click.IntRange(min=0, max=65535)
@@ -266,7 +265,7 @@ def agent(  # noqa: PLR0913 - click hands over one argument an option
         servers=servers,
         node_id=node_id,
         state_dir=state_dir.absolute(),  # `inject` runs elsewhere and is told this by a label
-        token=_token(token_file),
+        token=read_token(token_file, variable=TOKEN_VARIABLE, expected="the node's token"),
         tls=trust_of(ca=tls_ca, cert=tls_cert, key=tls_key),
         provider=provider,
         region=region,
@@ -285,17 +284,3 @@ def agent(  # noqa: PLR0913 - click hands over one argument an option
         serving=serving,
     )
     context.exit(wiring.run_agent(settings))
-
-
-def _token(file: Path | None) -> str | None:
-    """Fetch the node's token; None when there is none, which open control planes accept."""
-    if file is None:
-        return os.environ.get(TOKEN_VARIABLE) or None
-    try:
-        text = file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ConfigError(f"the token cannot be read: {reason}", file=str(file)) from error
-    if not text:
-        raise ConfigError("is empty, expected the node's token", file=str(file))
-    return text

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
 from pathlib import Path
 
 import click
 
 from navarch.cli.parameters import DURATION, HOST_PORT
-from navarch.errors import ConfigError
+from navarch.cli.token_files import read_token
 
 FILE = click.Path(path_type=Path)
 TOKEN_VARIABLE = "NAVARCH_RELAY_TOKEN"  # noqa: S105 - the name of a variable, not what is in it
@@ -86,7 +85,7 @@ def relay(  # noqa: PLR0913 - click hands over one argument an option
         servers=servers,
         host=listen[0],
         port=listen[1],
-        token=_token(token_file),
+        token=read_token(token_file, variable=TOKEN_VARIABLE, expected="an operator's token"),
         interval=interval,
         nodes_max=nodes_max,
         tls=tls,
@@ -100,17 +99,3 @@ def _together(one: tuple[str, Path | None], other: tuple[str, Path | None]) -> N
     if (one[1] is None) != (other[1] is None):
         missing = one[0] if one[1] is None else other[0]
         raise click.UsageError(f"{missing} is missing: a certificate and its key go together")
-
-
-def _token(file: Path | None) -> str | None:
-    """Fetch the relay's token; None when there is none, which open control planes accept."""
-    if file is None:
-        return os.environ.get(TOKEN_VARIABLE, "").strip() or None
-    try:
-        text = file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ConfigError(f"the token cannot be read: {reason}", file=str(file)) from error
-    if not text:
-        raise ConfigError("is empty, expected an operator's token", file=str(file))
-    return text

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from navarch.testing.replica_autoscaler_contract import ReplicaAutoscalerContract
     from navarch.testing.scheduler_contract import SchedulerContract
     from navarch.testing.verification import Verdict, verify
+    from navarch.testing.virtual_time import VirtualClock, VirtualLoop
 
 __all__ = [
     "AutoscalerContract",
@@ -50,6 +51,8 @@ __all__ = [
     "ReplicaAutoscalerContract",
     "SchedulerContract",
     "Verdict",
+    "VirtualClock",
+    "VirtualLoop",
     "checked",
     "findings_of",
     "verify",
@@ -71,6 +74,7 @@ _HOMES = {
     "navarch.testing.replica_autoscaler_contract": ("ReplicaAutoscalerContract",),
     "navarch.testing.scheduler_contract": ("SchedulerContract",),
     "navarch.testing.verification": ("Verdict", "verify"),
+    "navarch.testing.virtual_time": ("VirtualClock", "VirtualLoop"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 _ASSERTING = ("navarch.testing.notifier_contract", "navarch.testing.provider_contract")
