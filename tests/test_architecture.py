@@ -30,7 +30,8 @@ PURE = frozenset(
 
 COLUMNS = {
     "navarch.core.model.last_heard": {"numpy"},
-    "navarch.core.model.samples": {"numpy", "mmap"},  # of memory alone, never of a file
+    "navarch.core.model.sample_records": {"numpy", "mmap"},  # of memory alone, never of a file
+    "navarch.core.model.samples": {"numpy"},
     "navarch.core.scaling.history": {"array"},
     **{
         f"navarch.core.serving.scheduling.{module}": {"numpy"}

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from navarch.controlplane import scale_measures
+from navarch.controlplane import catalogue
 from navarch.controlplane.clock import FakeClock
 from navarch.controlplane.control_plane import ControlPlane
-from navarch.controlplane.measures import OTHER, Measure, Measures, bounded, by
+from navarch.controlplane.described import COMMIT_BOUNDS
+from navarch.controlplane.measures import OTHER, Measures, Names, by
 from navarch.core.model.command import CommandType
 from navarch.core.model.messages import IssueCommand, RegisterNode
+from navarch.plugins.histograms import Histogram
 from navarch.stores.sqlite import SqliteStore
 from navarch.wire.asgi import Application
 from navarch.wire.generated import navarch_pb2 as pb
 from pools import MONDAY, a_control_plane, a_spec, register_all, run
 from requests_of import call, get
-
-LINE = re.compile(r'[a-z_]+(\{([a-z_]+="[^"\n]*",?)+\})? -?[0-9.e+-]+')
 
 
 def numbers(text: str) -> dict[str, float]:
@@ -47,8 +46,7 @@ def scraped(
             return page.decode()
 
     text = run(told())
-    for line in text.splitlines():
-        assert line.startswith("# ") or LINE.fullmatch(line), line
+    assert list(catalogue.faults(text)) == []
     return numbers(text)
 
 
@@ -75,9 +73,11 @@ def test_nodes_are_counted_by_pool_and_status() -> None:
 
 
 def test_pools_beyond_the_bound_are_one_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scale_measures, "POOLS_MAX", 0)
+    monkeypatch.setattr("navarch.controlplane.accounts.POOLS_MAX", 0)
     told = scraped(nothing)
     assert told[f'navarch_nodes{{pool="{OTHER}",status="active"}}'] == 2
+    assert told[f'navarch_pool_target_nodes{{pool="{OTHER}"}}'] == 2
+    assert told[f'navarch_pool_healthy_nodes{{pool="{OTHER}"}}'] == 2
     assert not any("training" in name for name in told)
 
 
@@ -163,54 +163,76 @@ def test_nothing_is_shown_that_the_journal_does_not_have() -> None:
     scraped(story)
 
 
-def test_the_page_of_metrics_names_them_all(project: Path) -> None:
-    page = (project / "docs" / "metrics.md").read_text()
-    told = {name.partition("{")[0] for name in scraped(nothing)}
-    ours = {name for name in told if not name.startswith("navarch_plugin_")}
-    named = set(re.findall(r"^\| `([a-z_]+)` \|", page, flags=re.MULTILINE))
-    assert ours <= named
-    # What the journal of a test does not have, or nobody has done yet.
-    assert named - ours <= {
-        "navarch_journal_bytes",
-        "navarch_requests_total",
-        "navarch_requests_refused_total",
-        "navarch_admission_refused_total",
-    }
-
-
 # --- the mechanism ---------------------------------------------------------------------------
 
 
-def test_a_name_is_taken_once_and_says_what_it_is() -> None:
+def test_a_name_is_shown_once_and_as_the_catalogue_has_it() -> None:
     measures = Measures()
-    measures.gauge("navarch_things", "Things.", lambda: 1)
-    with pytest.raises(ValueError, match="navarch_things is there already"):
-        measures.gauge("navarch_things", "Things.", lambda: 1)
-    for name, type_ in (("navarch_done", "counter"), ("navarch_done_total", "gauge")):
-        with pytest.raises(ValueError, match="end in _total"):
-            measures.add(Measure(name, "Done.", list, type_))
+    measures.one("navarch_connections", lambda: 1)
+    with pytest.raises(ValueError, match="navarch_connections is there already"):
+        measures.one("navarch_connections", lambda: 1)
+    with pytest.raises(ValueError, match="navarch_things is not in the catalogue"):
+        measures.one("navarch_things", lambda: 1)
+    with pytest.raises(ValueError, match="navarch_watchers is a gauge"):
+        measures.histograms("navarch_watchers", list)
+    with pytest.raises(ValueError, match="seconds is a histogram"):
+        measures.one("navarch_journal_commit_duration_seconds", lambda: 1)
 
 
 def test_large_numbers_keep_their_digits() -> None:
     measures = Measures()
-    measures.counter("navarch_done_total", "Done.", lambda: 123_456_789_012)
-    measures.gauge("navarch_share", "A share.", lambda: 0.1234567890123)
+    measures.one("navarch_inbox_shed_total", lambda: 123_456_789_012)
+    measures.one("navarch_event_loop_lag_seconds", lambda: 0.1234567890123)
     assert [line for line in measures.lines() if line[0] != "#"] == [
-        "navarch_done_total 123456789012",
-        "navarch_share 0.1234567890123",
+        "navarch_inbox_shed_total 123456789012",
+        "navarch_event_loop_lag_seconds 0.1234567890123",
     ]
 
 
 def test_what_is_not_known_is_left_out() -> None:
     measures = Measures()
-    measures.gauge("navarch_unknown", "Not known.", lambda: None)
-    measures.gauges("navarch_empty", "None yet.", lambda: by("kind", {}))
+    measures.one("navarch_journal_bytes", lambda: None)
+    measures.many("navarch_replicas", lambda: by({}))
+    measures.histograms("navarch_boot_duration_seconds", list)
     assert list(measures.lines()) == []
 
 
-def test_labels_beyond_the_bound_become_other() -> None:
-    label = bounded(["a", "b", "c"], 2)
-    assert [label(value) for value in ("a", "b", "c", "d", "")] == ["a", "b", OTHER, OTHER, ""]
+def test_a_histogram_is_written_anew_when_it_has_changed() -> None:
+    measures = Measures()
+    counted = Histogram(COMMIT_BOUNDS)
+    measures.histograms("navarch_journal_commit_duration_seconds", lambda: [((), counted)])
+
+    def told() -> dict[str, float]:
+        return numbers("\n".join(measures.lines()))
+
+    name = "navarch_journal_commit_duration_seconds"
+    assert told()[f"{name}_count"] == 0
+    counted.add(0.0005)
+    counted.add(0.3, times=3)
+    after = told()
+    assert told() == after
+    assert after[f'{name}_bucket{{le="0.0001"}}'] == 0
+    assert after[f'{name}_bucket{{le="0.0005"}}'] == 1  # a bound is in its bucket
+    assert after[f'{name}_bucket{{le="0.25"}}'] == 1
+    assert after[f'{name}_bucket{{le="1"}}'] == 4
+    assert after[f'{name}_bucket{{le="+Inf"}}'] == after[f"{name}_count"] == 4
+    assert after[f"{name}_sum"] == pytest.approx(0.9005)
+
+
+def test_labels_are_escaped() -> None:
+    measures = Measures()
+    nasty = 'a"b\\c\nd'
+    measures.many("navarch_replicas", lambda: by({nasty: 1}))
+    [line] = [line for line in measures.lines() if line[0] != "#"]
+    assert line == 'navarch_replicas{state="a\\"b\\\\c\\nd"} 1'
+    assert list(catalogue.faults(line)) == []
+
+
+def test_values_beyond_the_bound_become_other_and_stay_so() -> None:
+    names = Names(2)
+    assert [names.label(value) for value in ("b", "a", "", "c", "a", "b")] == [
+        *("b", "a", "", OTHER, "a", "b")
+    ]
 
 
 def test_time_passes_while_a_pool_has_a_long_name() -> None:

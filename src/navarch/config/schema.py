@@ -47,6 +47,8 @@ from navarch.core.settings import Settings
 LABELS_MAX = 64
 """Labels a node: the limit of the wire."""
 EXTERNAL_NODES_MAX = 1_000_000
+NODE_SERIES_MAX = 5_000
+"""Nodes with series of their own: at four series each, a scrape of 1.5 MB and some 40 ms."""
 REPORTS_MAX = 1_000
 """Reports in a row that may be asked for: most of a day at one a minute."""
 USER_DATA_MAX = 16_384
@@ -147,6 +149,14 @@ class Server(Struct, frozen=True):
         tuple[Annotated[Metrics, Key("One source.")], ...],
         Key("Who knows the demand on pools that do not say it themselves. None: the heartbeats."),
     ] = ()
+    node_series_max: Annotated[
+        int,
+        Key(
+            "How many nodes have series of their own in /metrics, the first by their ids. 0: none.",
+            minimum=0,
+            maximum=NODE_SERIES_MAX,
+        ),
+    ] = 0
     health_policy: Annotated[
         Path | None,
         Key("The rules that judge what nodes report. Absent: those that are built in.", form=PATH),

@@ -21,9 +21,10 @@ from typing import Self
 
 from msgspec.structs import replace
 
+from navarch.controlplane.accounts import Accounts
 from navarch.controlplane.at_once import AtOnce
 from navarch.controlplane.bootstrap_logs import BootstrapLogs, LogAccess
-from navarch.controlplane.clock import RealClock
+from navarch.controlplane.clock import RealClock, stopwatch
 from navarch.controlplane.demand import StoreMetricsSource
 from navarch.controlplane.effects import BootScript, ListPrices
 from navarch.controlplane.founding import holder, new_tag
@@ -37,6 +38,7 @@ from navarch.controlplane.server_config import ServerConfig
 from navarch.controlplane.service import Configure, Service
 from navarch.controlplane.serving import ServingParts
 from navarch.controlplane.serving_parts import serving_plane, take_pushed
+from navarch.controlplane.timings import RequestTimes
 from navarch.controlplane.watch import Watch
 from navarch.core import judging
 from navarch.core.model.messages import AdoptPolicy, ConfigurePools
@@ -136,6 +138,8 @@ class ControlPlane:
             lambda: self.runtime, self._clock, self.store_metrics, interval, self._declare
         )
         """Which pools are scaled, by what, and what came of it."""
+        self.accounts = Accounts(lambda: self.runtime, self._clock, self.pool_manager)
+        """What is counted of the fleet while we lead."""
         self.serving = serving_plane(
             lambda: self.runtime,
             self._clock,
@@ -249,7 +253,7 @@ class ControlPlane:
         )
         runtime.effects.before_end = self._logs.before_end
         runtime.follows.append(self.plugins.hear)
-        runtime.hears += [self.instance_manager.hear, self.serving.hear]
+        runtime.hears += [self.instance_manager.hear, self.serving.hear, self.accounts.hear]
         return runtime
 
     async def _stand_by(self, runtime: Runtime) -> None:
@@ -267,12 +271,15 @@ class ControlPlane:
     async def _lead(self) -> None:
         """Take up the journal, and act from now on."""
         runtime = self.runtime
+        self.accounts.begin(runtime.machine.fleet)
         await runtime.take_up(new_tag(), VERSION, holder())
         self.plugins.follow(runtime.machine.fleet)
         self._running = self._watch.begin(runtime.run(), "control plane")
         self._watch.begin(self.pool_manager.run(), "pool manager")
         self._watch.begin(self.serving.run(), "serving plane")
         self._watch.begin(measure_lag(self.admission.lag), "lag")
+        self._watch.begin(self.accounts.run(), "accounts")
+        self._watch.begin(self.accounts.read_prices(), "price lists")
         self._leadership.lead()
         if self._leadership.contested:
             self._watch.begin(self._lose(), "lease")
@@ -434,6 +441,7 @@ class ControlPlane:
         service = Service(
             self.runtime, self._configure, self._logs, self.plugins, self.push, self.listing
         )
+        times = RequestTimes(stopwatch)
         application = Application(
             service,
             authenticator=self._authenticator,
@@ -443,7 +451,8 @@ class ControlPlane:
             admission=self.admission,
             hearing=AtOnce(self.runtime, self._works),
         )
-        measure(pages, lambda: self.runtime, self.listing, service, application)
+        application.timed_by(times)
+        measure(pages, self, service, application, times, self._config.node_series_max)
         return application
 
     def push(self, samples: Sequence[PushedSample]) -> Pushed:

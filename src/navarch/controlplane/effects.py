@@ -20,7 +20,8 @@ from typing import assert_never
 
 from msgspec import Struct
 
-from navarch.controlplane.clock import Clock
+from navarch.controlplane.clock import Clock, stopwatch
+from navarch.controlplane.timings import ProviderCalls
 from navarch.core.model import messages as msg
 from navarch.core.model.actions import Launch, ListTypes, Purchase, TakeInventory, Terminate
 from navarch.errors import (
@@ -132,6 +133,8 @@ class Effects:
         self.before_end: BeforeEnd | None = None
         """Called before each termination, if set."""
         self._list_prices: dict[str, ListPrices] = {}
+        self.calls = ProviderCalls(stopwatch)
+        """How long calls of providers took, and which failed."""
         self._post = post
         self._clock = clock
         self._may_act = may_act
@@ -182,6 +185,10 @@ class Effects:
         except Exception as error:
             log.exception("the log of %s at %s broke", ref, provider)
             raise Unavailable(f"{provider}: {type(error).__name__}: {error}") from error
+
+    async def types_of(self, provider: str) -> msg.TypesListed:
+        """Read a provider's price list now, at its pace, beside what the state owes."""
+        return await self._list_types(ListTypes(provider))
 
     def __len__(self) -> int:
         """How many effects are under way, those included whose outcome has not been heard yet."""
@@ -268,7 +275,7 @@ class Effects:
             return msg.LaunchRefused(action.instance_id, "InvalidRequest", str(error))
         await self._turn(action.provider)
         try:
-            async with asyncio.timeout(LAUNCH_SECONDS_MAX):
+            async with self.calls.timed(action.provider, "provision", LAUNCH_SECONDS_MAX):
                 instance = await provider.provision(request)
         except OutcomeUnknown as error:
             return msg.LaunchLost(action.instance_id, str(error))
@@ -288,7 +295,7 @@ class Effects:
             await self._prepare_end(action)
             await self._turn(action.provider)
             try:
-                async with asyncio.timeout(ASK_SECONDS_MAX):
+                async with self.calls.timed(action.provider, "terminate", ASK_SECONDS_MAX):
                     await provider.terminate(action.ref)
             except NotFound:
                 log.info("%s does not know %s any more", action.provider, action.ref)
@@ -318,7 +325,7 @@ class Effects:
         await self._paces[action.provider].turn()
         begun_at = self._clock.now()
         try:
-            async with asyncio.timeout(ASK_SECONDS_MAX):
+            async with self.calls.timed(action.provider, "list", ASK_SECONDS_MAX):
                 instances = await provider.list()
         except ProviderError as error:
             return msg.InventoryFailed(action.provider, f"{type(error).__name__}: {error}")
@@ -334,7 +341,7 @@ class Effects:
             ),
         )
 
-    async def _list_types(self, action: ListTypes) -> msg.Message:
+    async def _list_types(self, action: ListTypes) -> msg.TypesListed:
         provider = self._providers.get(action.provider)
         if provider is None:
             return msg.TypesListed(action.provider, None)
@@ -342,7 +349,7 @@ class Effects:
             return msg.TypesListed(action.provider, ())
         await self._paces[action.provider].turn()
         try:
-            async with asyncio.timeout(ASK_SECONDS_MAX):
+            async with self.calls.timed(action.provider, "list_types", ASK_SECONDS_MAX):
                 types = await provider.list_instance_types()
         except ProviderError as error:
             log.warning("the price list of %s cannot be read: %s", action.provider, error)

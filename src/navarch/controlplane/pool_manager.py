@@ -106,6 +106,8 @@ class PoolManager:
         """How long metrics may take, before."""
         self.traces: deque[Trace] = deque(maxlen=TRACES_KEPT)
         """The newest evaluations, the newest last."""
+        self.hears: list[Callable[[Trace], None]] = []
+        """Who is called with each evaluation; they must not raise."""
         self._runtime = runtime
         self._clock = clock
         self._metrics = metrics
@@ -162,7 +164,10 @@ class PoolManager:
         faults = "; ".join(text for text in (broken, fault) if text)
         now = self._clock.now()
         by = scaled.autoscaler.name
-        self.traces.append(Trace(now, name, by, state, recommendation, now - began_at, faults))
+        trace = Trace(now, name, by, state, recommendation, now - began_at, faults)
+        self.traces.append(trace)
+        for hear in self.hears:
+            hear(trace)
         if faults:
             log.warning("pool %s, scaled by %s: %s", name, by, faults)
         target, reason = recommendation.target_nodes, recommendation.reason

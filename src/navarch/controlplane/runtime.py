@@ -13,7 +13,8 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from navarch.controlplane.clock import Clock
+from navarch.controlplane.clock import Clock, stopwatch
+from navarch.controlplane.described import COMMIT_BOUNDS
 from navarch.controlplane.effects import Effects, always
 from navarch.controlplane.inbox import Bounds, Envelope, Inbox
 from navarch.controlplane.notices import Notices
@@ -29,6 +30,7 @@ from navarch.core.sentences import sentence
 from navarch.core.strategies import Strategies
 from navarch.errors import JournalCorrupt, WireError
 from navarch.notifiers.base import Notifier
+from navarch.plugins.histograms import Histogram
 from navarch.providers.base import Provider
 from navarch.stores.base import ReadModels, Store
 from navarch.wire.admission import Admission
@@ -89,6 +91,8 @@ class Runtime:
         """The sequence number of the newest fact in the journal."""
         self.unsettled: frozenset[str] = frozenset()
         """Of whom the fleet shows facts that are not in the journal yet."""
+        self.commits = Histogram(COMMIT_BOUNDS)
+        """How long it took until the facts of a step were in the journal, in seconds."""
         self.hears: list[Callable[[ev.Fact], None]] = []
         """Who is called with each fact of ours once it is in the journal; they must not raise."""
         self.follows: list[Callable[[ev.Fact], None]] = []
@@ -290,7 +294,9 @@ class Runtime:
         self.unsettled = frozenset(id_ for fact in facts for id_ in ev.subjects(fact))
         if self._tables is not None:
             self._tables.stage(touched(facts, self.machine.fleet))
+        began = stopwatch()
         self.seq = await self.store.append(facts, after=self.seq)
+        self.commits.add(stopwatch() - began)
         self.unsettled = frozenset()
         self._settled.set()
         self._woken()

@@ -1,11 +1,12 @@
 """The measures that tell how large a control plane's work is, and whether it keeps up.
 
-Names and meanings are in docs/metrics.md.
+Names and meanings are in `navarch.controlplane.catalogue`, and in docs/metrics.md.
 """
 
 from __future__ import annotations
 
 import os
+import platform
 import resource
 import sys
 from collections import Counter
@@ -13,15 +14,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
 
-from navarch.controlplane.measures import Measures, Series, bounded, by
+from navarch.controlplane.accounts import Accounts
+from navarch.controlplane.clock import process_start
+from navarch.controlplane.fleet_measures import measure_fleet
+from navarch.controlplane.measures import Measures, by, ordered
+from navarch.controlplane.node_measures import measure_nodes
 from navarch.controlplane.runtime import Runtime
-from navarch.core.model.fleet import Fleet
+from navarch.controlplane.serving import ServingPlane
+from navarch.controlplane.timings import RequestTimes
+from navarch.version import VERSION
 from navarch.wire.asgi import Application
 from navarch.wire.listing import Listing
 from navarch.wire.pages import Pages
-
-POOLS_MAX: Final = 200
-"""Pools that have series of their own, the first ones by name; the others are one together."""
 
 _STATM: Final = Path("/proc/self/statm")
 
@@ -35,6 +39,35 @@ class Service(Protocol):
         ...
 
 
+class Plane(Protocol):
+    """What a control plane tells of itself."""
+
+    @property
+    def runtime(self) -> Runtime:
+        """The loop and all it works on."""
+        ...
+
+    @property
+    def listing(self) -> Listing:
+        """How nodes are listed."""
+        ...
+
+    @property
+    def accounts(self) -> Accounts:
+        """What it counts of its fleet."""
+        ...
+
+    @property
+    def serving(self) -> ServingPlane:
+        """How many replicas there are, and where they run."""
+        ...
+
+    @property
+    def leads(self) -> bool:
+        """Whether it writes and acts."""
+        ...
+
+
 @runtime_checkable
 class Measured(Protocol):
     """A store that knows how large it is."""
@@ -44,184 +77,71 @@ class Measured(Protocol):
         ...
 
 
-class Counted:
-    """The numbers of nodes by pool and status, as they were when all of it was in the journal."""
-
-    def __init__(self, runtime: Callable[[], Runtime], listing: Listing) -> None:
-        """Count the nodes of this runtime, with the roster by which they are listed."""
-        self._runtime = runtime
-        self._listing = listing
-        self._nodes: Counter[tuple[str, str]] = Counter()
-
-    def nodes(self) -> Series:
-        """Give the numbers. Cost: O(nodes that changed since the last time + groups)."""
-        runtime = self._runtime()
-        fleet = runtime.machine.fleet
-        if runtime.is_settled:  # what the journal does not have yet is not shown
-            label = label_of(fleet)
-            self._nodes = Counter()
-            for group, count in self._listing.roster(fleet).counts().items():
-                self._nodes[label(group.pool), group.status.value] += count
-        return [
-            ({"pool": pool, "status": status}, count)
-            for (pool, status), count in sorted(self._nodes.items())
-        ]
-
-
-def label_of(fleet: Fleet) -> Callable[[str], str]:
-    """Return what gives the label of a pool: its name, while there is room for it."""
-    return bounded(sorted(fleet.pools), POOLS_MAX)
-
-
-def pools(fleet: Fleet, number: Callable[[str], int]) -> Series:
-    """Give a number of each pool."""
-    label = label_of(fleet)
-    counts: Counter[str] = Counter()
-    for name in fleet.pools:
-        counts[label(name)] += number(name)
-    return by("pool", counts)
-
-
 def measure(
     pages: Pages,
-    runtime: Callable[[], Runtime],
-    listing: Listing,
+    plane: Plane,
     service: Service,
     application: Application,
-) -> None:
-    """Show the measures of a running control plane, and of the application that serves it."""
+    times: RequestTimes,
+    node_series_max: int = 0,
+) -> Measures:
+    """Show the measures of a running control plane, and of the application that serves it.
+
+    So many nodes have series of their own.
+    """
     measures = Measures()
-    _fleet(measures, runtime, listing)
-    _work(measures, runtime, listing)
-    _requests(measures, service, application)
-    _process(measures)
+    _process(measures, plane)
+    measure_fleet(measures, lambda: plane.runtime, plane.listing, plane.accounts, plane.serving)
+    _journal(measures, lambda: plane.runtime, plane.accounts)
+    _work(measures, lambda: plane.runtime, plane.listing)
+    _requests(measures, service, application, times)
+    if node_series_max:
+        measure_nodes(measures, lambda: plane.runtime, plane.listing, node_series_max)
     pages.add_metrics(measures.lines)
+    return measures
 
 
-def _fleet(measures: Measures, runtime: Callable[[], Runtime], listing: Listing) -> None:
-    def fleet() -> Fleet:
-        return runtime().machine.fleet
-
-    measures.gauges(
-        "navarch_nodes",
-        "Registered nodes.",
-        Counted(runtime, listing).nodes,
-    )
-    measures.gauges(
-        "navarch_pool_target_nodes",
-        "Nodes that a pool wants.",
-        lambda: pools(fleet(), lambda name: fleet().pools[name].target),
-    )
-    measures.gauges(
-        "navarch_pool_current_nodes",
-        "Machines that a pool counts on, booting ones included.",
-        lambda: pools(fleet(), lambda name: len(fleet().current.get(name, ()))),
-    )
-    measures.gauges(
-        "navarch_instances",
-        "Machines that something is waited for.",
-        lambda: by(
-            "awaits",
-            {
-                "registration": len(fleet().booting),
-                "end": len(fleet().ending),
-                "certainty": len(fleet().uncertain),
-                "replacement": len(fleet().condemned),
-                "interruption": len(fleet().interrupted),
-                "release": len(fleet().releasing),
-            },
-        ),
-    )
-    measures.gauges(
-        "navarch_replicas",
-        "Replicas of agents that have not ended.",
-        lambda: by(
-            "state",
-            {
-                "pending": len(fleet().replicas_pending),
-                "placed": sum(map(len, fleet().replicas_on.values())),
-            },
-        ),
+def _journal(measures: Measures, runtime: Callable[[], Runtime], accounts: Accounts) -> None:
+    measures.one("navarch_journal_seq", lambda: runtime().seq)
+    measures.one("navarch_journal_unfolded_facts", lambda: runtime().seq - runtime().snapshot_seq)
+    measures.one("navarch_journal_bytes", lambda: _size(runtime()))
+    measures.many("navarch_journal_facts_total", lambda: ordered(accounts.tally.facts))
+    measures.histograms(
+        "navarch_journal_commit_duration_seconds", lambda: [((), runtime().commits)]
     )
 
 
 def _work(measures: Measures, runtime: Callable[[], Runtime], listing: Listing) -> None:
-    measures.gauges(
-        "navarch_inbox_messages",
-        "What waits to be looked at, as it counts for its bound.",
-        lambda: by("class", runtime().inbox.waiting),
-    )
-    measures.counters(
-        "navarch_inbox_refused_total",
-        "Requests refused because too much waited.",
-        lambda: by("class", runtime().inbox.refused_by_class),
-    )
-    measures.counter(
-        "navarch_inbox_shed_total",
-        "Heartbeats that were dropped for newer ones.",
-        lambda: runtime().inbox.shed,
-    )
-    measures.gauge(
-        "navarch_journal_seq",
-        "The sequence number of the newest fact in the journal.",
-        lambda: runtime().seq,
-    )
-    measures.gauge(
-        "navarch_journal_unfolded_facts",
-        "Facts behind the newest snapshot: what a restart replays.",
-        lambda: runtime().seq - runtime().snapshot_seq,
-    )
-    measures.gauge("navarch_journal_bytes", "What the journal takes.", lambda: _size(runtime()))
-    measures.gauge(
-        "navarch_samples_bytes",
-        "What the newest samples of all nodes take.",
-        lambda: runtime().machine.sightings.samples.nbytes,
-    )
+    measures.many("navarch_inbox_messages", lambda: by(runtime().inbox.waiting))
+    measures.many("navarch_inbox_refused_total", lambda: by(runtime().inbox.refused_by_class))
+    measures.one("navarch_inbox_shed_total", lambda: runtime().inbox.shed)
+    measures.one("navarch_samples_bytes", lambda: runtime().machine.sightings.samples.nbytes)
     forms = {"json": listing.json, "proto": listing.proto}
-    measures.gauges(
+    measures.many(
         "navarch_listing_kept_bytes",
-        "What is kept of nodes to list them quickly.",
-        lambda: by("form", {form: kept.bytes for form, kept in forms.items()}),
+        lambda: by({form: kept.bytes for form, kept in forms.items()}),
     )
-    measures.counters(
+    measures.many(
         "navarch_listing_made_total",
-        "Nodes that had to be written anew for a list.",
-        lambda: by("form", {form: kept.made for form, kept in forms.items()}),
+        lambda: by({form: kept.made for form, kept in forms.items()}),
     )
 
 
-def _requests(measures: Measures, service: Service, application: Application) -> None:
+def _requests(
+    measures: Measures, service: Service, application: Application, times: RequestTimes
+) -> None:
     admission = application.admission
-    measures.counters(
-        "navarch_requests_total",
-        "Calls that were answered.",
-        lambda: [
-            ({"method": method, "code": code}, count)
-            for (method, code), count in sorted(answered(application).items())
-        ],
-    )
-    measures.counters(
-        "navarch_requests_refused_total",
-        "Requests that were refused.",
-        lambda: by("reason", application.refused),
-    )
-    measures.counters(
-        "navarch_admission_refused_total",
-        "Requests and connections that a bound on callers refused.",
-        lambda: by("bound", admission.refused),
-    )
-    measures.counters(
+    measures.many("navarch_requests_total", lambda: sorted(answered(application).items()))
+    measures.histograms("navarch_request_duration_seconds", lambda: sorted(times.durations.items()))
+    measures.many("navarch_requests_refused_total", lambda: by(application.refused))
+    measures.many("navarch_admission_refused_total", lambda: by(admission.refused))
+    measures.many(
         "navarch_heartbeats_total",
-        "Heartbeats that were taken.",
-        lambda: by("path", {"ordinary": service.heartbeats, "hot": hot_heartbeats(application)}),
+        lambda: by({"ordinary": service.heartbeats, "hot": hot_heartbeats(application)}),
     )
-    measures.gauge("navarch_connections", "Open connections.", admission.connections.total)
-    measures.gauge("navarch_watchers", "Callers who follow facts.", lambda: admission.watching)
-    measures.gauge(
-        "navarch_event_loop_lag_seconds",
-        "How late the event loop is.",
-        lambda: admission.lag.seconds,
-    )
+    measures.one("navarch_connections", admission.connections.total)
+    measures.one("navarch_watchers", lambda: admission.watching)
+    measures.one("navarch_event_loop_lag_seconds", lambda: admission.lag.seconds)
 
 
 def answered(application: Application) -> Counter[tuple[str, str]]:
@@ -241,13 +161,14 @@ def hot_heartbeats(application: Application) -> int:
     return 0 if hot is None else hot.counts.heartbeats + hot.counts.batched
 
 
-def _process(measures: Measures) -> None:
-    measures.gauge(
-        "process_resident_memory_bytes", "Resident memory of this process.", resident_bytes
-    )
-    measures.counter(
-        "process_cpu_seconds_total", "User and system time of this process.", cpu_seconds
-    )
+def _process(measures: Measures, plane: Plane) -> None:
+    build = (VERSION, platform.python_version())
+    began = process_start()
+    measures.many("navarch_build_info", lambda: [(build, 1)])
+    measures.one("navarch_leader", lambda: int(plane.leads))
+    measures.one("process_start_time_seconds", lambda: began)
+    measures.one("process_resident_memory_bytes", resident_bytes)
+    measures.one("process_cpu_seconds_total", cpu_seconds)
 
 
 def _size(runtime: Runtime) -> float | None:

@@ -39,6 +39,8 @@ class ServerConfig(Struct, frozen=True):
     """How often callers may ask."""
     bounds: Bounds = Bounds()
     """How many requests may wait."""
+    node_series_max: int = 0
+    """How many nodes have series of their own in ``/metrics``."""
     settings: Settings = Settings()
     """Everything else; what stands above takes precedence."""
 

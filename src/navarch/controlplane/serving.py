@@ -122,6 +122,8 @@ class ServingPlane:
         """How long scheduler plugins of others may take for one turn."""
         self.pods_every = PODS_EVERY
         """How often another system's account of replicas is read."""
+        self.samples: dict[str, Mapping[str, Reading]] = {}
+        """What was read last of each pool of agents, by ``namespace/name`` and signal."""
         self._runtime = runtime
         self._clock = clock
         self._signals = signals
@@ -138,6 +140,7 @@ class ServingPlane:
         """Hear a fact of the journal; some make it look at once."""
         if isinstance(fact, ev.ResourceDeleted) and fact.resource_kind == "AgentPool":
             self._signals.forget(fact.name)
+            self.samples.pop(fact.name, None)
             self.turns.forget(fact.name)
         if isinstance(fact, _WAKING):
             self._woken.set()
@@ -179,6 +182,7 @@ class ServingPlane:
             return
         pool, names = wanted
         samples = await self._signals.read(pool, names) if names else {}
+        self.samples[agent_pool] = samples
         now = self._clock.now()
         asked = self.turns.asking(self._runtime().machine.fleet, agent_pool, samples, now)
         if asked is None:

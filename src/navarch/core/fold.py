@@ -100,7 +100,7 @@ def _remember_closed(fleet: Fleet, node: Node) -> None:
 
 def _apply_to_pool(fleet: Fleet, event: ev.PoolFact) -> None:
     if isinstance(event, ev.PoolConfigured):
-        fleet.pools[event.spec.name] = _configured(fleet.pools.get(event.spec.name), event)
+        fleet.pools[event.spec.name] = configured(fleet.pools.get(event.spec.name), event)
         return
     pool = fleet.pools[event.pool]
     match event:
@@ -142,7 +142,8 @@ def _apply_to_pool(fleet: Fleet, event: ev.PoolFact) -> None:
     fleet.pools[event.pool] = pool
 
 
-def _configured(before: Pool | None, event: ev.PoolConfigured) -> Pool:
+def configured(before: Pool | None, event: ev.PoolConfigured) -> Pool:
+    """Return a pool as the configuration has it now; `before` None: it is new."""
     spec = event.spec
     if before is None:
         return Pool(spec, spec.min_nodes, f"min_nodes is {spec.min_nodes}")

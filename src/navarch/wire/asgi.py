@@ -43,6 +43,7 @@ from navarch.wire.limits import DEFAULT, LimitExceeded, Limits
 from navarch.wire.pages import Pages, status_of
 from navarch.wire.prepared import BinaryCodec, Gzip, Prepared
 from navarch.wire.standing import Alone, Stands
+from navarch.wire.timing import Timing
 
 if TYPE_CHECKING:
     # The fast implementation's descriptors behave like the plain ones and are no subclass.
@@ -100,11 +101,12 @@ class Application:
         self._limits = limits
         self._refused: Counter[str] = Counter()
         self._answered: Counter[tuple[str, str]] = Counter()
+        self._accounting = calls.Accounting(self._refused, self._answered)
         codecs = (BinaryCodec(), JsonCodec())
         self._calls = ControlPlaneServiceASGIApplication(
             service,
             interceptors=(
-                calls.Accounting(self._refused, self._answered),
+                self._accounting,
                 calls.Gate(authenticator, self.admission),
                 calls.Leading(self._stands),
                 calls.NodeBinding(self.admission),
@@ -118,6 +120,12 @@ class Application:
         if hearing is not None:
             self.hot = HotPath(hearing, authenticator, codecs, limits, self.admission.hears)
             self.hot.lag = self.admission.lag
+
+    def timed_by(self, timing: Timing) -> None:
+        """Tell `timing` from now on how long calls take, but for streams."""
+        self._accounting.timing = timing
+        if self.hot is not None:
+            self.hot.timing = timing
 
     @property
     def refused(self) -> Mapping[str, int]:

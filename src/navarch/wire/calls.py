@@ -3,8 +3,8 @@
 These are interceptors of the Connect library, so they work alike for JSON, protobuf, gRPC-Web and
 streams, and no method of the service can forget them. In the order in which a call meets them:
 
-1. `Accounting` sees how the call ends. It turns our errors into Connect's, hides what was not
-   meant for the caller, and counts what was refused.
+1. `Accounting` sees how the call ends, and how long it took. It turns our errors into Connect's,
+   hides what was not meant for the caller, and counts what was refused.
 2. `Gate` authenticates, checks the role, and refuses who calls too often, before a byte of the
    body is read.
 3. `Leading` refuses what only the leader may do, where another control plane leads.
@@ -31,13 +31,22 @@ from connectrpc.request import RequestContext
 from navarch.errors import WireError
 from navarch.wire import auth
 from navarch.wire.admission import NODE_COUNTED, Admission, whole_seconds
+from navarch.wire.generated import navarch_pb2 as pb
 from navarch.wire.limits import LimitExceeded
 from navarch.wire.standing import Stands, check_leads
+from navarch.wire.timing import Timing
 
 log = logging.getLogger(__name__)
 
 CONNECT_UNARY: Final = frozenset({"application/json", "application/proto"})
 """Content types of Connect's plain calls, whose errors are answers of HTTP."""
+
+STREAMS: Final = frozenset(
+    method.name
+    for method in pb.DESCRIPTOR.services_by_name["ControlPlaneService"].methods
+    if method.server_streaming
+)
+"""Methods that are answered for as long as the caller likes."""
 
 _CODES: Final = {code.value: code for code in Code}
 _principal: ContextVar[auth.Principal] = ContextVar("principal")
@@ -67,16 +76,21 @@ class Accounting:
         """
         self._refused = refused
         self._answered = answered
+        self.timing: Timing | None = None
+        """Is told how long calls took, but for streams; None: nobody is."""
         self._serial = itertools.count(1)
 
-    async def on_start(self, ctx: Context) -> None:
-        """Do nothing: only the end of a call matters."""
+    async def on_start(self, ctx: Context) -> float:
+        """Look at the clock."""
+        return 0.0 if self.timing is None else self.timing.stopwatch()
 
-    async def on_end(self, token: None, ctx: Context, error: Exception | None, /) -> None:
+    async def on_end(self, token: float, ctx: Context, error: Exception | None, /) -> None:
         """Count the call and its error, and raise the one that the caller shall see in its place.
 
         A caller that hung up was not refused, and is not counted.
         """
+        if self.timing is not None and ctx.method.name not in STREAMS:
+            self.timing.took(ctx.method.name, self.timing.stopwatch() - token)
         if error is None:
             self._answered[ctx.method.name, "ok"] += 1
             return

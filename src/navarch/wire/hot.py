@@ -33,6 +33,7 @@ from navarch.wire import answers, auth, hot_columns, hot_reading
 from navarch.wire.admission import HEARTBEATS, LoopLag
 from navarch.wire.generated import navarch_pb2 as pb
 from navarch.wire.limits import DEFAULT, Limits
+from navarch.wire.timing import SAMPLED, Timing
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,13 @@ METHODS: Final = frozenset(
     {"Heartbeat", "SendHeartbeat", "HeartbeatBatch", "PollCommands", "GetNodeCommands"}
 )
 """What may be answered here."""
+
+COUNTED: Final = {
+    **{method: method for method in METHODS},
+    "SendHeartbeat": "Heartbeat",
+    "GetNodeCommands": "PollCommands",
+}
+"""Under which name each of them is counted."""
 
 _SERVICE: Final = pb.DESCRIPTOR.services_by_name["ControlPlaneService"].full_name
 PATHS: Final = {f"/{_SERVICE}/{method}".encode(): method for method in METHODS}
@@ -151,6 +159,10 @@ class HotPath:
         self._admit = admit
         self.lag: LoopLag | None = None
         """How late we are; None: never."""
+        self.timing: Timing | None = None
+        """Is told how long every `SAMPLED`th call took; None: nobody is."""
+        self._untimed = 1
+        """Calls until the next one that is measured."""
         self._epoch = 0
         self._settings: Settings | None = None
         self._known: dict[tuple[bool, bool, bool], Answer] = {}
@@ -199,6 +211,11 @@ class HotPath:
             return None
         if self.lag is not None and self.lag.refusing and call.method in HEARTBEATS:
             return None  # it is refused before it is read
+        began = 0.0
+        self._untimed -= 1
+        if not self._untimed:
+            self._untimed = SAMPLED
+            began = 0.0 if self.timing is None else self.timing.stopwatch()
         try:
             if call.method == "HeartbeatBatch":
                 answer = self._batch(call, body)
@@ -211,6 +228,8 @@ class HotPath:
             answer = None
         if answer is None:
             self.counts.passed_on += 1
+        elif began and self.timing is not None:
+            self.timing.took(COUNTED[call.method], self.timing.stopwatch() - began, SAMPLED)
         return answer
 
     def _heartbeat(self, call: Call, body: bytes) -> Answer | None:

@@ -52,6 +52,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     config: Config | None = None
     """What the pools come from, and whatever scales them; None: `up` without a configuration."""
     autoscale_interval: timedelta = timedelta(seconds=30)
+    node_series_max: int = 0
+    """How many nodes have series of their own in ``/metrics``."""
     tls: Tls | None = None
     """The files of a server that speaks TLS; None: it speaks plain HTTP."""
     http2: bool = False
@@ -135,6 +137,7 @@ def planned(config: Config) -> Plan:
         tokens=tokens,
         config=config,
         autoscale_interval=server.autoscale_interval,
+        node_series_max=server.node_series_max,
         tls=_tls(server),
         http2=server.http2,
         rates=rates_of(server),
@@ -173,6 +176,7 @@ def with_config(plan: Plan, written: Plan) -> Plan:
         pools=written.pools,
         config=written.config,
         autoscale_interval=written.autoscale_interval,
+        node_series_max=written.node_series_max,
         settings=replace(plan.settings, **said),
     )
 

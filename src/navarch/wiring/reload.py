@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 KEPT = (
     *("address", "advertise", "data", "store", "heartbeat_interval", "health_check_interval"),
-    *("autoscale_interval", "auth", "http2", "notifier", "repair"),
+    *("autoscale_interval", "auth", "http2", "notifier", "repair", "node_series_max"),
 )
 """The keys of ``server`` that only a restart changes."""
 

@@ -254,6 +254,7 @@ def _control_plane(plan: Plan, clock: Clock, url: str, advertised: str) -> Contr
         clock=clock,
         evaluation_interval=plan.autoscale_interval,
         rates=plan.rates or DEFAULT_RATES,
+        node_series_max=plan.node_series_max,
         settings=settings,
     )
     authenticator = Authenticator(plan.tokens, secret)

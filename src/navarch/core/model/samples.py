@@ -20,8 +20,6 @@ Values beyond these ends become the end. Moments are whole microseconds.
 
 from __future__ import annotations
 
-import functools
-import mmap
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -32,6 +30,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from navarch.core.model.gpu import GPUSample, NodeSample
+from navarch.core.model.sample_records import SIZES, Page, Records, layout, packer
 
 KEPT: Final = 100
 """Samples of a node that are kept: 50 minutes at one every 30 seconds."""
@@ -53,8 +52,6 @@ _FLOAT_MAX: Final = 3.4e38
 _ROW_BITS: Final = 40
 _ROW_MASK: Final = (1 << _ROW_BITS) - 1
 
-_Record = np.dtype[np.void]
-_Records = NDArray[np.void]
 _Chosen = slice | NDArray[np.int64]
 
 
@@ -229,6 +226,31 @@ class Samples:
                 newest = max(newest, int(block.newest[picked].max()))
         return Utilization(busy / gpus, nodes, gpus, _at(newest)) if gpus else None
 
+    def activity(
+        self, node_ids: Sequence[str], since: datetime, least: float
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+        """Return of each node how many GPUs are busy, how many were read, and their utilization.
+
+        Busy is one with `least` percent or more in the newest sample; the utilization is the sum
+        over all GPUs. A node without a sample since `since` has none. Cost: a dictionary look-up
+        for each node, and a few NumPy calls for all.
+        """
+        get = self._where.get
+        places = np.array([get(id_, -1) for id_ in node_ids], dtype=np.int64)
+        active = np.zeros(len(places), dtype=np.int64)
+        read = np.zeros(len(places), dtype=np.int64)
+        busy = np.zeros(len(places), dtype=np.float64)
+        blocks, rows = places >> _ROW_BITS, places & _ROW_MASK  # a block of -1 is nobody's
+        limit = moment_of(since)
+        for number, block in enumerate(self._blocks):
+            mine = np.nonzero(blocks == number)[0]
+            mine = mine[block.newest[rows[mine]] >= limit]
+            if len(mine):
+                read[mine] = block.gpus[rows[mine]]
+                busy[mine] = block.busy[rows[mine]]
+                active[mine] = block.active(rows[mine], least)
+        return active, read, busy
+
     def pop(self, node_id: str) -> None:
         """Forget a node. Its memory is used again, by another with as many GPUs."""
         found = self._find(node_id)
@@ -292,59 +314,6 @@ def _columns(sample: NodeSample) -> Columns:
     )
 
 
-def _layout(width: int) -> _Record:
-    """The record of one sample of at most `width` GPUs."""
-    names = ["at", "cpu", "memory", "utilization", "used", "temperature", "power", "index", "gpus"]
-    forms: list[Any] = ["<i8", "<f4", "<f4"]
-    forms += [(form, (width,)) for form in ("<f4", "<u4", "<i2", "<u2", "u1")]
-    sizes = [8, 4, 4, *(size * width for size in (4, 4, 2, 2, 1)), 2]
-    offsets = [sum(sizes[:number]) for number in range(len(sizes))]
-    offsets[-1] += offsets[-1] % 2
-    itemsize = -(-(offsets[-1] + 2) // 8) * 8
-    return np.dtype(
-        {"names": names, "formats": [*forms, "<u2"], "offsets": offsets, "itemsize": itemsize}
-    )
-
-
-@functools.cache
-def _packer(width: int, gpus: int) -> struct.Struct:
-    """Write one record of `_layout` at once; the columns of absent GPUs become zero."""
-    layout = _layout(width)
-    absent = width - gpus
-    parts = ["<qff"]
-    parts += [f"{gpus}{code}{absent * size}x" for code, size in zip("fIhHB", _SIZES, strict=True)]
-    odd = width % 2
-    end = layout.itemsize - struct.calcsize("".join(parts)) - odd - 2
-    return struct.Struct("".join([*parts, f"{odd}xH{end}x"]))
-
-
-_SIZES: Final = (4, 4, 2, 2, 1)
-
-
-def _memory(size: int) -> mmap.mmap:
-    """Return so many zero bytes, of which the system takes only the pages that are written to.
-
-    NumPy's own arrays ask for pages of 2 MiB where they are large, and each of those would be taken
-    whole for the few rows of it that are in use: a node then takes 24 KB in place of 13.
-    """
-    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if hasattr(mmap, "MADV_NOHUGEPAGE"):  # Linux
-        memory.madvise(mmap.MADV_NOHUGEPAGE)
-    return memory
-
-
-class _Page:
-    """Some rows of a block: the samples of each of the `kept` places in time lie together."""
-
-    __slots__ = ("buffer", "first", "records", "rows")
-
-    def __init__(self, first: int, rows: int, kept: int, layout: _Record) -> None:
-        self.first = first
-        self.rows = rows
-        self.records: _Records = np.frombuffer(_memory(kept * rows * layout.itemsize), dtype=layout)
-        self.buffer = self.records.data.cast("B")
-
-
 class _Block:
     """The samples of the nodes that have up to `width` GPUs."""
 
@@ -356,10 +325,10 @@ class _Block:
     def __init__(self, width: int, kept: int) -> None:
         self.width = width
         self._kept = kept
-        self._layout = _layout(width)
-        self._packers = [_packer(width, gpus) for gpus in range(width + 1)]
-        self._pages: list[_Page] = []
-        self._place_of: list[tuple[_Page, int]] = []
+        self._layout = layout(width)
+        self._packers = [packer(width, gpus) for gpus in range(width + 1)]
+        self._pages: list[Page] = []
+        self._place_of: list[tuple[Page, int]] = []
         """By row: its page, and its number there."""
         self._free: list[int] = []
         self._rows = 0
@@ -389,7 +358,7 @@ class _Block:
         last = self._pages[-1] if self._pages else None
         if last is None or row == last.first + last.rows:
             rows = max(ROWS_FIRST, row // _GROWTH)
-            last = _Page(row, rows, self._kept, self._layout)
+            last = Page(row, rows, self._kept, self._layout)
             self._pages.append(last)
             for name in ("written", "_deepest", "newest", "busy", "gpus"):
                 column = getattr(self, name)
@@ -440,7 +409,7 @@ class _Block:
     ) -> None:
         """Write the next sample of many rows, none of them twice: `chosen` of the readings."""
         width = min(self.width, readings.index.shape[1])
-        records: _Records = np.zeros(len(rows), dtype=self._layout)
+        records: Records = np.zeros(len(rows), dtype=self._layout)
         utilization = readings.utilization_percent[chosen, :width]
         gpus = readings.gpus[chosen]
         used = readings.memory_used[chosen, :width]
@@ -467,6 +436,17 @@ class _Block:
         self.busy[rows] = utilization.sum(axis=1, dtype=np.float64)
         self.gpus[rows] = gpus
 
+    def active(self, rows: NDArray[np.int64], least: float) -> NDArray[np.int64]:
+        """Count the GPUs of each row with at least so much utilization in the newest sample."""
+        counts = np.zeros(len(rows), dtype=np.int64)
+        places = (self.written[rows] - 1) % self._kept
+        pages = np.searchsorted([page.first for page in self._pages], rows, side="right") - 1
+        for number in np.unique(pages).tolist():
+            page, inside = self._pages[number], pages == number
+            here = places[inside] * page.rows + (rows[inside] - page.first)
+            counts[inside] = (page.records["utilization"][here] >= least).sum(axis=1)
+        return counts
+
     def read(self, row: int, age: int) -> tuple[datetime, NodeSample]:
         """Return a sample of a row and when it came; `age` 0 is the newest, 1 the one before."""
         page, number = self._place_of[row]
@@ -476,7 +456,7 @@ class _Block:
         packer = self._packers[gpus]
         at, cpu, memory, *rest = packer.unpack_from(page.buffer, here * self._layout.itemsize)
         busy, used, celsius, watts, index = (
-            rest[column * gpus : (column + 1) * gpus] for column in range(len(_SIZES))
+            rest[column * gpus : (column + 1) * gpus] for column in range(len(SIZES))
         )
         samples = (
             GPUSample(*each[:3], round(each[3], _DECIMALS), each[4] * _KIB)

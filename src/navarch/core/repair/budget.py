@@ -14,15 +14,19 @@ from navarch.core.repair import breaker
 def at_once(fleet: Fleet, pool: Pool) -> int:
     """How many more nodes may be under repair at one time. Cost: O(instances)."""
     instances = list(fleet.instances_of(pool.name))
-    disruption = pool.spec.disruption
     running = sum(
         i.state is InstanceState.RUNNING for i in instances
     )  # the others serve nobody yet
+    out = sum(i.condemned for i in instances) + len(_in_place(fleet, pool))
+    return allowed(pool, running) - out
+
+
+def allowed(pool: Pool, running: int) -> int:
+    """How many nodes may be under repair at one time, of so many machines that run."""
+    disruption = pool.spec.disruption
     share = int(running * disruption.max_unavailable_percent / 100)
-    allowed = max(disruption.max_unavailable, share)
-    if breaker.half_open(pool):
-        allowed = min(allowed, 1)
-    return allowed - sum(i.condemned for i in instances) - len(_in_place(fleet, pool))
+    most = max(disruption.max_unavailable, share)
+    return min(most, 1) if breaker.half_open(pool) else most
 
 
 def in_zone(fleet: Fleet, pool: Pool, node: Node) -> int:
