@@ -301,7 +301,16 @@ def test_output_that_cannot_be_written_is_one_line() -> None:
     assert ended.stderr == "navarch: cannot write the output: No space left on device\n"
 
 
-HEAVY = ("asyncio", "connectrpc", "google.protobuf", "rich", "uvicorn", "uvloop", "pyqwest")
+HEAVY = (
+    "asyncio",
+    "connectrpc",
+    "google.protobuf",
+    "rich",
+    "textual",
+    "uvicorn",
+    "uvloop",
+    "pyqwest",
+)
 
 
 def test_commands_import_nothing_heavy(server: ConnectServer) -> None:

@@ -26,6 +26,7 @@ from navarch.cli import (
     guardrails,
     injecting,
     instances,
+    joining,
     leading,
     nodes,
     output,
@@ -39,6 +40,7 @@ from navarch.cli import (
     simulating,
     stores,
 )
+from navarch.cli.top import command as top_command
 from navarch.errors import ConfigError, NavarchError, WireError
 from navarch.version import VERSION
 
@@ -74,7 +76,7 @@ for _command in (
     *(nodes.cordon, nodes.uncordon, nodes.drain, nodes.terminate, nodes.clear),
     *(commands.reset, commands.reboot, commands.diagnose, policies.policy),
     *(injecting.inject, instances.instance, pools.pool, providers.provider),
-    leading.leader,
+    *(leading.leader, top_command.top, joining.node_token),
     *(events.show_events, explaining.explain, configuration.config, autoscaling.autoscale),
     *(resources.apply, resources.get_resource, resources.delete),
     *(plugins.plugin, simulating.simulate, guardrails.guardrail, stores.store_group),

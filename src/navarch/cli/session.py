@@ -78,7 +78,11 @@ class Session:
 
     @functools.cached_property
     def servers(self) -> Servers:
-        """The connection.
+        """The connection. Raises as `connect` does."""
+        return self.connect()
+
+    def connect(self) -> Servers:
+        """Make a connection of its own, for another thread; whoever asked for it closes it.
 
         Raises `WireError` when an address is none, and `ConfigError` for files of TLS that cannot
         be used.

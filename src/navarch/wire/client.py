@@ -22,6 +22,7 @@ twice does harm; `WireError.maybe_done` says whether the first one may have been
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import select
@@ -128,6 +129,17 @@ class ConnectClient:
     def close(self) -> None:
         """Close the connection. A later call opens another."""
         self._connection.close()
+
+    def hang_up(self) -> None:
+        """Break off what another thread waits for, which then fails with ``unavailable``.
+
+        The only method that may be called beside another one. Without a connection it does nothing.
+        """
+        sock = self._connection.sock
+        if sock is not None:
+            with contextlib.suppress(OSError):  # it has just ended by itself
+                # Not `sock.shutdown`: over TLS it takes the reader's state away as well.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
     def call(self, method: str, request: Mapping[str, Any] | None = None) -> Json:
         """Call a method and return its answer.

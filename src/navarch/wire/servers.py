@@ -101,15 +101,19 @@ class Servers:
         raise _all_failed(failures)
 
     def stream(
-        self, method: str, request: Mapping[str, Any] | None = None
+        self,
+        method: str,
+        request: Mapping[str, Any] | None = None,
+        *,
+        silence_max: float | None = None,
     ) -> Generator[Json, None, None]:
         """Call a streaming method, of the first control plane that begins to answer.
 
-        Raises `WireError`, while iterating.
+        `silence_max` is as in `ConnectClient.stream`. Raises `WireError`, while iterating.
         """
         failures: list[WireError] = []
         for client in self._turns(failures):
-            messages = client.stream(method, request)
+            messages = client.stream(method, request, silence_max=silence_max)
             begun = False
             try:
                 for message in messages:
