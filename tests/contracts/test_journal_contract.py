@@ -235,6 +235,7 @@ def test_the_newest_facts_come_first_when_asked(store: Store) -> None:
 QUESTIONS = list(
     product(
         [0, 11],
+        [None, 1, 30],
         [None, "node-2", "training", "nobody"],
         [None, at(-5), at(17), at(99)],
         [False, True],
@@ -246,18 +247,22 @@ def test_questions_combine(store: Store) -> None:
     async def scenario() -> list[list[Recorded]]:
         async with opened(store, count=40):
             return [
-                await store.read(after=after, subject=subject, since=since, newest_first=newest)
-                for after, subject, since, newest in QUESTIONS
+                await store.read(
+                    after=after, before=before, subject=subject, since=since, newest_first=newest
+                )
+                for after, before, subject, since, newest in QUESTIONS
             ]
 
-    for (after, subject, since, newest), answer in zip(QUESTIONS, run(scenario()), strict=True):
+    for asked, answer in zip(QUESTIONS, run(scenario()), strict=True):
+        after, before, subject, since, newest = asked
         wanted = [
             record
             for record in recorded(after + 1, 40)
-            if (subject is None or subject in events.subjects(record.event))
+            if (before is None or record.seq < before)
+            and (subject is None or subject in events.subjects(record.event))
             and (since is None or record.event.at >= since)
         ]
-        assert answer == (wanted[::-1] if newest else wanted), (after, subject, since, newest)
+        assert answer == (wanted[::-1] if newest else wanted), asked
 
 
 def test_since_finds_every_fact_although_the_clock_stepped_back(store: Store) -> None:

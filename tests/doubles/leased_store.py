@@ -118,6 +118,7 @@ class LeasedMemoryStore:
         self,
         *,
         after: int = 0,
+        before: int | None = None,
         limit: int = 1000,
         subject: str | None = None,
         since: datetime | None = None,
@@ -125,7 +126,12 @@ class LeasedMemoryStore:
     ) -> list[Recorded]:
         await self._ask()
         return self.journal.facts.read_now(
-            after=after, limit=limit, subject=subject, since=since, newest_first=newest_first
+            after=after,
+            before=before,
+            limit=limit,
+            subject=subject,
+            since=since,
+            newest_first=newest_first,
         )
 
     async def last_seq(self) -> int:

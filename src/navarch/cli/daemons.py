@@ -59,6 +59,7 @@ def up(
 ) -> None:
     """Run a whole fleet on this machine, until Ctrl-C."""
     from navarch import wiring
+    from navarch.dashboard import furnish
 
     if heartbeat_interval < timedelta(seconds=1) or heartbeat_interval % timedelta(seconds=1):
         message = "agents count in whole seconds, from 1s"
@@ -71,6 +72,7 @@ def up(
             config=config,
             heartbeat_interval=heartbeat_interval,
             serving=serving,
+            furnish=furnish,
         )
     )
 
@@ -81,8 +83,9 @@ def up(
 def server(context: click.Context, config: Path) -> None:
     """Run the control plane."""
     from navarch import wiring
+    from navarch.dashboard import furnish
 
-    context.exit(wiring.run_server(config))
+    context.exit(wiring.run_server(config, furnish))
 
 
 # --- agent -------------------------------------------------------------------------------------

@@ -61,6 +61,7 @@ from navarch.wire.asgi import Application, Readiness
 from navarch.wire.auth import Authenticator
 from navarch.wire.listing import Listing
 from navarch.wire.pages import Pages
+from navarch.wire.sessions import Sessions
 from navarch.wire.standing import FAILED, STANDBY, Standing
 
 log = logging.getLogger(__name__)
@@ -450,6 +451,7 @@ class ControlPlane:
             stands=self,
             admission=self.admission,
             hearing=AtOnce(self.runtime, self._works),
+            sessions=Sessions(self._authenticator, self._clock.now),
         )
         application.timed_by(times)
         measure(pages, self, service, application, times, self._config.node_series_max)

@@ -79,7 +79,7 @@ def _issue(
 
 
 def _wish(fleet: Fleet, node: Node, request: msg.IssueCommand, now: datetime) -> list[ev.Fact]:
-    because = _by_operator(request.type.value, request.reason)
+    because = _by_operator(request.type.value, request)
     intent = INTENTS.get(request.type)
     if intent is not None:
         already = node.intent is intent
@@ -101,12 +101,13 @@ def _clear(
     node = _node(fleet, request.node_id)
     if isinstance(node, msg.Refused):
         return node
-    because = _by_operator("its findings were set aside", request.reason)
+    because = _by_operator("its findings were set aside", request)
     return [ev.HealthCleared(now, node.id, because)]
 
 
-def _by_operator(verb: str, reason: str) -> str:
-    return f"{verb} by an operator: {reason}" if reason else f"{verb} by an operator"
+def _by_operator(verb: str, request: Request | msg.SetPlugin) -> str:
+    who = f"{verb} by {request.by}" if request.by else f"{verb} by an operator"
+    return f"{who}: {request.reason}" if request.reason else who
 
 
 # --- pools -----------------------------------------------------------------------------------
@@ -136,7 +137,7 @@ def _scale(fleet: Fleet, request: msg.ScalePool, now: datetime) -> Sequence[ev.F
     if request.target > high:
         text = f"pool {pool.name}: target {request.target} is above max_nodes {high}"
         return msg.Refused(msg.Refusal.INVALID_ARGUMENT, text)
-    because = _by_operator(f"scaled to {request.target}", request.reason)
+    because = _by_operator(f"scaled to {request.target}", request)
     return [ev.TargetChanged(now, pool.name, request.target, because)]
 
 
@@ -146,7 +147,7 @@ def _pause(fleet: Fleet, request: msg.PausePool, now: datetime) -> Sequence[ev.F
         return pool
     halted = bool(pool.brake_because) and not pool.brake_acknowledged
     if not request.paused and halted:
-        because = _by_operator("acknowledged", request.reason)
+        because = _by_operator("acknowledged", request)
         looked: list[ev.Fact] = [ev.RepairAcknowledged(now, pool.name, because)]
         if pool.paused:
             looked.append(ev.PoolUnpaused(now, pool.name, because))
@@ -154,9 +155,9 @@ def _pause(fleet: Fleet, request: msg.PausePool, now: datetime) -> Sequence[ev.F
     if pool.paused == request.paused:
         return ()
     if request.paused:
-        because = _by_operator("paused", request.reason)
+        because = _by_operator("paused", request)
         return [ev.PoolPaused(now, pool.name, because)]
-    return [ev.PoolUnpaused(now, pool.name, _by_operator("resumed", request.reason))]
+    return [ev.PoolUnpaused(now, pool.name, _by_operator("resumed", request))]
 
 
 # --- plugins ---------------------------------------------------------------------------------
@@ -180,7 +181,7 @@ def set_plugin(
     shadow = None if request.shadow == before.shadow else request.shadow
     if enabled is None and priority is None and shadow is None:
         return ()
-    because = _by_operator("changed", request.reason)
+    because = _by_operator("changed", request)
     return [
         ev.PluginChanged(now, request.plugin_kind, request.name, because, enabled, priority, shadow)
     ]

@@ -67,6 +67,7 @@ class Chronicle(Watcher):
         self,
         *,
         after: int = 0,
+        before: int | None = None,
         limit: int = 1000,
         subject: str | None = None,
         since: datetime | None = None,
@@ -75,12 +76,16 @@ class Chronicle(Watcher):
         """Return up to `limit` facts; see `navarch.stores.base.History`."""
         if subject is None:
             return self._store.read_now(
-                after=after, limit=limit, since=since, newest_first=newest_first
+                after=after,
+                before=before,
+                limit=limit,
+                since=since,
+                newest_first=newest_first,
             )
         found: list[Recorded] = []
         places = self._about.get(subject, array("q"))
         for seq in reversed(places) if newest_first else places:
-            if seq <= after:
+            if seq <= after or (before is not None and seq >= before):
                 continue
             found += self._store.read_now(after=seq - 1, limit=1, since=since)
             if len(found) == limit:

@@ -131,16 +131,18 @@ class History(Protocol):
         self,
         *,
         after: int = 0,
+        before: int | None = None,
         limit: int = 1000,
         subject: str | None = None,
         since: datetime | None = None,
         newest_first: bool = False,
     ) -> list[Recorded]:
-        """Return up to `limit` facts with a sequence number above `after`.
+        """Return up to `limit` facts with a sequence number above `after` and below `before`.
 
-        `subject` keeps the facts about one pool, instance, node or command; `since` keeps those
-        said to have happened at or after an aware time; None keeps all. Facts that retention has
-        removed are silently absent. Raises JournalCorrupt at the first damaged record, and
+        A `before` of None is no limit. `subject` keeps the facts about one pool, instance, node or
+        command; `since` keeps those said to have happened at or after an aware time; None keeps
+        all. Facts that retention has removed are silently absent. Raises JournalCorrupt at the
+        first damaged record, and
         ValueError when `limit` is below 1 or `since` is naive.
         """
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 from msgspec import DecodeError
 
@@ -31,13 +32,16 @@ from navarch.stores.base import (
 from navarch.stores.rows import Batch, Row, Tail, checksum, is_intact, tail_of
 
 _ROW = "SELECT seq, total_bytes, latest_us, crc, raw FROM fact "
-_UP = _ROW + "WHERE seq >= ? ORDER BY seq"
-_DOWN = _ROW + "WHERE seq >= ? ORDER BY seq DESC"
+_UP = _ROW + "WHERE seq >= ? AND seq < ? ORDER BY seq"
+_DOWN = _UP + " DESC"
+_BEYOND: Final = 2**62
+"""A number that no fact has."""
 _OLDEST = _ROW + "WHERE seq <= ? ORDER BY seq LIMIT ?"
 # The join is outer: an index entry whose fact is gone is damage, not an absence.
 _ABOUT_UP = (
     "SELECT s.seq, total_bytes, latest_us, crc, raw FROM fact_subject AS s "
-    "LEFT JOIN fact ON fact.seq = s.seq WHERE s.subject = ? AND s.seq >= ? ORDER BY s.seq"
+    "LEFT JOIN fact ON fact.seq = s.seq WHERE s.subject = ? AND s.seq >= ? AND s.seq < ? "
+    "ORDER BY s.seq"
 )
 _ABOUT_DOWN = _ABOUT_UP + " DESC"
 # Two questions, because SQLite answers min and max in one by reading the whole table.
@@ -94,6 +98,7 @@ class HistoryFile:
         self,
         *,
         after: int,
+        before: int | None = None,
         limit: int,
         subject: str | None,
         since: datetime | None,
@@ -105,25 +110,30 @@ class HistoryFile:
             if since is not None:
                 first = max(first, self._first_since(microseconds(since)))
             found: list[Recorded] = []
-            for record in self._scan(first, subject=subject, newest_first=newest_first):
+            end = _BEYOND if before is None else before
+            for record in self._scan(first, end, subject=subject, newest_first=newest_first):
                 if since is None or record.event.at >= since:
                     found.append(record)
                     if len(found) == limit:
                         break
             return found
 
-    def _scan(self, first: int, *, subject: str | None, newest_first: bool) -> Iterator[Recorded]:
+    def _scan(
+        self, first: int, end: int, *, subject: str | None, newest_first: bool
+    ) -> Iterator[Recorded]:
         if subject is None:
-            return self._scan_all(first, newest_first=newest_first)
-        rows = self._db.execute(_ABOUT_DOWN if newest_first else _ABOUT_UP, (subject, first))
+            return self._scan_all(first, end, newest_first=newest_first)
+        rows = self._db.execute(_ABOUT_DOWN if newest_first else _ABOUT_UP, (subject, first, end))
         return (self._about(Row(*row), subject) for row in rows)
 
-    def _scan_all(self, first: int, *, newest_first: bool = False) -> Iterator[Recorded]:
-        """Yield every fact from `first` on, in order; a hole is damage."""
+    def _scan_all(
+        self, first: int, end: int = _BEYOND, *, newest_first: bool = False
+    ) -> Iterator[Recorded]:
+        """Yield every fact from `first` on and before `end`, in order; a hole is damage."""
         step = -1 if newest_first else 1
-        expected = self._last_seq() if newest_first else first
+        expected = min(self._last_seq(), end - 1) if newest_first else first
         try:
-            for row in self._db.execute(_DOWN if newest_first else _UP, (first,)):
+            for row in self._db.execute(_DOWN if newest_first else _UP, (first, end)):
                 if row[0] != expected:
                     raise faults.damage(self._journal, expected, "it is missing")
                 yield self._record(Row(*row))

@@ -70,6 +70,7 @@ class MemoryStore:
         self,
         *,
         after: int = 0,
+        before: int | None = None,
         limit: int = 1000,
         subject: str | None = None,
         since: datetime | None = None,
@@ -78,7 +79,12 @@ class MemoryStore:
         """Return up to `limit` facts; see `History.read`. Cost: O(facts), there is no index."""
         self._check_held()
         return self.read_now(
-            after=after, limit=limit, subject=subject, since=since, newest_first=newest_first
+            after=after,
+            before=before,
+            limit=limit,
+            subject=subject,
+            since=since,
+            newest_first=newest_first,
         )
 
     async def last_seq(self) -> int:
@@ -158,6 +164,7 @@ class MemoryStore:
         self,
         *,
         after: int = 0,
+        before: int | None = None,
         limit: int = 1000,
         subject: str | None = None,
         since: datetime | None = None,
@@ -166,7 +173,7 @@ class MemoryStore:
         """Do what `read` does."""
         check_question(limit, since)
         found: list[Recorded] = []
-        for record in self._facts(after + 1, newest_first=newest_first):
+        for record in self._facts(after + 1, before, newest_first=newest_first):
             if subject is not None and subject not in facts.subjects(record.event):
                 continue
             if since is not None and record.event.at < since:
@@ -185,8 +192,11 @@ class MemoryStore:
         self._forgotten += count
         return count
 
-    def _facts(self, first: int, *, newest_first: bool = False) -> Iterator[Recorded]:
-        places = range(max(first, self._forgotten + 1), self.last_seq_now + 1)
+    def _facts(
+        self, first: int, before: int | None = None, *, newest_first: bool = False
+    ) -> Iterator[Recorded]:
+        end = self.last_seq_now + 1
+        places = range(max(first, self._forgotten + 1), end if before is None else min(before, end))
         for seq in reversed(places) if newest_first else places:
             yield Recorded(seq, facts.decode(self._records[seq - self._forgotten - 1]))
 

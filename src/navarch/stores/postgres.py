@@ -245,6 +245,7 @@ class PostgresStore:
         self,
         *,
         after: int = 0,
+        before: int | None = None,
         limit: int = 1000,
         subject: str | None = None,
         since: datetime | None = None,
@@ -255,7 +256,12 @@ class PostgresStore:
         self._check_open()
         return await self._ask(
             lambda rows: rows.read(
-                after=after, limit=limit, subject=subject, since=since, newest_first=newest_first
+                after=after,
+                before=before,
+                limit=limit,
+                subject=subject,
+                since=since,
+                newest_first=newest_first,
             )
         )
 

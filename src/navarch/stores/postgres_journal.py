@@ -110,6 +110,7 @@ class Rows:
         self,
         *,
         after: int,
+        before: int | None = None,
         limit: int,
         subject: str | None,
         since: datetime | None,
@@ -118,12 +119,15 @@ class Rows:
         """Answer `History.read`. Cost: O(log facts + answer), and what `since` must pass over."""
         async with self._frozen():
             start, end = await self._ends()
+            end = end if before is None else min(end, before)
             first = max(after + 1, start)
             if since is not None:
                 first = max(first, await self._first_since(microseconds(since)))
             found: list[Recorded] = []
             pages = self._scan(first, end - 1, subject, newest_first=newest_first, limit=limit)
             async for record in pages:
+                if record.seq >= end:
+                    break
                 if since is None or record.event.at >= since:
                     found.append(record)
                     if len(found) == limit:

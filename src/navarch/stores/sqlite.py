@@ -98,6 +98,7 @@ class SqliteStore:
         self,
         *,
         after: int = 0,
+        before: int | None = None,
         limit: int = 1000,
         subject: str | None = None,
         since: datetime | None = None,
@@ -112,7 +113,12 @@ class SqliteStore:
         session = self._opened()
         return await session.ask(
             lambda: session.history.read(
-                after=after, limit=limit, subject=subject, since=since, newest_first=newest_first
+                after=after,
+                before=before,
+                limit=limit,
+                subject=subject,
+                since=since,
+                newest_first=newest_first,
             )
         )
 

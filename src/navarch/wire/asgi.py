@@ -16,7 +16,7 @@ import functools
 from collections import Counter
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 from connectrpc.code import Code
@@ -27,9 +27,9 @@ from google.protobuf.message import Message
 from msgspec import Struct
 
 from navarch.errors import WireError
-from navarch.wire import calls, hot_grpc
+from navarch.wire import browsers, calls, hot_grpc
 from navarch.wire.admission import Admission, whole_seconds
-from navarch.wire.auth import Authenticator
+from navarch.wire.auth import Authenticator, Principal
 from navarch.wire.bodies import Body, Event, Receive, Replay, Send
 from navarch.wire.connections import crowded
 from navarch.wire.generated import navarch_pb2
@@ -42,6 +42,7 @@ from navarch.wire.hot import PASSED_ON, PATHS, Call, Hearing, HotPath
 from navarch.wire.limits import DEFAULT, LimitExceeded, Limits
 from navarch.wire.pages import Pages, status_of
 from navarch.wire.prepared import BinaryCodec, Gzip, Prepared
+from navarch.wire.sessions import Sessions, cookie_name
 from navarch.wire.standing import Alone, Stands
 from navarch.wire.timing import Timing
 
@@ -59,6 +60,18 @@ _STREAM_TYPES: Final = (
 )
 
 
+class Face(Protocol):
+    """What people see in a browser, beside the calls."""
+
+    def owns(self, path: str) -> bool:
+        """Whether a path is answered here."""
+        ...
+
+    async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
+        """Answer one request. `calls.visitor` says who calls, where a session says so."""
+        ...
+
+
 class Readiness(Struct, frozen=True):
     """Whether requests can be served."""
 
@@ -72,7 +85,7 @@ class Readiness(Struct, frozen=True):
 class Application:
     """The control plane's whole HTTP surface, as an ASGI 3 application."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that a server is made of
         self,
         service: ControlPlaneService,
         *,
@@ -83,14 +96,20 @@ class Application:
         stands: Stands | None = None,
         admission: Admission | None = None,
         hearing: Hearing | None = None,
+        sessions: Sessions | None = None,
     ) -> None:
         """Serve `service`; `ready` is asked on every ``/readyz`` and must not block.
 
         `pages` are served beside the calls; None: there are none. `stands` says whether this
         control plane leads, and is asked on every call; None: it does. `admission` says who is
         let in when not everybody can be; None: by the default rates. What `hearing` takes at once
-        is answered without `service`; None: nothing is.
+        is answered without `service`; None: nothing is. `sessions` knows people at browsers; None:
+        every caller shows a token, where one is needed.
         """
+        self.sessions = sessions
+        """The sessions of people at browsers; None: there are none."""
+        self.face: Face | None = None
+        """What people see in a browser; None: nothing."""
         self._stands: Stands = stands or Alone()
         self.admission = admission or Admission()
         """Who is let in when not everybody can be."""
@@ -144,6 +163,10 @@ class Application:
         """
         return dict(self._answered)
 
+    def authenticate(self, authorization: str | None) -> Principal:
+        """Tell who sends this header. Raises `WireError` with ``unauthenticated``."""
+        return self._authenticator.authenticate(authorization)
+
     async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
         """Answer one request, or follow the server's start and stop."""
         if scope["type"] == "http":
@@ -164,16 +187,38 @@ class Application:
         call = self._hot_call(scope)
         if call is not None:
             await self._answer_at_once(call, scope, receive, send)
-        elif path.startswith(_PREFIX):
-            await self._answer_call(path.removeprefix(_PREFIX), scope, receive, send)
         elif path in ("/healthz", "/readyz", "/leaderz"):
             await self._answer_health(path, scope, send)
+        elif not await self._is_let_in(scope, send):
+            return
+        elif path.startswith(_PREFIX):
+            await self._answer_call(path.removeprefix(_PREFIX), scope, receive, send)
+        elif self.face is not None and self.face.owns(path):
+            await self.face(scope, receive, send)
         elif self.pages.has(path):
             await self._answer_page(path, scope, send)
         else:
             await self._refuse(
                 send, HTTPStatus.NOT_FOUND, "unknown_path", f"no such path: {path[:200]}"
             )
+
+    async def _is_let_in(self, scope: Event, send: Send) -> bool:
+        """Look at what a browser adds to a request; answer one that a stranger's page has made."""
+        method, headers = scope["method"], scope["headers"]
+        try:
+            open_ = self._authenticator.open
+            scheme = scope.get("scheme", "http")
+            browsers.check(method, headers, scheme=scheme, everybody=open_)
+            if self.sessions is not None:
+                name = cookie_name(scheme, (scope.get("server") or ("", 0))[1])
+                visit = self.sessions.visit(method, headers, name)
+                calls.visitor.set(None if visit is None else visit.principal)
+        except WireError as error:
+            self._refused[error.code] += 1
+            body = msgspec.json.encode({"code": error.code, "message": error.message})
+            await _send_json(send, status_of(error), body)
+            return False
+        return True
 
     def _hot_call(self, scope: Event) -> Call | None:
         """Return the request as `HotPath.answer` takes it; None where it can not be one."""
@@ -215,7 +260,8 @@ class Application:
         token = headers.get(b"authorization")
         try:
             said = None if token is None else token.decode("latin-1")
-            page = self.pages.page(path, scope["query_string"], said, self._authenticator)
+            known = calls.visitor.get()
+            page = self.pages.page(path, scope["query_string"], said, self._authenticator, known)
         except WireError as error:
             self._refused[error.code] += 1
             body = msgspec.json.encode({"code": error.code, "message": error.message})

@@ -25,6 +25,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import secrets
 from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from types import MappingProxyType
@@ -45,6 +46,9 @@ RECALLED_MAX: Final = 131_072
 
 _PURPOSE: Final = b"navarch node token 1\0"
 """Mixed into each code, so that no other use of the secret ever makes a valid token."""
+
+_SESSION_PURPOSE: Final = b"navarch sessions 1\0"
+"""Mixed into what signs sessions, for the same reason."""
 
 _MARK_PURPOSE: Final = b"navarch mark of a node key 1\0"
 """Mixed into a key's mark, for the same reason."""
@@ -207,6 +211,11 @@ class Authenticator:
         empty, not plain ASCII, or given twice, or when the secret is shorter than 16 bytes.
         """
         self._digests: dict[bytes, Principal] = {}
+        # Without a secret sessions end with the process, as everything else does.
+        base = fleet_secret or secrets.token_bytes(32)
+        self.session_key = hmac.new(base, _SESSION_PURPOSE, hashlib.sha256).digest()
+        """What sessions are signed with (`navarch.wire.sessions`)."""
+        self._marks: dict[str, Principal] = {}
         self._recalled: dict[bytes, Principal] = {}
         """Who has sent which header and was verified. Tokens do not change: whoever wants other
         ones makes another authenticator, which has seen nobody."""
@@ -270,6 +279,14 @@ class Authenticator:
         self._recalled[authorization] = principal
         return principal
 
+    def mark(self, token: str) -> str:
+        """A mark by which a token is known again, which says nothing of it."""
+        return hmac.new(self.session_key, _digest(token), hashlib.sha256).hexdigest()[:32]
+
+    def marked(self, mark: str) -> Principal | None:
+        """Whose configured token has this mark; None: nobody's, or not any more."""
+        return self._marks.get(mark)
+
     def _holder(self, token: str) -> Principal | None:
         presented = _digest(token)
         holder: Principal | None = None
@@ -292,6 +309,7 @@ class Authenticator:
             taken = self._digests[digest].name
             raise ConfigError(f"{taken!r} and {static.name!r} have the same token")
         self._digests[digest] = Principal(name=static.name, role=static.role)
+        self._marks[self.mark(static.token)] = self._digests[digest]
 
 
 ANONYMOUS: Final = Principal(name="anonymous", role=Role.ADMIN)

@@ -50,6 +50,8 @@ STREAMS: Final = frozenset(
 
 _CODES: Final = {code.value: code for code in Code}
 _principal: ContextVar[auth.Principal] = ContextVar("principal")
+visitor: ContextVar[auth.Principal | None] = ContextVar("visitor", default=None)
+"""Who calls by a session, and was looked at already; None: nobody, so the token speaks."""
 
 _Request = TypeVar("_Request")
 _Response = TypeVar("_Response")
@@ -64,6 +66,15 @@ def current_principal() -> auth.Principal:
     Raises `LookupError` outside of a call.
     """
     return _principal.get()
+
+
+def caller_name() -> str:
+    """The name of the token behind the call that is being answered, for the journal.
+
+    Empty outside of a call, and where callers have no names.
+    """
+    principal = _principal.get(auth.ANONYMOUS)
+    return "" if principal is auth.ANONYMOUS else principal.name
 
 
 class Accounting:
@@ -147,7 +158,9 @@ class Gate:
         """
         method = ctx.method.name
         self._admission.check_lag(method)
-        principal = self._authenticator.authenticate(ctx.request_headers.get("authorization"))
+        principal = visitor.get() or self._authenticator.authenticate(
+            ctx.request_headers.get("authorization")
+        )
         auth.check_access(principal, method)
         if principal.node_id is not None:
             self._admission.check_node(principal.node_id, asyncio.get_running_loop().time())

@@ -59,7 +59,10 @@ PASSED_ON: Final = "navarch.passed_on"
 _WORDS: Final = (b"content-type", b"authorization", b"accept-encoding", b"connect-timeout-ms")
 _ONLY: Final = {b"connect-protocol-version": b"1"}
 _NONE_OF: Final = frozenset(
-    {b"content-encoding", b"transfer-encoding", b"expect", b"upgrade", b"trailer"}
+    {
+        *(b"content-encoding", b"transfer-encoding", b"expect", b"upgrade", b"trailer"),
+        *(b"origin", b"sec-fetch-site", b"cookie"),  # of browsers: `browsers` looks at them
+    }
 )
 _TIMEOUT_MS_MIN: Final = 100
 """A caller who waits for less is left to the ordinary way, which minds its clock."""

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 from msgspec import Struct
 
 from navarch.errors import WireError
-from navarch.wire.auth import Authenticator, Role
+from navarch.wire.auth import Authenticator, Principal, Role
 
 QUERY_MAX = 4_096
 """Bytes of a query."""
@@ -67,25 +67,25 @@ class Pages:
         return self._owner(path) is not None
 
     def page(
-        self, path: str, query: bytes, authorization: str | None, authenticator: Authenticator
+        self,
+        path: str,
+        query: bytes,
+        authorization: str | None,
+        authenticator: Authenticator,
+        visitor: Principal | None = None,
     ) -> Page:
         """Make the page of a path that somebody answers for.
 
-        Raises `WireError` when the caller may not see it, or it cannot be.
+        `visitor` calls by a session; None: nobody does. Raises `WireError` when the caller may not
+        see it, or it cannot be.
         """
-        principal = authenticator.authenticate(authorization)
+        principal = visitor or authenticator.authenticate(authorization)
         if principal.node_id is not None or principal.role < Role.VIEWER:
             raise WireError("permission_denied", f"{path[:200]}: a node's token may not see it")
         owner = self._owner(path)
         if owner is None:
             raise WireError("not_found", f"no such path: {path[:200]}")
-        if len(query) > QUERY_MAX:
-            raise WireError("invalid_argument", f"the query has more than {QUERY_MAX} bytes")
-        try:
-            asked = dict(parse_qsl(query.decode("ascii"), max_num_fields=16))
-        except ValueError as error:
-            raise WireError("invalid_argument", f"the query cannot be read: {error}") from error
-        return self._made[owner](path[len(owner) :].strip("/"), asked)
+        return self._made[owner](path[len(owner) :].strip("/"), read_query(query))
 
     def _owner(self, path: str) -> str | None:
         while path:
@@ -100,6 +100,16 @@ class Pages:
         lines = [line for each in self._metrics for line in each()]
         text = "".join(f"{line}\n" for line in lines)
         return Page(text.encode(), b"text/plain; version=0.0.4; charset=utf-8")
+
+
+def read_query(query: bytes) -> dict[str, str]:
+    """Read what stands behind the question mark. Raises `WireError` with ``invalid_argument``."""
+    if len(query) > QUERY_MAX:
+        raise WireError("invalid_argument", f"the query has more than {QUERY_MAX} bytes")
+    try:
+        return dict(parse_qsl(query.decode("ascii"), max_num_fields=16))
+    except ValueError as error:
+        raise WireError("invalid_argument", f"the query cannot be read: {error}") from error
 
 
 def status_of(error: WireError) -> HTTPStatus:

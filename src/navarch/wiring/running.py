@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import threading
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -39,10 +40,14 @@ if TYPE_CHECKING:
     from navarch.controlplane.control_plane import ControlPlane
     from navarch.providers.process import ProcessProvider
     from navarch.relay.settings import RelaySettings
+    from navarch.wire.asgi import Application
     from navarch.wire.certificates import Certificates
     from navarch.wiring.scaling import ScalingParts
 
 log = logging.getLogger(__name__)
+
+Furnish = Callable[["ControlPlane", "Application", Path], Callable[[], Awaitable[None]]]
+"""Adds to what a control plane serves, given the folder of its fleet; returns what ends it."""
 
 END_SECONDS_MAX: Final = 5.0
 """How long a control plane that has lost its journal may take to end: less than its lease."""
@@ -59,10 +64,12 @@ def run_up(
     config: Path | None,
     heartbeat_interval: timedelta,
     serving: bool = False,
+    furnish: Furnish | None = None,
 ) -> int:
     """Run a whole fleet on this machine until a signal says stop; return the exit code.
 
     A `config` takes the place of the local pool, whose agents run replicas with `serving`.
+    `furnish` adds to what is served; None: nothing does.
 
     Raises `NavarchError` when it cannot begin.
     """
@@ -70,16 +77,18 @@ def run_up(
     local = plans.local(nodes, port, data, heartbeat_interval, serving=serving)
     if config is not None:
         local = plans.with_config(local, plans.planned(_load(config)))
-    return _run(local)
+    return _run(local, furnish)
 
 
-def run_server(config: Path) -> int:
+def run_server(config: Path, furnish: Furnish | None = None) -> int:
     """Run the control plane until a signal says stop; return the exit code.
+
+    `furnish` adds to what is served; None: nothing does.
 
     Raises `NavarchError` when it cannot begin.
     """
     logs.to_stderr()
-    return _run(plans.planned(_load(config)))
+    return _run(plans.planned(_load(config)), furnish)
 
 
 def run_agent(settings: AgentSettings) -> int:
@@ -128,15 +137,15 @@ waits for its end meanwhile is some 10 MB.
 """
 
 
-def _run(plan: Plan) -> int:
+def _run(plan: Plan, furnish: Furnish | None) -> int:
     import uvloop
 
     gc.set_threshold(GARBAGE_EVERY)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(plan))
+        return runner.run(_serve(plan, furnish))
 
 
-async def _serve(plan: Plan) -> int:
+async def _serve(plan: Plan, furnish: Furnish | None) -> int:
     """Serve until a signal, or until the control plane has failed."""
     from navarch.controlplane.clock import RealClock
     from navarch.wire import listener, protocols
@@ -167,6 +176,7 @@ async def _serve(plan: Plan) -> int:
             await parts_of_scaling.place(scaling)
         _take_configurations(plan, control_plane, parts_of_scaling, certificates)
         application = control_plane.asgi_app
+        unfurnish = None if furnish is None else furnish(control_plane, application, plan.data)
         context = None
         if certificates is not None:
             context = certificates.context
@@ -186,6 +196,8 @@ async def _serve(plan: Plan) -> int:
             server.force_exit = True  # nobody is owed an answer by one who must not give it
             raise
         finally:
+            if unfurnish is not None:  # before the listener, which waits for open streams
+                await unfurnish()
             server.should_exit = True
             await serving
     return 0

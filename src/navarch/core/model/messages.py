@@ -94,6 +94,8 @@ class IssueCommand(Struct, frozen=True):
     type: CommandType
     parameters: dict[str, str] = field(default_factory=dict)
     reason: str = ""
+    by: str = ""
+    """Who asks, by the name of a token; empty: somebody."""
 
 
 class ScalePool(Struct, frozen=True):
@@ -102,6 +104,8 @@ class ScalePool(Struct, frozen=True):
     pool: str
     target: int
     reason: str = ""
+    by: str = ""
+    """Who asks, by the name of a token; empty: somebody."""
 
 
 class PausePool(Struct, frozen=True):
@@ -110,6 +114,8 @@ class PausePool(Struct, frozen=True):
     pool: str
     paused: bool
     reason: str = ""
+    by: str = ""
+    """Who asks, by the name of a token; empty: somebody."""
 
 
 class SetPlugin(Struct, frozen=True):
@@ -121,6 +127,8 @@ class SetPlugin(Struct, frozen=True):
     priority: int | None = None
     shadow: bool | None = None
     reason: str = ""
+    by: str = ""
+    """Who asks, by the name of a token; empty: somebody."""
 
 
 class ClearHealth(Struct, frozen=True):
@@ -128,6 +136,8 @@ class ClearHealth(Struct, frozen=True):
 
     node_id: str
     reason: str = ""
+    by: str = ""
+    """Who asks, by the name of a token; empty: somebody."""
 
 
 class ApplyResources(Struct, frozen=True):

@@ -1,0 +1,23 @@
+"""The views: what each page shows, as JSON.
+
+A view reads and never changes anything. It is a function of what it is given, so it is tested
+without a server: make a `Seen`, ask, compare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+from navarch.dashboard.seen import Seen
+from navarch.dashboard.views import events, fleet
+
+View = Callable[[Seen, str, Mapping[str, str]], Awaitable[object]]
+"""Answers what is below its path and in a query. Raises `WireError` with ``not_found`` or
+``invalid_argument``."""
+
+VIEWS: Final[Mapping[str, View]] = {
+    "events": events.view,
+    "fleet": fleet.view,
+}
+"""By the first part of the path below ``/ui/``."""
