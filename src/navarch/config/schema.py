@@ -173,6 +173,14 @@ class Server(Struct, frozen=True):
         ServingCluster | None,
         Key("The cluster that runs replicas as pods. Absent: such replicas wait."),
     ] = None
+    reports: Annotated[
+        Path | None,
+        Key(
+            "The folder with reports of simulations, which the dashboard shows. Absent: reports in "
+            "the data folder.",
+            form=PATH,
+        ),
+    ] = None
     repair: Annotated[Repair, Key("How patient repair is.")] = Repair()
     http2: Annotated[
         bool, Key("Whether HTTP/2 and gRPC are spoken too; needs the extra navarch[http2].")

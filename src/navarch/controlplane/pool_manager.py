@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from navarch.controlplane.asking import Asker
 from navarch.controlplane.clock import Clock
+from navarch.controlplane.demand_history import DemandHistory
 from navarch.controlplane.runtime import Runtime
 from navarch.core.model.messages import Recommended, Tick
 from navarch.core.model.pool import Pool, PoolSpec
@@ -108,6 +109,8 @@ class PoolManager:
         """The newest evaluations, the newest last."""
         self.hears: list[Callable[[Trace], None]] = []
         """Who is called with each evaluation; they must not raise."""
+        self.demand = DemandHistory()
+        """What evaluations knew of the demand on each pool, over a week."""
         self._runtime = runtime
         self._clock = clock
         self._metrics = metrics
@@ -142,6 +145,7 @@ class PoolManager:
     def leave(self, pool: str) -> None:
         """Scale a pool no more; its target stays."""
         self._scaled.pop(pool, None)
+        self.demand.leave(pool)
 
     def pools(self) -> Mapping[str, Scaled]:
         """The pools that are scaled, by name."""
@@ -168,6 +172,7 @@ class PoolManager:
         self.traces.append(trace)
         for hear in self.hears:
             hear(trace)
+        self.demand.note(now, state, recommendation)
         if faults:
             log.warning("pool %s, scaled by %s: %s", name, by, faults)
         target, reason = recommendation.target_nodes, recommendation.reason

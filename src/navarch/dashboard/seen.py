@@ -14,7 +14,10 @@ from navarch.core import explain, explain_serving
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.samples import Samples
 from navarch.core.model.sightings import Sightings
+from navarch.core.selection import BUILT_IN
+from navarch.core.selection.base import Ranker
 from navarch.core.settings import Settings
+from navarch.dashboard.past.kept import Past
 from navarch.errors import WireError
 from navarch.stores.base import History
 from navarch.wire.standing import Standing
@@ -62,6 +65,23 @@ class Seen:
         """Everything else; None: no control plane runs."""
         self.rows: Rows | None = None
         """Every machine as a row, as it was a moment ago; None: make them of the fleet."""
+        self._past: Past | None = None
+
+    @property
+    def past(self) -> Past:
+        """What charts need of earlier times; it stays from one look to the next."""
+        if self._past is None:
+            self._past = Past()
+        return self._past
+
+    @past.setter
+    def past(self, past: Past) -> None:
+        self._past = past
+
+    @property
+    def rankers(self) -> Mapping[str, Ranker]:
+        """What pools may name as their strategy."""
+        return BUILT_IN if self.control_plane is None else self.control_plane.rankers
 
     @property
     def samples(self) -> Samples:
@@ -102,14 +122,18 @@ class Seen:
                 raise WireError("invalid_argument", f"kind: {kind[:40]!r} cannot be explained")
 
 
-def seen_of(control_plane: ControlPlane, data: Path | None = None) -> Seen:
+def seen_of(
+    control_plane: ControlPlane, data: Path | None = None, past: Past | None = None
+) -> Seen:
     """What a running control plane has to show now; ask when its runtime is settled.
+
+    `past` is what was kept of earlier times; None: nothing.
 
     Raises `NavarchError` before its start and after its end. Cost: O(1).
     """
     runtime = control_plane.runtime
     machine = runtime.machine
-    return Seen(
+    seen = Seen(
         machine.fleet,
         machine.sightings,
         runtime.clock.now(),
@@ -120,3 +144,6 @@ def seen_of(control_plane: ControlPlane, data: Path | None = None) -> Seen:
         data=data,
         control_plane=control_plane,
     )
+    if past is not None:
+        seen.past = past
+    return seen

@@ -20,7 +20,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from navarch.dashboard import shelf
+from navarch.dashboard import reports, shelf
 from navarch.dashboard.seen import Seen
 from navarch.dashboard.stream import Hub, Viewer, message
 from navarch.dashboard.views import VIEWS
@@ -53,6 +53,7 @@ GUARDS: Final = (
 )
 """Headers of every answer."""
 
+PAGE_TYPE: Final = "text/html; charset=utf-8"
 LOGIN_LIMITS: Final = Limits(body_bytes=8 * 1024)
 PACKED_FROM: Final = 4 * 1024
 """Bytes from which an answer is compressed; in a thread from `THREAD_FROM` on."""
@@ -96,6 +97,7 @@ class Reply(Struct, frozen=True):
     content_type: str = "application/json"
     status: HTTPStatus = HTTPStatus.OK
     headers: Headers = ()
+    guards: Headers = GUARDS
 
 
 class Site:
@@ -150,6 +152,8 @@ class Site:
         if path == "/ui/me":
             return self._me(scope)
         self._principal(scope)
+        if path.startswith("/ui/reports/"):
+            return await self._report(path.removeprefix("/ui/reports/"), scope)
         return await self._view(path.removeprefix("/ui/"), scope)
 
     # --- who looks -----------------------------------------------------------------------
@@ -263,13 +267,20 @@ class Site:
             await seen.control_plane.runtime.settled()
             seen = self._seen()
         seen.rows = self.hub.rows()
-        body = msgspec.json.encode(await view(seen, below, query))
-        headers: Headers = ((b"cache-control", b"no-store"),)
-        if len(body) >= PACKED_FROM and "gzip" in header(scope, b"accept-encoding"):
-            packed = _packed if len(body) < THREAD_FROM else _packed_aside
-            body = await packed(body)
-            headers = (*headers, (b"content-encoding", b"gzip"), (b"vary", b"accept-encoding"))
+        body, headers = await _fitted(msgspec.json.encode(await view(seen, below, query)), scope)
         return Reply(body, headers=headers)
+
+    async def _report(self, path: str, scope: Event) -> Reply:
+        """Send the page of a simulation's report, which is a program of somebody else."""
+        guards = reports.GUARDS
+        if path == "frame":
+            return Reply(reports.FRAME, PAGE_TYPE, guards=guards)
+        name, _, file = path.rpartition("/")
+        folder = self._seen().past.reports
+        if file != reports.PAGE or folder is None:
+            raise WireError("not_found", f"no such report: {path[:200]!r}")
+        body, headers = await _fitted(await asyncio.to_thread(folder.page, name), scope)
+        return Reply(body, PAGE_TYPE, headers=headers, guards=guards)
 
     # --- the stream ----------------------------------------------------------------------
 
@@ -336,6 +347,16 @@ async def _whole(body: Body) -> bytes:
             return b"".join(parts)
 
 
+async def _fitted(body: bytes, scope: Event) -> tuple[bytes, Headers]:
+    """Compress a large body for whoever takes it so; nobody on the way keeps it."""
+    headers: Headers = ((b"cache-control", b"no-store"),)
+    if len(body) >= PACKED_FROM and "gzip" in header(scope, b"accept-encoding"):
+        packed = _packed if len(body) < THREAD_FROM else _packed_aside
+        body = await packed(body)
+        headers = (*headers, (b"content-encoding", b"gzip"), (b"vary", b"accept-encoding"))
+    return body, headers
+
+
 async def _packed(body: bytes) -> bytes:
     return gzip.compress(body, 1, mtime=0)
 
@@ -346,7 +367,7 @@ async def _packed_aside(body: bytes) -> bytes:
 
 async def _send(scope: Event, send: Send, reply: Reply) -> None:
     headers = [
-        *GUARDS,
+        *reply.guards,
         (b"content-type", reply.content_type.encode()),
         (b"content-length", str(len(reply.body)).encode()),
         *reply.headers,

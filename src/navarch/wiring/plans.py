@@ -60,6 +60,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     rates: Rates | None = None
     """How often callers may ask; None: as by default."""
     """Whether it speaks HTTP/2 too."""
+    reports: Path | None = None
+    """The folder with reports of simulations; None: ``reports`` in the data folder."""
 
 
 def local_settings(heartbeat_interval: timedelta) -> Settings:
@@ -141,6 +143,7 @@ def planned(config: Config) -> Plan:
         tls=_tls(server),
         http2=server.http2,
         rates=rates_of(server),
+        reports=server.reports,
     )
 
 

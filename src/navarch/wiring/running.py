@@ -46,8 +46,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Furnish = Callable[["ControlPlane", "Application", Path], Callable[[], Awaitable[None]]]
-"""Adds to what a control plane serves, given the folder of its fleet; returns what ends it."""
+Furnish = Callable[
+    ["ControlPlane", "Application", Path, Path | None], Callable[[], Awaitable[None]]
+]
+"""Adds to what a control plane serves, given the folder of its fleet and the one with reports of
+simulations; returns what ends it."""
 
 END_SECONDS_MAX: Final = 5.0
 """How long a control plane that has lost its journal may take to end: less than its lease."""
@@ -176,7 +179,9 @@ async def _serve(plan: Plan, furnish: Furnish | None) -> int:
             await parts_of_scaling.place(scaling)
         _take_configurations(plan, control_plane, parts_of_scaling, certificates)
         application = control_plane.asgi_app
-        unfurnish = None if furnish is None else furnish(control_plane, application, plan.data)
+        unfurnish = None
+        if furnish is not None:
+            unfurnish = furnish(control_plane, application, plan.data, plan.reports)
         context = None
         if certificates is not None:
             context = certificates.context

@@ -10,14 +10,17 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from navarch.dashboard.seen import Seen
-from navarch.dashboard.views import events, fleet
+from navarch.dashboard.views import cost, events, fleet, pools, simulations
 
 View = Callable[[Seen, str, Mapping[str, str]], Awaitable[object]]
 """Answers what is below its path and in a query. Raises `WireError` with ``not_found`` or
 ``invalid_argument``."""
 
 VIEWS: Final[Mapping[str, View]] = {
+    "cost": cost.view,
     "events": events.view,
     "fleet": fleet.view,
+    "pools": pools.view,
+    "simulations": simulations.view,
 }
 """By the first part of the path below ``/ui/``."""
