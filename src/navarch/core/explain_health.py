@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
+from msgspec import Struct
+
 from navarch.core import concluding, health
 from navarch.core.model.finding import Finding, Remedy
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.ladder import Told
-from navarch.core.model.node import Contact, Node
+from navarch.core.model.node import Contact, Intent, Node
 from navarch.core.model.pool import Pool
-from navarch.core.model.report import Health
+from navarch.core.model.report import GRAVITY, Health
 from navarch.core.model.sightings import Sightings
 from navarch.core.repair import beginning, candidates
 from navarch.core.settings import Settings
@@ -30,6 +32,15 @@ REMEDIES: Final = {
 
 RULES_SHOWN: Final = 5
 """Rules that fail and are named for a pool, those that fail most: one mistake fails in many."""
+
+
+class Otherwise(Struct, frozen=True):
+    """Something that would have to be different for a node to stand better, and what then."""
+
+    what: str
+    then: str
+    number: int = 0
+    """The number of the health event that it is about; 0: it is about none."""
 
 
 def lines(fleet: Fleet, node: Node, now: datetime, settings: Settings) -> Iterator[str]:
@@ -74,10 +85,9 @@ def _finding(finding: Finding, now: datetime) -> str:
 def _counterfactuals(node: Node) -> Iterator[str]:
     """What the health would be without the event that decides it; only where one event does."""
     for finding in node.findings:
-        if finding.number and finding.status is node.health and finding.bad:
-            otherwise = concluding.without(node.findings, finding.number)
-            if otherwise is not node.health:
-                yield f"without event {finding.number} it would be {otherwise.value}"
+        if _decides(finding, node):
+            then = concluding.without(node.findings, finding.number)
+            yield f"without event {finding.number} it would be {then.value}"
 
 
 def _way_back(node: Node, settings: Settings) -> Iterator[str]:
@@ -94,12 +104,77 @@ def _way_back(node: Node, settings: Settings) -> Iterator[str]:
         yield f"it fell ill {len(node.unhealthy_at)} times within a day: it takes more to heal"
 
 
+def otherwise(
+    fleet: Fleet, sightings: Sightings, node: Node, now: datetime, settings: Settings
+) -> Iterator[Otherwise]:
+    """Say what would have to be different for a node to serve; nothing for one that does.
+
+    What has ended does not come back, so nothing is said of it.
+    """
+    if node.over:
+        return
+    if node.contact is Contact.LOST:
+        yield Otherwise("a heartbeat of its agent", "it is connected again")
+    if node.health in (Health.DEGRADED, Health.UNHEALTHY):
+        yield from _healed(node, settings)
+    if node.intent is not Intent.IN_SERVICE:
+        word = node.intent.value
+        yield Otherwise(f"an operator's uncordon: it is {word} by intent", "it takes work again")
+    pool = fleet.pools.get(node.pool)
+    if pool is None or not _is_in_trouble(node):
+        return
+    if node.repair is not None or node.condemned or node.handed_over:
+        return
+    rung = beginning.due(fleet, pool, node, now, settings)
+    hindrance = _hindrance(fleet, sightings, pool, node, now, settings)
+    if rung is not Remedy.NONE and hindrance:
+        yield Otherwise(f"not this: {hindrance}", f"its repair ({rung.value}) begins")
+
+
+def _healed(node: Node, settings: Settings) -> Iterator[Otherwise]:
+    """What would end a bad verdict: events that had not happened, clean reports, a remedy."""
+    alone = [each for each in node.findings if _decides(each, node)]
+    for finding in alone:
+        event = finding.event
+        what = event.described.partition(" ×")[0] if event is not None else finding.rule
+        yield Otherwise(
+            f"no event {finding.number} ({what})",
+            f"it is {concluding.without(node.findings, finding.number).value}",
+            finding.number,
+        )
+    gravest = [each for each in node.findings if each.bad and each.status is node.health]
+    if not alone and len(gravest) > 1:
+        left = concluding.worst([each for each in node.findings if each not in gravest])
+        healthy = GRAVITY[left] < GRAVITY[Health.DEGRADED]
+        then = Health.HEALTHY if healthy else left
+        rules = ", ".join(dict.fromkeys(each.rule for each in gravest))
+        yield Otherwise(f"none of {len(gravest)} findings ({rules})", f"it is {then.value}")
+    debts = [each for each in node.findings if each.bad and each.lasting]
+    if debts:
+        remedy = debts[-1].remedy.value
+        yield Otherwise(
+            f"a {remedy} that succeeds, or `navarch clear {node.id}`: clean reports alone do not "
+            f"end {debts[-1].rule}",
+            "it is judged anew",
+        )
+    else:
+        missing = max(health.clean_reports_needed(node, settings) - node.clean_reports, 1)
+        noun = "report" if missing == 1 else "reports in a row"
+        yield Otherwise(f"{missing} more clean {noun}", "it is healthy")
+
+
+def _decides(finding: Finding, node: Node) -> bool:
+    """Whether a node's health would be another without the one event of this finding."""
+    if not finding.number or finding.status is not node.health or not finding.bad:
+        return False
+    return concluding.without(node.findings, finding.number) is not node.health
+
+
 def prospects(
     fleet: Fleet, sightings: Sightings, node: Node, now: datetime, settings: Settings
 ) -> Iterator[str]:
     """Say why a lost, sick or distrusted node is not being repaired."""
-    lost = node.contact is Contact.LOST
-    if not lost and node.health is not Health.UNHEALTHY and not node.lemon:
+    if not _is_in_trouble(node):
         return
     pool = fleet.pools.get(node.pool)
     if pool is None:
@@ -107,13 +182,32 @@ def prospects(
     elif node.repair is not None or node.handed_over:
         return
     elif (rung := beginning.due(fleet, pool, node, now, settings)) is Remedy.NONE:
-        yield _nothing_due(pool, lost=lost)
-    elif obstacle := beginning.obstacle(fleet, sightings, node, now, settings):
-        yield f"not repaired yet ({rung.value}): {obstacle}"
-    elif pool.spec.dry_run:
+        yield _nothing_due(pool, lost=node.contact is Contact.LOST)
+    elif pool.spec.dry_run and not beginning.obstacle(fleet, sightings, node, now, settings):
         yield f"it would be repaired ({rung.value}), but pool {pool.name} is a dry run"
-    elif spent := candidates.over_budget(fleet, pool, node, now):
-        yield f"not repaired yet ({rung.value}): {spent}"
+    elif hindrance := _hindrance(fleet, sightings, pool, node, now, settings):
+        yield f"not repaired yet ({rung.value}): {hindrance}"
+
+
+def _is_in_trouble(node: Node) -> bool:
+    lost = node.contact is Contact.LOST
+    return lost or node.health is Health.UNHEALTHY or bool(node.lemon)
+
+
+def _hindrance(
+    fleet: Fleet,
+    sightings: Sightings,
+    pool: Pool,
+    node: Node,
+    now: datetime,
+    settings: Settings,
+) -> str:
+    """Say what keeps a repair that is due from beginning; empty when nothing does."""
+    if obstacle := beginning.obstacle(fleet, sightings, node, now, settings):
+        return obstacle
+    if pool.spec.dry_run:
+        return f"pool {pool.name} is a dry run"
+    return candidates.over_budget(fleet, pool, node, now)
 
 
 def _nothing_due(pool: Pool, *, lost: bool) -> str:

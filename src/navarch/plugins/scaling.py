@@ -328,6 +328,10 @@ class SignalBook:
             del self._pools[next(iter(self._pools))]
         return after
 
+    def known(self, pool: str) -> Mapping[str, Series]:
+        """All that is known of a pool, ``namespace/name``, by signal; empty: nothing was read."""
+        return self._pools.get(pool, {})
+
     def forget(self, pool: str) -> None:
         """Forget a pool, ``namespace/name``, that is no more."""
         self._pools.pop(pool, None)

@@ -120,6 +120,10 @@ class Turns:
         autoscalers = self.registry.autoscalers
         return made.pool, scaling.wanted_signals(autoscalers, made.pool, made.agent_class)
 
+    def signals_read(self, agent_pool: str) -> Mapping[str, Series]:
+        """What was read of a pool's load so far, by signal; empty: nothing was."""
+        return self._book.known(agent_pool)
+
     def asking(
         self, fleet: Fleet, agent_pool: str, samples: Mapping[str, Reading], now: datetime
     ) -> Asking | None:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from navarch.dashboard.seen import Seen
-from navarch.dashboard.views import cost, events, fleet, pools, simulations
+from navarch.dashboard.views import cost, events, fleet, nodes, pools, serving, simulations
 
 View = Callable[[Seen, str, Mapping[str, str]], Awaitable[object]]
 """Answers what is below its path and in a query. Raises `WireError` with ``not_found`` or
@@ -20,7 +20,9 @@ VIEWS: Final[Mapping[str, View]] = {
     "cost": cost.view,
     "events": events.view,
     "fleet": fleet.view,
+    "nodes": nodes.view,
     "pools": pools.view,
+    "serving": serving.view,
     "simulations": simulations.view,
 }
 """By the first part of the path below ``/ui/``."""
