@@ -11,6 +11,7 @@ import signal
 import subprocess
 import urllib.request
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 from urllib.parse import urlencode
 
@@ -25,12 +26,24 @@ scrape_configs: [{{job_name: fleet, static_configs: [{{targets: ["{target}"]}}]}
 class RealPrometheus:
     """A running Prometheus."""
 
-    def __init__(self, folder: Path, target: str) -> None:
-        """Start it; returns when it has scraped `target`, a host and port, once."""
+    def __init__(
+        self,
+        folder: Path,
+        target: str,
+        *,
+        configuration: str = CONFIGURATION,
+        job: str = "fleet",
+        port: int | None = None,
+    ) -> None:
+        """Start it; returns when it has scraped `target`, a host and port, once.
+
+        A `configuration` of one's own has a job called `job`, and `{target}` where that stands.
+        """
         require(["prometheus"], "prometheus")
-        [port] = free_ports(1)
+        port = port or free_ports(1)[0]
         self.url = f"http://127.0.0.1:{port}"
-        (folder / "prometheus.yml").write_text(CONFIGURATION.format(target=target))
+        self._job = job
+        (folder / "prometheus.yml").write_text(configuration.format(target=target))
         with (folder / "prometheus.log").open("wb") as log:
             self._process = subprocess.Popen(
                 [
@@ -46,14 +59,21 @@ class RealPrometheus:
 
     def is_up(self) -> float | None:
         """What it says of its target: 1 up, 0 down, None nothing yet."""
-        query = urlencode({"query": 'up{job="fleet"}'})
         try:
-            url = f"{self.url}/api/v1/query?{query}"
-            with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - our own address
-                result = json.load(answer)["data"]["result"]
+            result = self.query(f'up{{job="{self._job}"}}')
         except (URLError, ConnectionError):
             return None
         return float(result[0]["value"][1]) if result else None
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """Give the series that an expression finds now, each with its ``metric`` and ``value``.
+
+        Raises `URLError` or `ConnectionError` when it does not answer, or not so.
+        """
+        url = f"{self.url}/api/v1/query?{urlencode({'query': expression})}"
+        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - our own address
+            found: list[dict[str, Any]] = json.load(answer)["data"]["result"]
+        return found
 
     def freeze(self) -> None:
         """Let it stand still: connections open, and nothing is answered."""

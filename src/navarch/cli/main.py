@@ -29,6 +29,7 @@ from navarch.cli import (
     joining,
     leading,
     nodes,
+    observing,
     output,
     plugins,
     policies,
@@ -80,6 +81,7 @@ for _command in (
     *(events.show_events, explaining.explain, configuration.config, autoscaling.autoscale),
     *(resources.apply, resources.get_resource, resources.delete),
     *(plugins.plugin, simulating.simulate, guardrails.guardrail, stores.store_group),
+    observing.monitoring,
 ):
     cli.add_command(_command)
 
