@@ -4,6 +4,7 @@
 #   make demo-serving  load makes replicas, replicas make machines, and all goes away again
 #   make test    all tests but the long ones; TESTS="tests/core -k fold" runs some of them
 #   make check   format, lint, types, import contracts, tidiness
+#   make docs    the documentation as a site, in build/site; ARGS=serve shows it while you write
 #   make bench   every benchmark of bench/ as one table; ARGS="--quick", "--only NAME", "--long"
 #   make soak    10,000 seeds of faults with what they covered, 20,000 crash points, the long tests
 #   make format  put the format right, and the lint faults that can be put right by a machine
@@ -12,7 +13,7 @@
 #
 # Needed: Python 3.11 or later, make, and a package index that pip can reach.
 
-.PHONY: up demo-serving test check bench soak format lock clean
+.PHONY: up demo-serving test check docs bench soak format lock clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -50,6 +51,11 @@ check: $(DEV_READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/tidy.py
+
+# Its maintainers' notice of what comes after mkdocs would stand above every build: read it in
+# docs/decisions/0037-the-site.md. Warnings about pages are shown, and end the build.
+docs: $(DEV_READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs $(or $(ARGS),build --strict)
 
 bench: $(DEV_READY)
 	$(BIN)/python bench/run.py $(ARGS)

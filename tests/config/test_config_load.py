@@ -10,7 +10,6 @@ from typing import Annotated
 import pytest
 from msgspec import Struct
 
-from config.blocks import blocks
 from golden_text import GOLDEN, golden
 from navarch.config import credentials, json_schema, load, schema, shapes
 from navarch.config.autoscaling import (
@@ -53,6 +52,7 @@ from navarch.core.model.finding import Remedy
 from navarch.core.model.pool import Disruption, PoolSpec, Source
 from navarch.core.settings import Settings
 from navarch.errors import ConfigError
+from reference.configuration import blocks
 
 ENVIRON = {"TRAINING_MIN": "2"}
 

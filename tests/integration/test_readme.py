@@ -1,4 +1,4 @@
-"""The README's tour prints what the README says.
+"""The tour of the quick start prints what the page says, and the README shows a part of it.
 
 Every ``$ navarch`` command of its console blocks is run, in order, against a fleet of its own; what
 differs between two fleets (tags, times, ages, places in the journal) is masked on both sides.
@@ -18,10 +18,10 @@ from integration.conftest import Up, until
 BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 
 
-def commands(readme: str) -> list[tuple[str, str]]:
+def commands(page: str) -> list[tuple[str, str]]:
     """Each command of the console blocks with the output that is shown below it."""
     found = []
-    for block in BLOCK.findall(readme):
+    for block in BLOCK.findall(page):
         for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             command, _, output = part.partition("\n")
             found.append((command, output))
@@ -43,14 +43,21 @@ def masked(text: str, tag: str) -> str:
     return text.strip()
 
 
+def test_the_readme_shows_the_beginning_of_the_tour(project: Path) -> None:
+    readme = commands((project / "README.md").read_text(encoding="utf-8"))
+    tour = commands((project / "docs" / "quick-start.md").read_text(encoding="utf-8"))
+    assert len(readme) >= 2
+    assert readme == tour[: len(readme)]
+
+
 def test_the_tour_prints_what_it_shows(start_up: Callable[..., Up], project: Path) -> None:
-    readme = (project / "README.md").read_text(encoding="utf-8")
-    shown_tag = re.findall(r"local-(\w+)-0001", readme)[0]
+    page = (project / "docs" / "quick-start.md").read_text(encoding="utf-8")
+    shown_tag = re.findall(r"local-(\w+)-0001", page)[0]
     fleet = start_up()
     fleet.wait_serving(3)
     tag = min(fleet.nodes()).split("-")[1]
 
-    for command, shown in commands(readme):
+    for command, shown in commands(page):
         words = shlex.split(command.replace(shown_tag, tag))
         if words[0] == "pkill":
             os.kill(fleet.agents()[words[-1].split()[-1]], signal.SIGKILL)
