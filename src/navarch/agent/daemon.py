@@ -33,7 +33,6 @@ from navarch.agent.interruption import Interruptions, make_interruptions
 from navarch.agent.line import Line
 from navarch.agent.record import CommandRecord, Rebooting
 from navarch.agent.reports import FILE_NAME, ReportFile
-from navarch.agent.said import say
 from navarch.agent.sensing import Sensing
 from navarch.agent.sensors.base import Sensor
 from navarch.agent.settings import (
@@ -64,8 +63,12 @@ from navarch.core.model.messages import AckCommand, RegisterNode, ReportHealth
 from navarch.core.model.node import Metadata
 from navarch.core.model.report import CheckResult, Health, HealthEvent
 from navarch.errors import ConfigError
+from navarch.telemetry.log import Log
+from navarch.version import VERSION
 
 Clock = Callable[[], datetime]
+
+log = Log(__name__)
 
 BOOT_NAME = "boot.json"
 """What the newest boot check found: the only place to read it while the node is not registered."""
@@ -149,10 +152,10 @@ class Daemon:
         finally:
             if self._serving is not None:
                 await self._serving.close()
-        say("stopped", node=self._settings.node_id)
+        log.info("stopped", node=self._settings.node_id)
 
     def _signalled(self, work: asyncio.Task[None], number: signal.Signals) -> None:
-        say("stopping", because=number.name)
+        log.info("stopping", because=number.name)
         work.cancel()
 
     def _present(self) -> datetime:
@@ -179,7 +182,7 @@ class Daemon:
             while True:
                 for output in duties.step(given, self._present()):
                     if isinstance(output, Stop):
-                        say("stopping", because=output.because)
+                        log.info("stopping", because=output.because)
                         if self._serving is not None:
                             await self._serving.end()
                         for task in underway:
@@ -203,11 +206,12 @@ class Daemon:
             )
             for result in self._record.results
         }
-        say(
+        log.info(
             "started",
             node=settings.node_id,
             server=",".join(settings.servers),
             sensors=self._sensing.name,
+            version=VERSION,
             pid=os.getpid(),
         )
         duties = Duties(
@@ -250,7 +254,7 @@ class Daemon:
                 return self._execute(output.order)
             case Remark():
                 level = logging.WARNING if output.grave else logging.INFO
-                say(output.what, level, **output.facts)
+                log.at(level, output.what, **output.facts)
         return None
 
     async def _call(self, send: Send) -> None:
@@ -288,7 +292,7 @@ class Daemon:
         try:
             await self._disk_thread.do(partial(_write_down, path, written))
         except OSError as error:
-            say("boot_file_failed", logging.ERROR, because=error.strerror)
+            log.error("boot_file_failed", error=error.strerror)
         may_register = written.admitted or settings.boot_check_register_anyway
         self._inputs.put_nowait(
             BootChecked(found.passed, found.text, gpus, may_register=may_register)
@@ -305,10 +309,12 @@ class Daemon:
                 f"cannot be used: {error.strerror}", file=str(self._settings.state_dir / FILE_NAME)
             ) from error
         if damage:
-            say("reports_damaged", logging.ERROR, because=damage)
+            log.error("reports_damaged", error=damage)
         ours = tuple(each for each in reports if each.node_id == self._settings.node_id)
         if ours:
-            say("reports_found", reports=len(ours), events=sum(len(each.events) for each in ours))
+            log.info(
+                "reports_found", reports=len(ours), events=sum(len(each.events) for each in ours)
+            )
         return ours
 
     async def _keep(self, reports: Sequence[ReportHealth]) -> None:
@@ -320,7 +326,7 @@ class Daemon:
             try:
                 await self._disk_thread.do(partial(self._report_file.write, newest))
             except OSError as error:
-                say("reports_not_kept", logging.ERROR, because=error.strerror)
+                log.error("reports_not_kept", error=error.strerror)
             if self._reports is newest:
                 self._reports = None
 
@@ -328,10 +334,10 @@ class Daemon:
 
     async def _execute(self, order: Order) -> None:
         """Carry out a command between the two lines of its record, unless it may be repeated."""
-        say("command_started", command=order.id, type=order.type)
+        log.info("command_started", command=order.id, type=order.type)
         if order.type in BESIDE:
             result = await self._commands.carry_out(order)
-            say("command_finished", command=order.id, state=result.state, message=result.message)
+            _log_end(result)
             self._inputs.put_nowait(result)
             return
         try:
@@ -342,7 +348,7 @@ class Daemon:
         else:
             result = await self._commands.carry_out(order)
             await self._record_result(result)
-        say("command_finished", command=order.id, state=result.state, message=result.message)
+        _log_end(result)
         self._inputs.put_nowait(result)
 
     async def _record_result(self, result: CommandFinished) -> None:
@@ -350,7 +356,7 @@ class Daemon:
         try:
             await self._disk_thread.do(lambda: self._record.finished(result))
         except OSError as error:
-            say("record_failed", logging.ERROR, command=result.id, because=error.strerror)
+            log.error("record_failed", command=result.id, error=error.strerror)
 
     async def _note_reboot(self, asked: Rebooting) -> None:
         await self._disk_thread.do(lambda: self._record.rebooting(asked))
@@ -368,7 +374,7 @@ class Daemon:
         except OSError as error:
             path = str(self._settings.state_dir / "commands.jsonl")
             raise ConfigError(f"cannot be used: {error.strerror}", file=path) from error
-        say("command_finished", command=result.id, state=result.state, message=result.message)
+        _log_end(result)
         return None
 
     async def _await_reboot(self, asked: Rebooting) -> None:
@@ -377,8 +383,12 @@ class Daemon:
 
     async def _finish(self, result: CommandFinished) -> None:
         await self._record_result(result)
-        say("command_finished", command=result.id, state=result.state, message=result.message)
+        _log_end(result)
         self._inputs.put_nowait(result)
+
+
+def _log_end(result: CommandFinished) -> None:
+    log.info("command_finished", command=result.id, state=result.state, message=result.message)
 
 
 def _write_down(path: Path, written: Admission) -> None:

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import asyncio
 import http.client
-import logging
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -33,10 +32,12 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
-from navarch.agent.said import say
 from navarch.agent.worker import Worker
 from navarch.core.model.report import HealthEvent
 from navarch.errors import ConfigError, NavarchError
+from navarch.telemetry.log import Log
+
+log = Log(__name__)
 
 AUTO: Final = "auto"
 AWS: Final = "aws"
@@ -214,11 +215,11 @@ class Interruptions:
 
     async def watch(self, tell: Callable[[HealthEvent], None]) -> None:
         """Look for ever, and `tell` each notice once. Cancelling it ends it."""
-        say("watching_interruptions", cloud=self.cloud)
+        log.info("watching_interruptions", cloud=self.cloud)
         while True:
             event = await self.look()
             if event is not None:
-                say("interruption_announced", logging.WARNING, **event.metrics)
+                log.warning("interruption_announced", cloud=self.cloud, notice=event.metrics)
                 tell(event)
             await asyncio.sleep(self._every.total_seconds())
 
@@ -229,11 +230,11 @@ class Interruptions:
             notice = await self._worker.do(lambda: self._source.look(now))
         except Unheard as error:
             if not self._trouble:
-                say("interruptions_unheard", logging.ERROR, cloud=self.cloud, because=error)
+                log.error("interruptions_unheard", cloud=self.cloud, error=str(error))
             self._trouble = True
             return None
         if self._trouble:
-            say("interruptions_heard_again", cloud=self.cloud)
+            log.info("interruptions_heard_again", cloud=self.cloud)
             self._trouble = False
         mark = notice.mark if notice else ""
         is_new, self._told = mark != self._told, mark

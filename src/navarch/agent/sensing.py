@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -19,13 +18,15 @@ from msgspec import Struct, field
 
 from navarch.agent.equipment import Census
 from navarch.agent.outbox import EVENTS_MAX, REPORTS_MAX
-from navarch.agent.said import say
 from navarch.agent.sensors.base import HoldsGPUs, Sensor, SensorError
 from navarch.agent.turns import SensorsRead
 from navarch.agent.twins import KERNEL, Twins
 from navarch.agent.worker import Worker
 from navarch.core.model.gpu import GPU, GPUSample, NodeSample
 from navarch.core.model.report import CheckResult, Health, HealthEvent, folded
+from navarch.telemetry.log import Log
+
+log = Log(__name__)
 
 EARLY_AFTER: Final = timedelta(seconds=1)
 """How long events of quick sensors wait for slow ones."""
@@ -99,7 +100,7 @@ class _Station:
         try:
             await self.ask(sensor.close)
         except SensorError as error:
-            say("gpus_not_released", logging.WARNING, because=error)
+            log.warning("gpus_not_released", error=str(error))
         self._released = True
         try:
             yield
@@ -269,8 +270,7 @@ class Sensing:
         idle = [station for station in self._stations if not station.busy]
         for station in idle:
             if station.dropped:
-                facts = {"sensor": station.sensor.name, "count": station.dropped}
-                say("events_dropped", logging.ERROR, **facts)
+                log.error("events_dropped", sensor=station.sensor.name, count=station.dropped)
                 station.dropped = 0
         return [(station.sensor.name, station.take()) for station in idle]
 
@@ -293,9 +293,9 @@ def _say_trouble(station: _Station, mistakes: Sequence[str]) -> None:
     """Log that a sensor fails, or works again: once each."""
     name = station.sensor.name
     if mistakes and not station.trouble:
-        say("sensor_failed", logging.ERROR, sensor=name, because="; ".join(mistakes))
+        log.error("sensor_failed", sensor=name, error="; ".join(mistakes))
     if station.trouble and not mistakes:
-        say("sensor_recovered", sensor=name)
+        log.info("sensor_recovered", sensor=name)
     station.trouble = mistakes[0] if mistakes else ""
 
 

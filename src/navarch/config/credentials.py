@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from navarch.config import document
 from navarch.config.callers import Token
 from navarch.errors import ConfigError
+from navarch.telemetry import redaction
 
 TOKEN_LENGTH_MIN = 16
 """Characters. Sixteen random ones of base64 are 96 bits, more than anybody can try over a wire."""
@@ -37,4 +38,5 @@ def token_text(token: Token, environ: Mapping[str, str] = os.environ) -> str:
         raise ConfigError(f"token of {token.name}: {message}")
     if not secret.isascii() or not secret.isprintable() or " " in secret:
         raise ConfigError(f"token of {token.name}: {place} holds blanks or signs beyond ASCII")
+    redaction.know(secret)
     return secret

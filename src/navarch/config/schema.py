@@ -26,6 +26,7 @@ from navarch.config.notifier import Notifier
 from navarch.config.plugins import Plugins
 from navarch.config.pods import ServingCluster
 from navarch.config.providers import Provider
+from navarch.config.telemetry import Logs, Traces
 from navarch.config.values import (
     ADDRESS,
     DURATION,
@@ -185,6 +186,8 @@ class Server(Struct, frozen=True):
     http2: Annotated[
         bool, Key("Whether HTTP/2 and gRPC are spoken too; needs the extra navarch[http2].")
     ] = False
+    logs: Annotated[Logs, Key("What it logs.")] = Logs()
+    traces: Annotated[Traces, Key("Whether what it does is traced.")] = Traces()
     auth: Annotated[Auth, Key("Who may call the API.")] = Auth()
     limits: Annotated[
         CallerLimits, Key("How often callers may ask, and how many may be connected.")

@@ -18,7 +18,6 @@ Rules that hold:
 from __future__ import annotations
 
 import asyncio
-import logging
 import shlex
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -39,8 +38,9 @@ from navarch.errors import NavarchError
 from navarch.peers import ssh
 from navarch.peers.unanswered import Unanswered
 from navarch.providers.base import BOOTSTRAP_LOG_BYTES_MAX, log_tail
+from navarch.telemetry.log import Log
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 T = TypeVar("T")
 
@@ -136,7 +136,7 @@ class BootstrapLogs:
         self._given_up.append(instance.id)
         found = await self._read(instance, ways, KEEP_TIME_MAX)
         if found.problem:
-            log.warning("the start-up log of %s is lost: %s", instance.id, found.problem)
+            log.warning("bootstrap_log_lost", instance=instance.id, error=found.problem)
 
     async def close(self) -> None:
         """Give up what is being read."""
@@ -252,7 +252,7 @@ class BootstrapLogs:
         try:
             return await asyncio.to_thread(self._kept.get, instance_id)
         except OSError as error:
-            log.warning("the kept log of %s cannot be read: %s", instance_id, error)
+            log.warning("bootstrap_log_unreadable", instance=instance_id, error=str(error))
             return None
 
     async def _put(self, instance_id: str, found: BootstrapLog) -> None:
@@ -261,7 +261,7 @@ class BootstrapLogs:
         try:
             await asyncio.to_thread(self._kept.put, instance_id, found)
         except OSError as error:
-            log.warning("the log of %s cannot be kept: %s", instance_id, error)
+            log.warning("bootstrap_log_not_kept", instance=instance_id, error=str(error))
 
 
 class _Failed(Struct, frozen=True):

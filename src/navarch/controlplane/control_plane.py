@@ -13,7 +13,6 @@ It brings no network of its own. Whoever wants to serve the calls hands `asgi_ap
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
@@ -55,6 +54,7 @@ from navarch.policy import HealthPolicy
 from navarch.providers.base import Provider, facts_of
 from navarch.stores.base import Store
 from navarch.stores.memory import MemoryStore
+from navarch.telemetry.log import Log
 from navarch.version import VERSION
 from navarch.wire.admission import measure as measure_lag
 from navarch.wire.asgi import Application, Readiness
@@ -64,7 +64,7 @@ from navarch.wire.pages import Pages
 from navarch.wire.sessions import Sessions
 from navarch.wire.standing import FAILED, STANDBY, Standing
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 
 class ControlPlane:
@@ -264,7 +264,7 @@ class ControlPlane:
             runtime.inbox.close(self.standing().refusal)
             self.plugins.follow(runtime.machine.fleet)
 
-        log.info("standing by: %s", holder())
+        log.info("standing_by", holder=holder())
         await self._leadership.follow_until_elected(runtime, followed)
         runtime.inbox.open()
         await self._lead()
@@ -287,13 +287,13 @@ class ControlPlane:
         await self.adopt_policy(self._strategies.policy, "the control plane has started")
         if self._specs or self._configured:
             await self.configure_pools(tuple(self._specs.values()))
-        log.info("leading: %s", holder())
+        log.info("leading", holder=holder(), seq=runtime.seq)
 
     async def _lose(self) -> None:
         """Wait until the lease is lost; nothing is begun any more then, and the process ends."""
         because = await self._leadership.lost()
         text = f"the lease on the journal is lost: {because}"
-        log.critical("%s; this process ends, and may be started again as a standby", text)
+        log.critical("lease_lost", because=because)
         self.on_lost()
         assert self._running is not None, "only a leader has a lease"
         await self._watch.end(but=self._running)

@@ -11,7 +11,6 @@ what the provider says it bears.
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -20,10 +19,12 @@ from typing import assert_never
 
 from msgspec import Struct
 
+from navarch.controlplane import effect_log
+from navarch.controlplane.causes import Cause, Causes
 from navarch.controlplane.clock import Clock, stopwatch
 from navarch.controlplane.timings import ProviderCalls
 from navarch.core.model import messages as msg
-from navarch.core.model.actions import Launch, ListTypes, Purchase, TakeInventory, Terminate
+from navarch.core.model.actions import Action, Launch, ListTypes, Purchase, TakeInventory, Terminate
 from navarch.errors import (
     NavarchError,
     NotFound,
@@ -46,8 +47,9 @@ from navarch.providers.base import (
     ProvisionRequest,
     facts_of,
 )
+from navarch.telemetry.log import Log
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 LAUNCH_SECONDS_MAX = 300.0
 """How long a launch may take to answer; later its outcome is unknown."""
@@ -132,6 +134,8 @@ class Effects:
         self._boots: dict[str, BootScript] = {}
         self.before_end: BeforeEnd | None = None
         """Called before each termination, if set."""
+        self.cause_of: Callable[[Action], Cause] = Causes().of
+        """Tells which fact has caused an action."""
         self._list_prices: dict[str, ListPrices] = {}
         self.calls = ProviderCalls(stopwatch)
         """How long calls of providers took, and which failed."""
@@ -183,7 +187,7 @@ class Effects:
         except ProviderError:
             raise
         except Exception as error:
-            log.exception("the log of %s at %s broke", ref, provider)
+            log.exception("provider_broke", provider=provider, call="bootstrap_log", ref=ref)
             raise Unavailable(f"{provider}: {type(error).__name__}: {error}") from error
 
     async def types_of(self, provider: str) -> msg.TypesListed:
@@ -206,7 +210,8 @@ class Effects:
             if action.key in self._under_way or self._lanes[lane] >= self._room(action):
                 continue
             self._lanes[lane] += 1
-            task = asyncio.create_task(self._perform(action, fleet_tag, lane), name=action.key)
+            doing = self._perform(action, fleet_tag, lane, self.cause_of(action))
+            task = asyncio.create_task(doing, name=action.key)
             self._under_way[action.key] = task
 
     def heard(self, messages: Iterable[msg.Message]) -> None:
@@ -232,28 +237,39 @@ class Effects:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _perform(self, action: Purchase, fleet_tag: str, lane: tuple[str, str]) -> None:
+    async def _perform(
+        self, action: Purchase, fleet_tag: str, lane: tuple[str, str], cause: Cause
+    ) -> None:
         outcome: msg.Message | None = None
-        try:
-            match action:
-                case Launch():
-                    outcome = await self._launch(action, fleet_tag)
-                case Terminate():
-                    outcome = await self._terminate(action)
-                case TakeInventory():
-                    outcome = await self._take_inventory(action)
-                case ListTypes():
-                    outcome = await self._list_types(action)
-                case _:
-                    assert_never(action)
-        except _NotOurs:
-            log.warning("%s was not begun: this control plane leads no more", action.key)
-        finally:
-            self._lanes[lane] -= 1
-            if outcome is None:
-                del self._under_way[action.key]
-            else:
-                self._post(outcome)
+        began_at = self._clock.now()
+        with effect_log.caused_by(cause, action) as span:
+            try:
+                outcome = await self._outcome(action, fleet_tag)
+            except _NotOurs:
+                log.warning("effect_left", action=action.key, because="we lead no more")
+            finally:
+                self._lanes[lane] -= 1
+                if outcome is None:
+                    del self._under_way[action.key]
+                else:
+                    self._post(outcome)
+            if outcome is not None:
+                seconds = (self._clock.now() - began_at).total_seconds()
+                if error := effect_log.tell(log, action, outcome, seconds):
+                    span.fail(error)
+
+    async def _outcome(self, action: Purchase, fleet_tag: str) -> msg.Message:
+        match action:
+            case Launch():
+                return await self._launch(action, fleet_tag)
+            case Terminate():
+                return await self._terminate(action)
+            case TakeInventory():
+                return await self._take_inventory(action)
+            case ListTypes():
+                return await self._list_types(action)
+            case _:
+                assert_never(action)
 
     async def _turn(self, provider: str) -> None:
         """Wait until the provider bears a call that changes something.
@@ -282,7 +298,7 @@ class Effects:
         except ProviderError as error:
             return refused(action.instance_id, error)
         except Exception as error:
-            log.exception("launch of %s by %s broke", action.instance_id, action.provider)
+            log.exception("provider_broke", provider=action.provider, call="provision")
             return msg.LaunchLost(action.instance_id, f"{type(error).__name__}: {error}")
         return msg.Launched(action.instance_id, machine_of(instance))
 
@@ -298,14 +314,12 @@ class Effects:
                 async with self.calls.timed(action.provider, "terminate", ASK_SECONDS_MAX):
                     await provider.terminate(action.ref)
             except NotFound:
-                log.info("%s does not know %s any more", action.provider, action.ref)
+                log.info("machine_unknown", provider=action.provider, ref=action.ref)
             except ProviderError as error:
                 error_text = f"{type(error).__name__}: {error}"
             except Exception as error:
-                log.exception("termination of %s by %s broke", action.ref, action.provider)
+                log.exception("provider_broke", provider=action.provider, call="terminate")
                 error_text = f"{type(error).__name__}: {error}"
-        if error_text:
-            log.warning("%s/%s could not be ended: %s", action.provider, action.ref, error_text)
         return msg.TerminateAnswered(action.provider, action.ref, action.instance_id, error_text)
 
     async def _prepare_end(self, action: Terminate) -> None:
@@ -315,7 +329,7 @@ class Effects:
         try:
             await self.before_end(action)
         except Exception:
-            log.exception("what is done before the end of %s broke", action.ref)
+            log.exception("before_end_broke", ref=action.ref)
 
     async def _take_inventory(self, action: TakeInventory) -> msg.Message:
         provider = self._providers.get(action.provider)
@@ -330,7 +344,7 @@ class Effects:
         except ProviderError as error:
             return msg.InventoryFailed(action.provider, f"{type(error).__name__}: {error}")
         except Exception as error:
-            log.exception("the list of %s broke", action.provider)
+            log.exception("provider_broke", provider=action.provider, call="list")
             return msg.InventoryFailed(action.provider, f"{type(error).__name__}: {error}")
         return msg.InventoryTaken(
             action.provider,
@@ -359,10 +373,10 @@ class Effects:
             async with self.calls.timed(action.provider, "list_types", ASK_SECONDS_MAX):
                 types = await provider.list_instance_types()
         except ProviderError as error:
-            log.warning("the price list of %s cannot be read: %s", action.provider, error)
+            log.warning("price_list_unreadable", provider=action.provider, error=str(error))
             return msg.TypesListed(action.provider, None)
         except Exception:
-            log.exception("the price list of %s broke", action.provider)
+            log.exception("provider_broke", provider=action.provider, call="list_instance_types")
             return msg.TypesListed(action.provider, None)
         listed = self._list_prices.get(action.provider, _no_list)
         return msg.TypesListed(action.provider, tuple(_sold(each, listed) for each in types))

@@ -34,6 +34,7 @@ from msgspec import Struct
 from navarch.core.model import messages as msg
 from navarch.core.model.messages import Answer, Message
 from navarch.errors import WireError
+from navarch.telemetry import tracing
 from navarch.wire.admission import RATE_FIRST, Appointments, Spread
 from navarch.wire.limits import LimitExceeded
 
@@ -99,7 +100,7 @@ assert sum(SHARES.values()) == BATCH_MAX
 class Envelope:
     """Messages that came together, and who waits for the answers."""
 
-    __slots__ = ("messages", "reply", "weight")
+    __slots__ = ("messages", "origin", "reply", "weight")
 
     def __init__(
         self,
@@ -111,6 +112,8 @@ class Envelope:
         self.messages = messages
         self.reply = reply
         self.weight = weight
+        self.origin = None if tracing.active is None else tracing.active.here()
+        """Where in a trace they were sent; None: nobody traces, or in none."""
 
 
 _BY_OPERATORS: Final = (

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Protocol, TypeVar
@@ -20,8 +19,9 @@ from navarch.core.model import events as ev
 from navarch.core.model.instance import Instance
 from navarch.core.model.report import Health
 from navarch.core.settings import Settings
+from navarch.telemetry.log import Log
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 T = TypeVar("T")
 
@@ -114,7 +114,7 @@ class InstanceManager:
         try:
             answer = call(about)
         except Exception:
-            log.exception("callback %r broke", call)
+            log.exception("callback_broke", callback=repr(call))
             return
         if inspect.isawaitable(answer):
             waiting = asyncio.ensure_future(_awaited(call, answer))
@@ -126,4 +126,4 @@ async def _awaited(call: object, answer: Awaitable[None]) -> None:
     try:
         await answer
     except Exception:
-        log.exception("callback %r broke", call)
+        log.exception("callback_broke", callback=repr(call))

@@ -13,7 +13,6 @@ worth nothing any more, and a restart is always safe.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final, cast
@@ -22,9 +21,10 @@ from navarch.controlplane.clock import Clock
 from navarch.controlplane.runtime import Runtime
 from navarch.errors import JournalCorrupt, JournalError
 from navarch.stores.base import Leader, SharedStore, Store
+from navarch.telemetry.log import Log
 from navarch.wire.standing import FAILED, LEADER, STANDBY, Standing
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 POLL: Final = timedelta(milliseconds=500)
 """How often a standby looks whether the lease is free: so long nobody leads when a leader stops."""
@@ -86,7 +86,7 @@ class Leadership:
                 async with asyncio.timeout(RELEASE_SECONDS_MAX):
                     await self._shared.release()
         except (JournalError, TimeoutError) as error:
-            log.warning("the lease could not be given up and runs out by itself: %s", error)
+            log.warning("lease_not_released", error=str(error) or "no answer in time")
         finally:
             await self._store.close()
 
@@ -145,7 +145,7 @@ class Leadership:
 
     def _away(self, error: JournalError) -> None:
         if not self._in_trouble:
-            log.warning("the journal cannot be followed: %s", error)
+            log.warning("journal_not_followed", error=str(error))
         self._in_trouble = True
 
     # --- leading -------------------------------------------------------------------------------

@@ -8,15 +8,16 @@ than a notifier may is given up, and its outcome is unknown.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
+from navarch.controlplane import effect_log
+from navarch.controlplane.causes import Cause, Causes
 from navarch.controlplane.clock import Clock
 from navarch.controlplane.effects import always
 from navarch.core.model import messages as msg
-from navarch.core.model.actions import AskDrained, Notice, Tell
+from navarch.core.model.actions import Action, AskDrained, Notice, Tell
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.ladder import Told
 from navarch.core.model.node import Node
@@ -27,8 +28,9 @@ from navarch.notifiers.base import (
     NotifierUnknownNode,
     Workload,
 )
+from navarch.telemetry.log import Log
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 AT_ONCE: Final = 16
 """Notices under way at one time: enough to cordon a rack in a second, few for any API server."""
@@ -57,6 +59,8 @@ class Notices:
         self._clock = clock
         self._under_way: dict[str, asyncio.Task[None]] = {}
         self._quiet_until: datetime | None = None
+        self.cause_of: Callable[[Action], Cause] = Causes().of
+        """Tells which fact has caused a notice."""
 
     def __len__(self) -> int:
         """How many notices are under way, those included whose outcome has not been heard yet."""
@@ -73,7 +77,8 @@ class Notices:
             if notice.key in self._under_way:
                 continue
             node = fleet.nodes[notice.node_id]
-            task = asyncio.create_task(self._perform(notifier, node, notice), name=notice.key)
+            doing = self._perform(notifier, node, notice, self.cause_of(notice))
+            task = asyncio.create_task(doing, name=notice.key)
             self._under_way[notice.key] = task
 
     def heard(self, messages: Iterable[msg.Message]) -> None:
@@ -100,21 +105,22 @@ class Notices:
         """Whether the workload manager asked for a pause that is not over."""
         return self._quiet_until is not None and self._clock.now() < self._quiet_until
 
-    async def _perform(self, notifier: Notifier, node: Node, notice: Notice) -> None:
+    async def _perform(self, notifier: Notifier, node: Node, notice: Notice, cause: Cause) -> None:
         outcome: msg.Message | None = None
-        try:
-            if not self._may_act():  # it may be lost between the plan and the deed
-                return
-            match notice:
-                case Tell():
-                    outcome = await self._tell(notifier, node, notice)
-                case AskDrained():
-                    outcome = await self._ask(notifier, node)
-        finally:
-            if outcome is None:
-                del self._under_way[notice.key]
-            else:
-                self._post(outcome)
+        with effect_log.caused_by(cause, notice):
+            try:
+                if not self._may_act():  # it may be lost between the plan and the deed
+                    return
+                match notice:
+                    case Tell():
+                        outcome = await self._tell(notifier, node, notice)
+                    case AskDrained():
+                        outcome = await self._ask(notifier, node)
+            finally:
+                if outcome is None:
+                    del self._under_way[notice.key]
+                else:
+                    self._post(outcome)
 
     async def _tell(self, notifier: Notifier, node: Node, tell: Tell) -> msg.WorkloadAnswered:
         error, refused = "", False
@@ -122,7 +128,9 @@ class Notices:
             async with asyncio.timeout(SECONDS_MAX):
                 await _say(notifier, node, tell)
         except NotifierUnknownNode as unknown:
-            log.info("%s does not know node %s: %s", notifier.name, node.id, unknown)
+            log.info(
+                "notifier_knows_no_node", notifier=notifier.name, node=node.id, error=str(unknown)
+            )
         except NotifierRefused as refusal:
             error, refused = str(refusal), True
         except NotifierUnavailable as trouble:
@@ -131,10 +139,13 @@ class Notices:
         except TimeoutError:
             error = f"{notifier.name}: no answer within {SECONDS_MAX:g} s"
         except Exception as broken:
-            log.exception("notifier %s broke over node %s", notifier.name, node.id)
+            log.exception("notifier_broke", notifier=notifier.name, node=node.id)
             error = f"{type(broken).__name__}: {broken}"
+        fields = {"notifier": notifier.name, "node": node.id, "told": tell.told.value}
         if error:
-            log.warning("node %s is not %s yet: %s", node.id, tell.told.value, error)
+            log.warning("notice_failed", **fields, refused=refused, error=error)
+        else:
+            log.info("notice_performed", **fields)
         return msg.WorkloadAnswered(node.id, tell.told, error, refused=refused)
 
     async def _ask(self, notifier: Notifier, node: Node) -> msg.DrainAnswered:
@@ -149,7 +160,7 @@ class Notices:
             text = f"{notifier.name}: no answer within {SECONDS_MAX:g} s"
             return msg.DrainAnswered(node.id, done=False, text=text)
         except Exception as broken:
-            log.exception("notifier %s broke over node %s", notifier.name, node.id)
+            log.exception("notifier_broke", notifier=notifier.name, node=node.id)
             return msg.DrainAnswered(node.id, done=False, text=f"{type(broken).__name__}: {broken}")
         return msg.DrainAnswered(node.id, status.done, status.text)
 

@@ -9,9 +9,9 @@ metrics source, whose every reading is an error then.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
@@ -28,8 +28,10 @@ from navarch.core.scaling.target import pool_state
 from navarch.errors import NavarchError, PluginError
 from navarch.metrics.base import MetricsSource, unanswered
 from navarch.providers.base import Provider
+from navarch.telemetry import tracing
+from navarch.telemetry.log import Log, bound
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 DEADLINE: Final = timedelta(seconds=5)
 """How long an autoscaler may take: a sixth of the default interval."""
@@ -156,6 +158,13 @@ class PoolManager:
 
         Raises `NavarchError` when the pool is not scaled or not configured.
         """
+        seq = self._runtime().seq
+        with bound(seq=seq), tracing.span("pool.evaluate", {"pool": name, "seq": seq}) as span:
+            recommendation = await self._evaluate(name)
+            span.set(target=recommendation.target_nodes)
+            return recommendation
+
+    async def _evaluate(self, name: str) -> ScaleRecommendation:
         scaled = self._scaled.get(name)
         pool = await self._pool(name)
         if scaled is None or pool is None:
@@ -174,7 +183,7 @@ class PoolManager:
             hear(trace)
         self.demand.note(now, state, recommendation)
         if faults:
-            log.warning("pool %s, scaled by %s: %s", name, by, faults)
+            log.warning("pool_evaluation_faulty", pool=name, by=by, error=faults)
         target, reason = recommendation.target_nodes, recommendation.reason
         await self._runtime().ask(Recommended(name, target, reason, by, recommendation.held))
         return recommendation
@@ -197,18 +206,19 @@ class PoolManager:
         try:
             await self.evaluate(name)
         except NavarchError as error:
-            log.warning("pool %s was not evaluated: %s", name, error)
+            log.warning("pool_not_evaluated", pool=name, error=str(error))
 
     async def _ask_metrics(self, scaled: Scaled) -> tuple[PoolMetrics, str]:
         """Ask, and say what went wrong; what went wrong is an error of every reading."""
         name = scaled.metrics.name
         try:
-            async with asyncio.timeout(self.metrics_deadline.total_seconds()):
-                answer: object = await scaled.metrics.get_pool_metrics(scaled.pool)
+            with _plugin_span("metrics-source", name, "get_pool_metrics", scaled.pool):
+                async with asyncio.timeout(self.metrics_deadline.total_seconds()):
+                    answer: object = await scaled.metrics.get_pool_metrics(scaled.pool)
         except TimeoutError:
             fault = f"no answer within {self.metrics_deadline}"
         except Exception as error:  # the plugin guard: it is named, and what it knew is an error
-            log.exception("metrics source %s broke", name)
+            log.exception("plugin_broke", kind="metrics-source", plugin=name, pool=scaled.pool)
             fault = f"{type(error).__name__}: {error}"
         else:
             if isinstance(answer, PoolMetrics):
@@ -222,11 +232,12 @@ class PoolManager:
         """Ask, and say what went wrong; what went wrong holds the pool where it is."""
         name = scaled.autoscaler.name
         try:
-            answer = await self._asker.ask(scaled.autoscaler, state, self.deadline)
+            with _plugin_span("autoscaler", name, "recommend", scaled.pool):
+                answer = await self._asker.ask(scaled.autoscaler, state, self.deadline)
         except TimeoutError as error:
             fault = str(error)
         except Exception as error:  # the plugin guard: it is named, and its pool holds
-            log.exception("autoscaler %s of pool %s broke", name, scaled.pool)
+            log.exception("plugin_broke", kind="autoscaler", plugin=name, pool=scaled.pool)
             fault = f"{type(error).__name__}: {error}"
         else:
             fault = _nonsense(answer)
@@ -234,6 +245,13 @@ class PoolManager:
                 return answer, "; ".join(answer.faults)
         reason = f"{name} failed ({fault}): holding {state.current_nodes}"
         return ScaleRecommendation(state.current_nodes, reason, held=True), fault
+
+
+def _plugin_span(
+    kind: str, plugin: str, point: str, pool: str
+) -> AbstractContextManager[tracing.Span]:
+    about = {"kind": kind, "plugin": plugin, "point": point, "pool": pool}
+    return tracing.span(f"plugin {kind}.{point}", about)
 
 
 def _check(autoscaler: object, metrics: object | None) -> None:

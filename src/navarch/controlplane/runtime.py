@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
+from navarch.controlplane.causes import Causes
 from navarch.controlplane.clock import Clock, stopwatch
 from navarch.controlplane.described import COMMIT_BOUNDS
 from navarch.controlplane.effects import Effects, always
+from navarch.controlplane.fact_log import log_facts
 from navarch.controlplane.inbox import Bounds, Envelope, Inbox
 from navarch.controlplane.notices import Notices
 from navarch.controlplane.projection import touched, whole
@@ -26,16 +27,17 @@ from navarch.core.model import fleet as fleets
 from navarch.core.model import messages as msg
 from navarch.core.model import snapshots
 from navarch.core.model.actions import Notice, Purchase
-from navarch.core.sentences import sentence
 from navarch.core.strategies import Strategies
 from navarch.errors import JournalCorrupt, WireError
 from navarch.notifiers.base import Notifier
 from navarch.plugins.histograms import Histogram
 from navarch.providers.base import Provider
 from navarch.stores.base import ReadModels, Store
+from navarch.telemetry import tracing
+from navarch.telemetry.log import Log
 from navarch.wire.admission import Admission
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 SNAPSHOT_EVERY = 5_000
 """Facts after which a snapshot is taken: so many are folded in about 50 ms at a restart.
@@ -51,6 +53,8 @@ Where nodes count as lost sooner, half of that time is long enough.
 """
 FORGET_EVERY = timedelta(hours=1)
 """How often old facts are dropped from the journal."""
+LINKS_MAX = 32
+"""Causes of one step that its span names, besides the first."""
 FOLLOW_PAGE = 1_000
 """Facts that a standby folds at once: 4 ms, so that readings do not wait for longer."""
 
@@ -87,6 +91,9 @@ class Runtime:
         """Who is let in when not everybody can be; it counts those whom nothing here hears of."""
         self.effects = Effects(providers, self.inbox.post, clock, may_act)
         self.notices = Notices(notifier, self.inbox.post, clock, may_act)
+        self.causes = Causes()
+        """Which facts have caused what is owed; for logs and traces."""
+        self.effects.cause_of = self.notices.cause_of = self.causes.of
         self.seq = 0
         """The sequence number of the newest fact in the journal."""
         self.unsettled: frozenset[str] = frozenset()
@@ -131,7 +138,7 @@ class Runtime:
         """
         loaded = await self.store.load()
         for seq in loaded.damaged_snapshots:
-            log.warning("snapshot %d is damaged and was passed over", seq)
+            log.warning("snapshot_damaged", seq=seq)
         fleet = fleets.Fleet()
         self._snapshot_seq = 0
         if loaded.snapshot is not None:
@@ -142,7 +149,8 @@ class Runtime:
         self.machine.fleet = fleet
         self.machine.sightings.deaf = True
         self.seq = loaded.last_seq
-        log.info("recovered %d facts, %d replayed", self.seq, len(loaded.events))
+        self.causes.learn([each.event for each in loaded.events], last_seq=self.seq)
+        log.info("journal_folded", seq=self.seq, replayed=len(loaded.events))
 
     async def follow(self) -> int:
         """Fold what another has written since, without acting on it; return how many facts.
@@ -160,6 +168,7 @@ class Runtime:
             for each in recorded:
                 fold.apply(self.machine.fleet, each.event)  # type: ignore[arg-type]
                 self.seq = each.seq
+                self.causes.learn((each.event,), last_seq=each.seq)
                 for hear in self.follows:
                     hear(each.event)  # type: ignore[arg-type]
             followed += len(recorded)
@@ -180,7 +189,7 @@ class Runtime:
     async def _project_what_is_missing(self) -> None:
         """Have the tables that people read show the fleet, where they are behind the journal."""
         if self._tables is not None and await self._tables.projected_seq() != self.seq:
-            log.info("the tables of the store are behind its facts: all of the fleet is written")
+            log.info("tables_rewritten", seq=self.seq)
             self._tables.stage(whole(self.machine.fleet))
 
     # --- asking --------------------------------------------------------------------------
@@ -265,11 +274,13 @@ class Runtime:
         now = self.clock.now()
         messages = [message for envelope in batch for message in envelope.messages]
         self._tick_waits = False
+        began = 0 if tracing.active is None else tracing.active.now()
         step = self.machine.step(messages, now)
         self.effects.heard(messages)
         self.notices.heard(messages)
         if step.facts:
-            await self._append(step.facts)
+            with decided(batch, step.facts, after=self.seq, since=began):
+                await self._append(step.facts)
         answers = iter(step.answers)
         for envelope in batch:
             answered = [next(answers) for _ in envelope.messages]
@@ -295,13 +306,15 @@ class Runtime:
         if self._tables is not None:
             self._tables.stage(touched(facts, self.machine.fleet))
         began = stopwatch()
-        self.seq = await self.store.append(facts, after=self.seq)
+        with tracing.span("journal.commit", {"facts": len(facts), "seq": self.seq + len(facts)}):
+            self.seq = await self.store.append(facts, after=self.seq)
         self.commits.add(stopwatch() - began)
+        self.causes.learn(facts, last_seq=self.seq, origin=tracing.here())
         self.unsettled = frozenset()
         self._settled.set()
         self._woken()
+        log_facts(log, facts, last_seq=self.seq)
         for fact in facts:
-            log.info("%s", sentence(fact), extra={"fact": ev.kind(fact)})
             for hear in (*self.follows, *self.hears):
                 hear(fact)
         if self._readers:  # they read now, for the next append may begin at once, and so for ever
@@ -324,7 +337,7 @@ class Runtime:
         if now - self._forgotten_at >= FORGET_EVERY:
             self._forgotten_at = now
             forgotten = await self.store.forget(before=now - self.retain)
-            log.info("%d facts older than %s were dropped", forgotten, self.retain)
+            log.info("facts_dropped", count=forgotten, older_than=self.retain)
 
     # --- time ----------------------------------------------------------------------------
 
@@ -343,7 +356,7 @@ class Runtime:
         if before is None or self.clock.jumps or now - before <= pause_max:
             return
         seconds = (now - before).total_seconds()
-        log.warning("this process did not run for %.0f s: silences are counted anew", seconds)
+        log.warning("process_stood_still", seconds=round(seconds, 1))
         holder = f"the same process, which stood still for {seconds:.0f} s"
         self.inbox.post(msg.Resume(self._version, holder))
 
@@ -374,9 +387,34 @@ class Runtime:
             return
         count = unheard - self._unheard
         self._unheard = unheard
-        log.warning("%d heartbeats could not be heard: silences are counted anew", count)
+        log.warning("heartbeats_unheard", count=count)
         holder = f"the same process, which could not hear {count} heartbeats"
         self.inbox.post(msg.Resume(self._version, holder))
+
+
+@contextlib.contextmanager
+def decided(
+    batch: Sequence[Envelope], facts: Sequence[ev.Fact], *, after: int, since: int
+) -> Iterator[None]:
+    """Trace a step that has made facts, from when it began until they are in the journal.
+
+    It lies in the trace of whoever sent the first of what it looked at; the others are linked.
+    """
+    if tracing.active is None:
+        yield
+        return
+    first, *others = [each.origin for each in batch if each.origin is not None] or [None]
+    attributes: dict[str, tracing.Value] = {
+        "seq": after + len(facts),
+        "first_seq": after + 1,
+        "facts": len(facts),
+        "kinds": ",".join(dict.fromkeys(map(ev.kind, facts))),
+    }
+    if pools := dict.fromkeys(filter(None, (getattr(fact, "pool", "") for fact in facts))):
+        attributes["pool"] = ",".join(pools)[:250]
+    links = [each for each in others[:LINKS_MAX] if each is not None]
+    with tracing.active.span("decide", attributes, within=first, links=links, since=since):
+        yield
 
 
 def _give_up(envelopes: Sequence[Envelope], because: WireError) -> None:

@@ -9,7 +9,6 @@ somebody pushes a sample or a replica loses its place.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, Protocol
@@ -31,8 +30,10 @@ from navarch.plugins.protocols import PluginKind
 from navarch.plugins.registry import Registry
 from navarch.plugins.traces import Traced
 from navarch.plugins.turns import Facts, Problem, Turns
+from navarch.telemetry import tracing
+from navarch.telemetry.log import Log, bound
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 INTERVAL: Final = timedelta(seconds=1)
 """How often pools of agents are looked at: a burst is answered within two seconds."""
@@ -163,11 +164,13 @@ class ServingPlane:
 
     async def turn(self) -> None:
         """Look once: how many, where, and what it means for pools of machines."""
-        for step in (self.scale, self.place, self._run_elsewhere, self._tell_pools):
-            try:
-                await step()
-            except NavarchError as error:
-                log.warning("the serving plane was not looked at in full: %s", error)
+        seq = self._runtime().seq
+        with bound(seq=seq), tracing.span("serving.turn", {"seq": seq}):
+            for step in (self.scale, self.place, self._run_elsewhere, self._tell_pools):
+                try:
+                    await step()
+                except NavarchError as error:
+                    log.warning("serving_turn_failed", error=str(error))
 
     async def scale(self) -> None:
         """Read the load of every pool of agents, and have its replicas counted."""

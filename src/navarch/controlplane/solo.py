@@ -18,7 +18,6 @@ Rules that hold:
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
@@ -27,6 +26,7 @@ from msgspec.structs import replace
 
 from navarch.controlplane.clock import Clock
 from navarch.controlplane.effects import Effects
+from navarch.controlplane.fact_log import log_facts
 from navarch.controlplane.founding import new_tag
 from navarch.core.machine import Machine
 from navarch.core.model import fleet as fleets
@@ -36,7 +36,6 @@ from navarch.core.model.command import Command, CommandState, CommandType
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.instance import InstanceState
 from navarch.core.selection.base import Ranker
-from navarch.core.sentences import sentence
 from navarch.core.settings import Settings
 from navarch.core.strategies import Strategies
 from navarch.errors import NavarchError
@@ -52,9 +51,10 @@ from navarch.providers.base import (
     facts_of,
 )
 from navarch.stores.memory import MemoryStore
+from navarch.telemetry.log import Log
 from navarch.version import VERSION
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 _Saw = Callable[[Instance], None]
 
@@ -125,8 +125,7 @@ class SoloFleet:
         step = self.machine.step(messages, self.clock.now())
         if step.facts:
             self.journal.append_now(step.facts, after=self.journal.last_seq_now)
-        for fact in step.facts:
-            log.info("%s", sentence(fact))
+            log_facts(log, step.facts, last_seq=self.journal.last_seq_now)
         for answer in step.answers:
             if isinstance(answer, msg.Refused):
                 raise NavarchError(answer.text)

@@ -18,7 +18,6 @@ Rules that hold:
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
@@ -37,11 +36,12 @@ from navarch.core.scaling.base import (
 from navarch.errors import ConfigError
 from navarch.metrics import base
 from navarch.metrics.base import FIELDS, UNITS, UTILIZATION_HISTORY, MetricsSource
+from navarch.telemetry.log import Log
 
 POOLS_MAX: Final = 10_000
 """How many pools are remembered; the one asked about longest ago is forgotten first."""
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 
 class _Offer(Struct, frozen=True):
@@ -190,7 +190,7 @@ class MergedMetricsSource:
             return base.unanswered("the question was cancelled", name)
         fault = task.exception()
         if fault is not None:
-            log.error("metrics source %s failed", name, exc_info=fault)
+            log.error("plugin_broke", kind="metrics-source", plugin=name, raised=fault)
             return base.unanswered(f"{type(fault).__name__}: {fault}", name)
         return task.result()
 

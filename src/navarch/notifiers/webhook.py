@@ -47,6 +47,7 @@ from navarch.peers.endpoint import (
     secret_of_environment,
     secret_of_file,
 )
+from navarch.telemetry import redaction
 
 BYTES_MAX: Final = 64 * 1024
 """How much of an answer is read; nothing that a receiver has to say is longer."""
@@ -192,6 +193,7 @@ class WebhookNotifier:
         self._now = now
         self._sleep = sleep
         self._latest_secret = ""
+        redaction.know(*settings.headers.values())
         credentials = Credentials(ca_file=settings.ca_file)
         origins = {_origin(url) for url in settings.urls().values()}
         self._endpoints = {

@@ -37,6 +37,7 @@ from pyqwest import (
 
 from navarch.errors import ConfigError
 from navarch.peers.unanswered import Unanswered
+from navarch.telemetry import redaction
 
 BYTES_MAX: Final = 32 * 1024 * 1024
 """The longest answer that is read: 250 pods of 64 KB are half of it."""
@@ -283,6 +284,7 @@ def secret_of_environment(name: str) -> str:
     value = os.environ.get(name, "")
     if not value:
         raise Unanswered(f"the environment variable {name} is not set")
+    redaction.know(value)
     return value
 
 
@@ -299,4 +301,5 @@ def secret_of_file(path: str, *, what: str = "token") -> str:
         raise Unanswered(f"the {what} file {path} is no text") from cause
     if not value:
         raise Unanswered(f"the {what} file {path} is empty")
+    redaction.know(value)
     return value

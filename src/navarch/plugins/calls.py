@@ -7,7 +7,6 @@ Which one it is decides what is remembered of a call; `Direct` remembers nothing
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Protocol, TypeVar
@@ -15,8 +14,9 @@ from typing import Protocol, TypeVar
 from msgspec import Struct
 
 from navarch.plugins.protocols import PluginKind
+from navarch.telemetry.log import Log
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 _T = TypeVar("_T")
 
@@ -98,7 +98,16 @@ def tell_failure(about: About, error: BaseException) -> str:
     """
     kind = type(error).__name__
     if about.kind is PluginKind.GUARDRAIL:
-        log.error("%s %s broke in %s: %s", about.kind, about.plugin, about.point, kind)
+        log.error(
+            "plugin_broke", kind=about.kind, plugin=about.plugin, point=about.point, error=kind
+        )
         return kind
-    log.error("%s %s broke in %s", about.kind, about.plugin, about.point, exc_info=error)
+    log.error(
+        "plugin_broke",
+        kind=about.kind,
+        plugin=about.plugin,
+        point=about.point,
+        pool=about.pool,
+        raised=error,
+    )
     return f"{kind}: {error}"

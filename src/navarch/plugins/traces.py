@@ -30,8 +30,10 @@ from navarch.plugins.histograms import Durations
 from navarch.plugins.protocols import PluginKind
 from navarch.plugins.threads import Busy, Workers
 from navarch.plugins.verdicts import verdict_of
+from navarch.telemetry import tracing
+from navarch.telemetry.log import Log
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 _T = TypeVar("_T")
 
@@ -152,7 +154,7 @@ class Traced:
         self._abandoned: set[asyncio.Future[object]] = set()
         self._lock = threading.Lock()
         self._workers = Workers()
-        self._tells = log.isEnabledFor(logging.DEBUG)
+        self._tells = log.tells(logging.DEBUG)
 
     # --- calling -------------------------------------------------------------------------
 
@@ -259,7 +261,7 @@ class Traced:
             raise
         if not done:
             self._leave(standing, task)
-            log.error("%s %s ends not even when it is cancelled", about.kind, about.plugin)
+            log.error("plugin_abandoned", kind=about.kind, plugin=about.plugin, point=about.point)
         elif not task.cancelled():
             task.exception()  # looked at, so that nobody else reports it
         raise _NoAnswer(_late(seconds))
@@ -312,7 +314,15 @@ class Traced:
     ) -> None:
         shadow = bool(self._shadows) and (about.kind, about.plugin) in self._shadows
         if self._tells:
-            log.debug("%s %s.%s took %.6f s", about.kind, about.plugin, about.point, seconds)
+            log.debug(
+                "plugin_called",
+                kind=about.kind,
+                plugin=about.plugin,
+                point=about.point,
+                seconds=round(seconds, 6),
+            )
+        if tracing.active is not None:
+            tracing.active.past(_span(about), _attributes(about), seconds=seconds)
         kept = result if result is None or type(result) in _PLAIN else verdict_of(result)
         ring.append((self._now(), about, seconds, "ok", kept, shadow))
         with self._lock:
@@ -329,6 +339,8 @@ class Traced:
         now = self._now()
         shadow = (about.kind, about.plugin) in self._shadows
         outcome: Outcome = "timed out" if timed_out else "failed"
+        if tracing.active is not None:
+            tracing.active.past(_span(about), _attributes(about), seconds=seconds, failed=text)
         ring.append((now, about, seconds, outcome, text, shadow))
         with self._lock:
             series.durations.add(seconds)
@@ -348,7 +360,11 @@ class Traced:
             f"{standing.failures_in_row} failures in a row, the last: {standing.last_failure}"
         )
         log.error(
-            "%s %s is left alone for %s: %s", about.kind, about.plugin, pause, standing.because
+            "plugin_isolated",
+            kind=about.kind,
+            plugin=about.plugin,
+            seconds=pause,
+            because=standing.because,
         )
 
     def _is_skipped(self, standing: Standing) -> bool:
@@ -441,6 +457,15 @@ async def _awaited(function: Callable[[], Awaitable[_T]]) -> _T:
         return await function()
     except SystemExit as error:  # which would end the whole loop
         raise RuntimeError("it raised SystemExit") from error
+
+
+def _span(about: About) -> str:
+    return f"plugin {about.kind}.{about.point}"
+
+
+def _attributes(about: About) -> dict[str, tracing.Value]:
+    found = {"kind": about.kind.value, "plugin": about.plugin, "point": about.point}
+    return {**found, "pool": about.pool} if about.pool else {**found}
 
 
 def _who(about: About) -> str:

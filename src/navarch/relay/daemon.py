@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
 import socket
@@ -20,10 +19,12 @@ from navarch.relay.gathering import Gathering
 from navarch.relay.roster import Roster
 from navarch.relay.settings import RelaySettings
 from navarch.relay.uplink import Uplink
+from navarch.telemetry.log import Log
+from navarch.version import VERSION
 from navarch.wire import listener
 from navarch.wire.certificates import Certificates
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 
 def run_relay(settings: RelaySettings, now: Callable[[], datetime]) -> None:
@@ -97,7 +98,7 @@ async def _until_told(
     waiting.cancel()
     if watching is not None:
         watching.cancel()
-    log.info("stopping")
+    log.info("stopping", because="it was told to")
     server.should_exit = True
     await serving  # what is under way is answered, and may still bring heartbeats
     flushing.stop()
@@ -110,7 +111,13 @@ async def _until_told(
 def _say_where(listening: socket.socket, settings: RelaySettings) -> None:
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    log.info("relay on %s for %s, pid %d", shown, ", ".join(settings.servers), os.getpid())
+    log.info(
+        "relaying",
+        address=shown,
+        server=",".join(settings.servers),
+        version=VERSION,
+        pid=os.getpid(),
+    )
 
 
 def _spread() -> float:

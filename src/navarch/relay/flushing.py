@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections import deque
 from typing import Final
 
@@ -21,9 +20,10 @@ from navarch.relay.gathering import Batch, Gathering
 from navarch.relay.roster import Roster
 from navarch.relay.uplink import Away, Uplink, own_headers
 from navarch.relay.verdicts import Refusal, Reply
+from navarch.telemetry.log import Log
 from navarch.wire.generated import navarch_pb2 as pb
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 PROBE_SECONDS: Final = 2.0
 """How often an empty batch asks whether the control plane is there, while no node speaks."""
@@ -165,7 +165,7 @@ class Flushing:
 
     def _taken(self, batch: Batch, answer: pb.HeartbeatBatchResponse, now: float) -> None:
         if self._failures:
-            log.info("the control plane takes heartbeats again, after %d failures", self._failures)
+            log.info("server_answers", failures=self._failures)
         self._failures, self.problem, self.taken_at = 0, "", now
         self._counts.batches["ok"] += 1
         self._counts.batched += answer.acknowledged
@@ -188,7 +188,7 @@ class Flushing:
             batches.extendleft(reversed(gathering.halves(batch)))
         else:
             # Passed on alone from now on, so that its node hears itself what is wrong.
-            log.warning("a heartbeat of %s is refused: %s", *batch, told.message)
+            log.warning("heartbeat_refused", node=next(iter(batch)), error=told.message)
             self._counts.dropped["refused"] += 1
             self._roster.forget(batch)
         return True
@@ -200,7 +200,7 @@ class Flushing:
         self.problem = f"{told.code}: {told.message}"
         self._not_before = now + max(after, verdicts.wait(self._failures, self._spread))
         if self._failures == 1:
-            log.warning("a batch of heartbeats was not taken: %s", self.problem)
+            log.warning("server_away", error=self.problem)
         return False
 
 

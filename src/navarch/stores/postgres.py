@@ -19,7 +19,6 @@ within the lease costs a wait.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -52,6 +51,7 @@ from navarch.stores.postgres_link import (
 )
 from navarch.stores.postgres_listener import Listener, channel_of
 from navarch.stores.rows import Batch, Encoded, Row, Tail, tail_of
+from navarch.telemetry.log import Log
 
 LEASE = timedelta(seconds=6)
 """How long a lease counts after a renewal: so long at most nobody leads after a leader's death."""
@@ -77,7 +77,7 @@ FORGET_SLICE = 1_000
 _NOTIFY = "SELECT pg_notify($1, $2)"
 _T = TypeVar("_T")
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 
 def _no_text(_fact: Event) -> str:
@@ -371,7 +371,7 @@ class PostgresStore:
                 again = is_broken(error) or (broke and is_taken(error))
                 if not again or not self._lease.held():
                     raise
-                log.warning("what was being written is tried again: %s", error)
+                log.warning("write_retried", error=str(error))
                 broke = True
             await asyncio.sleep(RETRY_EVERY.total_seconds())
 
@@ -481,7 +481,7 @@ class PostgresStore:
         except JournalError as error:
             if not is_broken(error) or not self._lease.held():
                 raise
-            log.warning("what was being written is tried again: %s", error)
+            log.warning("write_retried", error=str(error))
             return False
         self._lease.check_term(found.term)
         return found.seq == after

@@ -14,7 +14,6 @@ of an append would otherwise keep its locks for as long as it stands.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
@@ -24,8 +23,9 @@ from navarch.stores import postgres_schema
 from navarch.stores.base import Leader
 from navarch.stores.postgres_link import Connection, Link
 from navarch.stores.postgres_renewal import STUCK_AFTER, Pulse, Renewal
+from navarch.telemetry.log import Log
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 _LEADER = "SELECT holder, url, term FROM {schema}.lease WHERE until > clock_timestamp()"
 _STALE = """SELECT backend_pid, backend_start FROM {schema}.lease
@@ -197,7 +197,7 @@ class Lease:
                         return _successor(await connection.fetchrow(self._sql(_LEADER)))
             except JournalError as error:
                 trouble = f": {error}"
-                log.warning("the lease could not be renewed, %.1f s are left: %s", left, error)
+                log.warning("lease_not_renewed", seconds_left=round(left, 1), error=str(error))
                 continue
             self._until, trouble = asked + self._duration.total_seconds(), ""
         return f"it was not renewed in time{trouble}"

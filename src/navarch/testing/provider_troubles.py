@@ -424,7 +424,7 @@ def _all_logged(lines: list[str]) -> Iterator[None]:
             lines.append(formatter.format(record))
 
     handler = Gathering()
-    root = logging.getLogger()
+    root = logging.getLogger()  # noqa: TID251 - it listens, and logs nothing
     # A program that has set up its log may have told some loggers to be quiet.
     named = [each for each in root.manager.loggerDict.values() if isinstance(each, logging.Logger)]
     levels = [(each, each.level) for each in named if each.level] + [(root, root.level)]

@@ -27,7 +27,7 @@ from google.protobuf.message import Message
 from msgspec import Struct
 
 from navarch.errors import WireError
-from navarch.wire import browsers, calls, hot_grpc
+from navarch.wire import browsers, calls, hot_grpc, spans
 from navarch.wire.admission import Admission, whole_seconds
 from navarch.wire.auth import Authenticator, Principal
 from navarch.wire.bodies import Body, Event, Receive, Replay, Send
@@ -42,6 +42,7 @@ from navarch.wire.hot import PASSED_ON, PATHS, Call, Hearing, HotPath
 from navarch.wire.limits import DEFAULT, LimitExceeded, Limits
 from navarch.wire.pages import Pages, status_of
 from navarch.wire.prepared import BinaryCodec, Gzip, Prepared
+from navarch.wire.request_log import HEADER, RequestLog
 from navarch.wire.sessions import Sessions, cookie_name
 from navarch.wire.standing import Alone, Stands
 from navarch.wire.timing import Timing
@@ -118,13 +119,15 @@ class Application:
         self._authenticator = authenticator
         self._ready = ready
         self._limits = limits
+        self._log = RequestLog()
         self._refused: Counter[str] = Counter()
         self._answered: Counter[tuple[str, str]] = Counter()
-        self._accounting = calls.Accounting(self._refused, self._answered)
+        self._accounting = calls.Accounting(self._refused, self._answered, self._log)
         codecs = (BinaryCodec(), JsonCodec())
         self._calls = ControlPlaneServiceASGIApplication(
             service,
             interceptors=(
+                *spans.interceptors(),
                 self._accounting,
                 calls.Gate(authenticator, self.admission),
                 calls.Leading(self._stands),
@@ -310,7 +313,7 @@ class Application:
                 self.admission.check_lag(method)
                 self.admission.check_crowd(method)
             except LimitExceeded as error:
-                await self._refuse_busy(send, error)
+                await self._refuse_busy(send, error, method)
                 return
         body = Body(scope, receive, self._limits)
         await self._pass_on(scope, body.receive, body.closing(send))
@@ -343,13 +346,20 @@ class Application:
             (b"accept-post", listed.encode()),
         )
 
-    async def _refuse_busy(self, send: Send, error: LimitExceeded) -> None:
+    def _tell_refused(self, code: str, message: str, method: str = "") -> tuple[bytes, bytes]:
+        """Log a request that got no further, and return the header with its id."""
+        request = self._log.id_of({})
+        self._log.refused(request, method=method, code=code, caller="", error=message)
+        return HEADER.encode(), request.encode()
+
+    async def _refuse_busy(self, send: Send, error: LimitExceeded, method: str) -> None:
         """Answer in a fifth of the time that the way through the library takes."""
         self._refused[error.limit] += 1
         body = msgspec.json.encode({"code": error.code, "message": error.message})
         assert error.retry_after is not None
         seconds = str(whole_seconds(error.retry_after)).encode()
-        await _send_json(send, HTTPStatus.TOO_MANY_REQUESTS, body, (b"retry-after", seconds))
+        told = self._tell_refused(error.code, error.message, method)
+        await _send_json(send, HTTPStatus.TOO_MANY_REQUESTS, body, (b"retry-after", seconds), told)
 
     async def _refuse(
         self,
@@ -363,7 +373,7 @@ class Application:
         # Never not_found: to an agent that would mean "register again".
         code = "invalid_argument" if status is HTTPStatus.BAD_REQUEST else "unimplemented"
         body = msgspec.json.encode({"code": code, "message": message})
-        await _send_json(send, status, body, *headers)
+        await _send_json(send, status, body, *headers, self._tell_refused(code, message))
 
 
 class JsonCodec:

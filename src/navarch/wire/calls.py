@@ -16,8 +16,6 @@ Inside a method `current_principal()` tells who called.
 from __future__ import annotations
 
 import asyncio
-import itertools
-import logging
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
@@ -33,10 +31,9 @@ from navarch.wire import auth
 from navarch.wire.admission import NODE_COUNTED, Admission, whole_seconds
 from navarch.wire.generated import navarch_pb2 as pb
 from navarch.wire.limits import LimitExceeded
+from navarch.wire.request_log import HEADER, RequestLog
 from navarch.wire.standing import Stands, check_leads
 from navarch.wire.timing import Timing
-
-log = logging.getLogger(__name__)
 
 CONNECT_UNARY: Final = frozenset({"application/json", "application/proto"})
 """Content types of Connect's plain calls, whose errors are answers of HTTP."""
@@ -80,16 +77,22 @@ def caller_name() -> str:
 class Accounting:
     """Counts calls and how they ended, and keeps what is ours from leaking out."""
 
-    def __init__(self, refused: Counter[str], answered: Counter[tuple[str, str]]) -> None:
+    def __init__(
+        self,
+        refused: Counter[str],
+        answered: Counter[tuple[str, str]],
+        log: RequestLog | None = None,
+    ) -> None:
         """Count into `refused`, by the reason of the refusal, and into `answered`.
 
         What was answered is counted by method and by how it ended: ``ok``, or a Connect code.
+        What was refused is told to `log`; None: to one of its own.
         """
         self._refused = refused
         self._answered = answered
+        self._log = log or RequestLog()
         self.timing: Timing | None = None
         """Is told how long calls took, but for streams; None: nobody is."""
-        self._serial = itertools.count(1)
 
     async def on_start(self, ctx: Context) -> float:
         """Look at the clock."""
@@ -115,16 +118,23 @@ class Accounting:
             raise answer from error
 
     def _answer(self, error: Exception, ctx: Context) -> ConnectError:
+        method, principal = ctx.method.name, _principal.get(None)
+        caller = "" if principal is None else principal.name
+        request = self._log.id_of(ctx.request_headers)
+        ctx.response_headers[HEADER] = request
+        answer = None
         if isinstance(error, ConnectError):
-            return error
-        if isinstance(error, WireError) and error.code in _CODES:
-            return ConnectError(_CODES[error.code], error.message)
-        # Found by this number in the log; what went wrong inside is nobody's business outside.
-        number = f"e{next(self._serial):06d}"
-        log.error("%s failed inside, %s", ctx.method.name, number, exc_info=error)
-        return ConnectError(
-            Code.INTERNAL, f"internal error {number}: the log of the control plane has the details"
-        )
+            answer = error
+        elif isinstance(error, WireError) and error.code in _CODES:
+            answer = ConnectError(_CODES[error.code], error.message)
+        if answer is None:
+            # Found by this id in the log; what went wrong inside is nobody's business outside.
+            self._log.failed(request, method=method, caller=caller, error=error)
+            text = f"internal error {request}: the log of the control plane has the details"
+            return ConnectError(Code.INTERNAL, text)
+        code, text = answer.code.value, answer.message
+        self._log.refused(request, method=method, code=code, caller=caller, error=text)
+        return answer
 
 
 def tell_retry_after(wait: timedelta, ctx: Context) -> None:

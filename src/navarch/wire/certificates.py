@@ -13,7 +13,6 @@ callback for the server's name, which OpenSSL asks whether or not a name was sen
 from __future__ import annotations
 
 import asyncio
-import logging
 import ssl
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -23,9 +22,10 @@ from typing import Final
 from msgspec import Struct
 
 from navarch.errors import ConfigError
+from navarch.telemetry.log import Log
 from navarch.wire.trust import file_state
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 WATCH_SECONDS: Final = 5.0
 """How often the files are looked at: three calls of stat."""
@@ -107,12 +107,12 @@ class Certificates:
             reading = self._not_worse(self._read())
         except (OSError, ValueError) as error:
             self.refused += 1
-            log.error("TLS: the old certificate stays: %s", _problem(error))  # noqa: TRY400
+            log.error("tls_not_reloaded", error=_problem(error))
             return False
         self._newest = reading
         self._warned_at = None
         self.reloads += 1
-        log.info("TLS: %s is in use, until %s", self._files.cert_file, reading.ends_at)
+        log.info("tls_reloaded", file=self._files.cert_file, ends_at=reading.ends_at)
         self._warn_of_end()
         return True
 
@@ -183,8 +183,12 @@ class Certificates:
             return
         if self._warned_at is None or now - self._warned_at >= timedelta(days=1):
             self._warned_at = now
-            said = "has ended" if left <= timedelta() else f"ends in {left.days} days"
-            log.warning("TLS: %s %s, at %s", self._files.cert_file, said, self.ends_at)
+            log.warning(
+                "certificate_expired" if left <= timedelta() else "certificate_expires",
+                file=self._files.cert_file,
+                ends_at=self.ends_at,
+                days_left=left.days,
+            )
 
 
 def certificate_end(pem: str) -> datetime:

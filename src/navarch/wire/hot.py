@@ -16,7 +16,6 @@ a node's token still speaks for its node only, and roles are checked as for ever
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
@@ -29,13 +28,14 @@ from navarch.core.model import messages
 from navarch.core.model.samples import Columns, Readings
 from navarch.core.settings import Settings
 from navarch.errors import WireError
+from navarch.telemetry.log import Log
 from navarch.wire import answers, auth, hot_columns, hot_reading
 from navarch.wire.admission import HEARTBEATS, LoopLag
 from navarch.wire.generated import navarch_pb2 as pb
 from navarch.wire.limits import DEFAULT, Limits
 from navarch.wire.timing import SAMPLED, Timing
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 METHODS: Final = frozenset(
     {"Heartbeat", "SendHeartbeat", "HeartbeatBatch", "PollCommands", "GetNodeCommands"}
@@ -227,7 +227,7 @@ class HotPath:
             else:
                 answer = self._heartbeat(call, body)
         except Exception:  # the ordinary way has an answer for our own mistakes, too
-            log.exception("%s was not answered the quick way", call.method)
+            log.exception("quick_answer_broke", method=call.method)
             answer = None
         if answer is None:
             self.counts.passed_on += 1

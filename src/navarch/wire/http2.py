@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import logging
 from collections.abc import Mapping, MutableMapping
 from typing import Any, ClassVar, Final, cast
 from urllib.parse import unquote
@@ -37,6 +36,7 @@ from uvicorn.protocols.http.zttp_h2_impl import RequestResponseCycle, ZttpH2Prot
 from uvicorn.protocols.utils import is_ssl
 from uvicorn.server import ServerState
 
+from navarch.telemetry.log import Log
 from navarch.wire import connections, listener
 from navarch.wire.asgi import Application
 from navarch.wire.bodies import Receive
@@ -45,7 +45,7 @@ from navarch.wire.frames import PREFACE, Frames
 from navarch.wire.grpc_form import Send, in_form
 from navarch.wire.listener import PatientProtocol
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 STREAMS_MAX: Final = 3_000
 """Requests that one connection carries, before its peer is told to make another."""
@@ -311,7 +311,8 @@ class PatientHttp2(ZttpH2Protocol):
         self._allowed = min(self._allowed + gained, IDLE_FRAMES_BURST) - frames
         self._allowed_at = now
         if self._allowed < 0:
-            log.warning("%s sends too many frames without a request: hung up", self.client)
+            because = "too many frames without a request"
+            log.warning("peer_hung_up_on", client=str(self.client), because=because)
             self.conn.close(_ENHANCE_YOUR_CALM)
             self.flush()
             self.transport.close()

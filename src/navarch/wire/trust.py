@@ -7,14 +7,14 @@ ones stay, and the log says so once a change.
 
 from __future__ import annotations
 
-import logging
 import os
 import ssl
 from pathlib import Path
 
 from navarch.errors import ConfigError
+from navarch.telemetry.log import Log
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 
 class Trust:
@@ -43,7 +43,7 @@ class Trust:
             try:
                 self._context = self._read()
             except ConfigError as error:
-                log.error("TLS: what was read before stays in use: %s", error)  # noqa: TRY400
+                log.error("tls_not_reloaded", error=str(error))
         return self._context
 
     def _read(self) -> ssl.SSLContext:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, assert_never, cast
 
@@ -11,6 +10,7 @@ from msgspec import structs
 
 from navarch.errors import ConfigError
 from navarch.plugins.protocols import PluginKind
+from navarch.telemetry.log import Log
 from navarch.wiring import plugins
 from navarch.wiring.metrics import credentials_of
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from navarch.plugins.registry import Registry
     from navarch.policy import HealthPolicy
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 NOTIFIERS = plugins.kind(PluginKind.NOTIFIER)
 
@@ -123,7 +123,8 @@ class Observers:
                 if inspect.isawaitable(answer):
                     await answer
             except Exception:  # the plugin guard
-                log.exception("health observer %s broke", getattr(observer, "name", observer))
+                name = str(getattr(observer, "name", observer))
+                log.exception("plugin_broke", kind="health-observer", plugin=name, node=node_id)
 
 
 def observers_of(registry: Registry) -> Observers | None:

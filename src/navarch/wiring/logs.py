@@ -1,56 +1,102 @@
-"""What a daemon writes to its standard error: one line a record."""
+"""How a daemon logs: to its standard error, as JSON where a program reads it, else for people."""
 
 from __future__ import annotations
 
 import logging
 import os
-import time
+import sys
+import threading
 from collections.abc import Mapping
 from typing import Final
 
+from navarch.config.telemetry import Logs as Written
 from navarch.errors import ConfigError
+from navarch.telemetry import formats, redaction
+from navarch.telemetry.log import Log
+from navarch.telemetry.outlet import Lines, Outlet
 
 LEVELS: Final = ("debug", "info", "warning", "error")
 """What ``LOG_LEVEL`` may say."""
+FORMATS: Final = ("json", "text")
+"""What ``LOG_FORMAT`` may say."""
+
+QUIET: Final = ("uvicorn", "botocore", "asyncssh", "hpack", "opentelemetry")
+"""Libraries of which only warnings are logged: at info they tell of each connection."""
+
+log = Log(__name__)
 
 
-class Lines(logging.Formatter):
-    """One line a record: time, level, where from, what, and the facts as key=value."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Write a record; a traceback follows on lines of its own."""
-        at = self.formatTime(record, "%Y-%m-%dT%H:%M:%S")
-        line = f"{at}.{record.msecs:03.0f}Z {record.levelname:<7} {record.getMessage()}"
-        fact = getattr(record, "fact", None)
-        if fact is not None:
-            line += f" fact={fact}"
-        if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
-        return line
-
-
-def level_of(environ: Mapping[str, str]) -> int:
-    """How much is logged: what ``LOG_LEVEL`` says, else info.
+def level_of(environ: Mapping[str, str], written: str | None = None) -> int:
+    """How much is logged: what ``LOG_LEVEL`` says, else what is `written`, else info.
 
     Raises `ConfigError` when it is no level.
     """
-    word = environ.get("LOG_LEVEL", "").strip().lower() or "info"
+    word = environ.get("LOG_LEVEL", "").strip().lower() or written or "info"
     if word not in LEVELS:
         message = f"LOG_LEVEL is {word[:40]!r}, expected one of {', '.join(LEVELS)}"
         raise ConfigError(message)
     return logging.getLevelNamesMapping()[word.upper()]
 
 
-def to_stderr(environ: Mapping[str, str] = os.environ) -> None:
-    """Send all logs of this process to its standard error, down to the level of ``LOG_LEVEL``.
+def format_of(
+    environ: Mapping[str, str], written: str | None = None, *, terminal: bool
+) -> formats.Format:
+    """How it is written: what ``LOG_FORMAT`` says, else what is `written`.
 
-    Libraries stay at info. Raises `ConfigError` when that is no level.
+    Where neither says anything: text on a terminal, JSON elsewhere. Raises `ConfigError` when it is
+    no format.
     """
-    level = level_of(environ)
-    formatter = Lines()
-    formatter.converter = time.gmtime
-    stderr = logging.StreamHandler()
-    stderr.setFormatter(formatter)
-    logging.basicConfig(level=max(level, logging.INFO), handlers=[stderr], force=True)
-    logging.getLogger("navarch").setLevel(level)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    usual = written or ("text" if terminal else "json")
+    word = environ.get("LOG_FORMAT", "").strip().lower() or usual
+    if word not in FORMATS:
+        message = f"LOG_FORMAT is {word[:40]!r}, expected one of {', '.join(FORMATS)}"
+        raise ConfigError(message)
+    return "json" if word == "json" else "text"
+
+
+def to_stderr(service: str, environ: Mapping[str, str] = os.environ, **always: str) -> None:
+    """Send all logs of this process to its standard error, as the environment says.
+
+    `service` is what the process is: ``server``, ``up``, ``agent`` or ``relay``; it stands in each
+    line of JSON, as what is said `always` does. Libraries stay at info or above; warnings of
+    Python, and what raises where nobody catches it, are events too. Raises `ConfigError` when
+    level or format is none.
+    """
+    level, form = level_of(environ), format_of(environ, terminal=sys.stderr.isatty())
+    redaction.know_environment(environ)
+    always = {"service": service, **always}
+    lines = Lines(Outlet(sys.stderr.fileno()), formats.formatter(form, always))
+    logging.basicConfig(level=max(level, logging.INFO), handlers=[lines], force=True)
+    _set_levels(level)
+    for library in QUIET:
+        _set_level(library, logging.WARNING)
+    logging.captureWarnings(capture=True)
+    threading.excepthook = _thread_broke
+    sys.unraisablehook = _unraisable
+
+
+def as_written(written: Written, environ: Mapping[str, str] = os.environ) -> None:
+    """Log from now on as the configuration says, where the environment says nothing else."""
+    _set_levels(level_of(environ, written.level))
+    form = format_of(environ, written.format, terminal=sys.stderr.isatty())
+    for handler in logging.root.handlers:
+        if isinstance(handler, Lines) and isinstance(handler.formatter, formats.Named):
+            handler.setFormatter(formats.formatter(form, handler.formatter.always))
+
+
+def _set_levels(level: int) -> None:
+    logging.root.setLevel(max(level, logging.INFO))
+    _set_level("navarch", level)
+
+
+def _set_level(name: str, level: int) -> None:
+    logging.getLogger(name).setLevel(level)  # noqa: TID251 - it logs nothing
+
+
+def _thread_broke(broke: threading.ExceptHookArgs) -> None:
+    name = broke.thread.name if broke.thread is not None else ""
+    log.error("thread_broke", thread=name, raised=broke.exc_value)
+
+
+def _unraisable(broke: sys.UnraisableHookArgs) -> None:
+    log.error("error_ignored", where=repr(broke.object)[:200], raised=broke.exc_value)

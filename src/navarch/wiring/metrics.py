@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, Protocol, assert_never, runtime_checkable
@@ -11,12 +10,13 @@ from navarch.config import metrics as written
 from navarch.core.scaling.base import PoolMetrics
 from navarch.metrics.base import FIELDS, MetricsSource
 from navarch.plugins.protocols import PluginKind
+from navarch.telemetry.log import Log
 from navarch.wiring import plugins
 
 if TYPE_CHECKING:
     from navarch.peers.endpoint import Credentials
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 CUSTOM = plugins.kind(PluginKind.METRICS_SOURCE)
 
@@ -74,7 +74,9 @@ class Sources:
             try:
                 await source.close()
             except Exception:  # the plugin guard: it is named, and the others are closed
-                log.exception("metrics source %s could not be closed", source.name)
+                log.exception(
+                    "plugin_broke", kind="metrics-source", plugin=source.name, point="close"
+                )
 
     def _make(self, config: written.Metrics) -> MetricsSource:
         match config:

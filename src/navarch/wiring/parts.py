@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from navarch.core.selection import BUILT_IN
 from navarch.errors import ConfigError, PluginError
 from navarch.plugins.protocols import PluginKind
+from navarch.telemetry import redaction
 from navarch.wiring import plugins
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ def fleet_secret(data: Path) -> bytes:
         raise ConfigError("may be read by others: chmod 600 it", file=str(path))
     if not text:
         raise ConfigError("is empty: delete it to have a new one made", file=str(path))
+    redaction.know(text)
     return text.encode()
 
 

@@ -6,7 +6,6 @@ A plan is values only: nothing is opened or bound when it is made. A configurati
 
 from __future__ import annotations
 
-import logging
 import os
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +17,7 @@ from msgspec.structs import asdict, replace
 from navarch.core.model.pool import Disruption, PoolSpec
 from navarch.core.settings import Settings
 from navarch.errors import ConfigError
+from navarch.telemetry.log import Log
 from navarch.wiring import parts, providers
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from navarch.wire.auth import StaticToken
     from navarch.wire.certificates import Tls
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 LOCAL_POOL: Final = "local"
 """What the pool of `up` is called."""
@@ -205,7 +205,7 @@ def _host(server: Server, *, has_tokens: bool) -> str:
     if has_tokens or is_loopback(host):
         return host
     if not host:
-        log.warning("no tokens are configured: listening on loopback only, everybody is admin")
+        log.warning("everybody_is_admin", because="no tokens are configured", host="127.0.0.1")
         return "127.0.0.1"
     raise ConfigError(
         f"{host} can be reached by others, and no tokens are configured: name some under "

@@ -8,7 +8,6 @@ who changed it believes that it holds.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from navarch.config import document, load
 from navarch.core.model.pool import PoolSpec
 from navarch.core.selection import BUILT_IN
 from navarch.errors import ConfigError, NavarchError, WireError
+from navarch.telemetry.log import Log
 from navarch.wiring import health, plugins, providers
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from navarch.wire.queries import Configuration
     from navarch.wiring.scaling import ScalingParts
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 KEPT = (
     *("address", "advertise", "data", "store", "heartbeat_interval", "health_check_interval"),
@@ -61,11 +61,11 @@ class Reload:
             changes = await self.use(document.read_text(file), str(file))
         except NavarchError as error:
             for line in str(error).splitlines():
-                log.error("not reloaded: %s", line)  # noqa: TRY400 - a mistake in a file
+                log.error("config_rejected", file=str(file), error=line)
             return
         for change in changes:
-            log.info("reloaded: %s", change)
-        log.info("reloaded %s: %d changes", file, len(changes))
+            log.info("config_changed", by="its file", change=change)
+        log.info("config_reloaded", file=str(file), changes=len(changes))
 
     async def from_wire(self, written: Configuration) -> Sequence[str]:
         """Use what an administrator sent, and say what is different.
@@ -80,7 +80,7 @@ class Reload:
         except NeedsRestart as error:
             raise WireError("failed_precondition", str(error)) from error
         for change in changes:
-            log.info("configured by an administrator: %s", change)
+            log.info("config_changed", by="an administrator", change=change)
         return changes
 
     async def use(self, text: str, source: str) -> Sequence[str]:
@@ -143,7 +143,7 @@ def _understood(text: str, source: str, before: Config) -> Config:
     if faults := providers.faults(found.config, found.readings):
         raise ConfigError("\n".join(map(str, faults)))
     for warning in found.warnings:
-        log.warning("%s", warning)
+        log.warning("config_doubtful", warning=str(warning))
     return found.config
 
 

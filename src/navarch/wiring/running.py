@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import logging
 import os
 import signal
 import socket
@@ -20,6 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from navarch.errors import JournalError, NavarchError
+from navarch.telemetry import redaction
+from navarch.telemetry.log import Log
+from navarch.version import VERSION
 from navarch.wiring import (
     first_scripts,
     health,
@@ -30,6 +32,7 @@ from navarch.wiring import (
     provider_types,
     providers,
     serving,
+    traces,
 )
 from navarch.wiring.plans import Plan
 
@@ -44,7 +47,7 @@ if TYPE_CHECKING:
     from navarch.wire.certificates import Certificates
     from navarch.wiring.scaling import ScalingParts
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 Furnish = Callable[
     ["ControlPlane", "Application", Path, Path | None], Callable[[], Awaitable[None]]
@@ -76,11 +79,11 @@ def run_up(
 
     Raises `NavarchError` when it cannot begin.
     """
-    logs.to_stderr()
+    logs.to_stderr("up")
     local = plans.local(nodes, port, data, heartbeat_interval, serving=serving)
     if config is not None:
         local = plans.with_config(local, plans.planned(_load(config)))
-    return _run(local, furnish)
+    return _run(local, "up", furnish)
 
 
 def run_server(config: Path, furnish: Furnish | None = None) -> int:
@@ -90,8 +93,8 @@ def run_server(config: Path, furnish: Furnish | None = None) -> int:
 
     Raises `NavarchError` when it cannot begin.
     """
-    logs.to_stderr()
-    return _run(plans.planned(_load(config)), furnish)
+    logs.to_stderr("server")
+    return _run(plans.planned(_load(config)), "server", furnish)
 
 
 def run_agent(settings: AgentSettings) -> int:
@@ -102,7 +105,8 @@ def run_agent(settings: AgentSettings) -> int:
     from navarch.agent.daemon import run_agent as run
     from navarch.controlplane.clock import RealClock
 
-    logs.to_stderr()
+    logs.to_stderr("agent", node=settings.node_id)
+    redaction.know(settings.token or "")
     run(settings, now=RealClock().now)
     return 0
 
@@ -115,7 +119,8 @@ def run_relay(settings: RelaySettings) -> int:
     from navarch.controlplane.clock import RealClock
     from navarch.relay.daemon import run_relay as run
 
-    logs.to_stderr()
+    logs.to_stderr("relay")
+    redaction.know(settings.token or "")
     run(settings, now=RealClock().now)
     return 0
 
@@ -127,7 +132,7 @@ def _load(path: Path) -> Config:
     if found.config is None:
         raise found.faults[0]
     for warning in found.warnings:
-        log.warning("%s", warning)
+        log.warning("config_doubtful", warning=str(warning))
     return found.config
 
 
@@ -140,11 +145,21 @@ waits for its end meanwhile is some 10 MB.
 """
 
 
-def _run(plan: Plan, furnish: Furnish | None) -> int:
+def _run(plan: Plan, service: str, furnish: Furnish | None) -> int:
     import uvloop
 
+    from navarch.controlplane.clock import RealClock
+
+    endpoint = ""
+    if plan.config is not None:
+        logs.as_written(plan.config.server.logs)
+        endpoint = plan.config.server.traces.endpoint or ""
+    redaction.know_url(plan.store)
     gc.set_threshold(GARBAGE_EVERY)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with (
+        traces.traced(service, RealClock(), endpoint),
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
         return runner.run(_serve(plan, furnish))
 
 
@@ -243,7 +258,7 @@ def _take_configurations(
     def done(task: asyncio.Task[None]) -> None:
         reading.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            log.error("reading the configuration again broke", exc_info=task.exception())
+            log.error("reload_broke", raised=task.exception())
 
     def read_again() -> None:
         if certificates is not None:
@@ -366,14 +381,14 @@ async def _until_told(
         task.result()
     if waiting not in done:
         raise NavarchError("the listener has ended by itself: see the log")
-    log.info("stopping")
+    log.info("stopping", because="it was told to")
 
 
 def _greet(plan: Plan, url: str, control_plane: ControlPlane) -> None:
     """Tell a person where everything is."""
     if not plan.local:
         role, tag = control_plane.standing().role, control_plane.runtime.machine.fleet.tag
-        log.info("serving on %s as the %s, fleet %s", url, role, tag or "not begun yet")
+        log.info("serving", url=url, role=role, fleet=tag, version=VERSION, pid=os.getpid())
         return
     wanted = ", ".join(f"{pool.name} ({pool.min_nodes} nodes)" for pool in plan.pools)
     print(f"Navarch is up at {url}")  # noqa: T201 - this is what the command is for

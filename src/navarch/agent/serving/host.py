@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import signal
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
@@ -20,7 +19,6 @@ from typing import Final
 import msgspec
 
 from navarch.agent.deeds import Deed, Unfit
-from navarch.agent.said import say
 from navarch.agent.serving import processes, wanted
 from navarch.agent.serving.keeping import Kept, ReplicaFolder, folder_of, folders
 from navarch.agent.serving.processes import Ports
@@ -33,6 +31,9 @@ from navarch.core.model.command import CommandType
 from navarch.core.model.replica import ModelSeen, NodeServing, ReplicaSeen
 from navarch.core.model.resources import Model
 from navarch.providers import local_process
+from navarch.telemetry.log import Log
+
+log = Log(__name__)
 
 LOOK_EVERY: Final = timedelta(seconds=1)
 """How often the cache of models is asked how far it is."""
@@ -111,13 +112,13 @@ class ServingHost:
                 self._replicas[kept.wanted.replica] = Supervisor(folder, kept, self._around)
 
     def _discard(self, folder: ReplicaFolder, error: Exception) -> None:
-        say("replica_record_unusable", logging.ERROR, folder=folder.path, because=error)
+        log.error("replica_record_unusable", folder=str(folder.path), error=str(error))
         for pid in local_process.members(folder.lock, processes.MARK):
             local_process.send(pid, folder.lock, signal.SIGKILL, processes.MARK)
         try:
             folder.remove()
         except OSError as problem:
-            say("replica_not_removed", logging.ERROR, because=problem.strerror)
+            log.error("replica_not_removed", folder=str(folder.path), error=problem.strerror)
 
     async def run(self) -> None:
         """Supervise until cancelled; the programs of replicas go on then."""
@@ -137,7 +138,7 @@ class ServingHost:
             async with asyncio.timeout(END_MAX.total_seconds()):
                 await asyncio.gather(*stops)
         except TimeoutError:
-            say("replicas_left", logging.ERROR, because=f"not stopped within {END_MAX}")
+            log.error("replicas_left", because=f"not stopped within {END_MAX}")
 
     async def close(self) -> None:
         """Let go of the weights, and see to it that what was to be written is."""

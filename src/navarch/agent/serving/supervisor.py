@@ -13,7 +13,6 @@ from pathlib import Path
 
 from msgspec import Struct, structs
 
-from navarch.agent.said import say
 from navarch.agent.serving import probing, processes
 from navarch.agent.serving.keeping import Kept, ReplicaFolder, Run
 from navarch.agent.serving.life import (
@@ -37,6 +36,9 @@ from navarch.agent.serving.wanted import Wanted, arguments, environment
 from navarch.agent.serving.weights import Weights
 from navarch.agent.worker import Worker
 from navarch.core.model.replica import ReplicaSeen, ReplicaState
+from navarch.telemetry.log import Log
+
+log = Log(__name__)
 
 
 class Around(Struct, frozen=True):
@@ -89,7 +91,7 @@ class Supervisor:
         )
         self._told = self._life.seen
         if kept.run is not None:
-            say("replica_found", replica=kept.wanted.replica, lives=found.lives)
+            log.info("replica_found", replica=kept.wanted.replica, lives=found.lives)
 
     @property
     def seen(self) -> ReplicaSeen:
@@ -156,12 +158,7 @@ class Supervisor:
         try:
             await self._around.disk.do(self._folder.remove)
         except OSError as error:
-            say(
-                "replica_not_removed",
-                logging.ERROR,
-                because=error.strerror,
-                replica=self.wanted.replica,
-            )
+            log.error("replica_not_removed", replica=self.wanted.replica, error=error.strerror)
 
     # --- turns -------------------------------------------------------------------------------
 
@@ -194,7 +191,7 @@ class Supervisor:
         self._told = seen
         given_up = self._life.over and not self._life.stopped
         level = logging.WARNING if given_up else logging.INFO
-        say("replica", level, replica=seen.id, state=seen.state, because=seen.message)
+        log.at(level, "replica_changed", replica=seen.id, state=seen.state, because=seen.message)
         self._around.changed()
 
     async def _next(self) -> Input:
@@ -303,12 +300,7 @@ class Supervisor:
         try:
             await self._write(run=run, stopping=stopping, over=over)
         except OSError as error:
-            say(
-                "replica_not_recorded",
-                logging.ERROR,
-                because=error.strerror,
-                replica=self.wanted.replica,
-            )
+            log.error("replica_not_recorded", replica=self.wanted.replica, error=error.strerror)
 
 
 def _reason(error: Exception) -> str:

@@ -5,14 +5,15 @@ Not even the message of a plugin's exception is kept, since it may quote what th
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable
 from typing import Final, Literal
 
 from msgspec import Struct
 
-log = logging.getLogger(__name__)
+from navarch.telemetry.log import Log
+
+log = Log(__name__)
 
 KEPT: Final = 1_000
 """Records that are kept in memory, the newest."""
@@ -97,4 +98,4 @@ class AuditTrail:
             self._sink(record)
         except Exception:
             self.untold += 1
-            log.exception("the audit sink did not take a record")
+            log.exception("audit_sink_broke")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from datetime import timedelta
 from typing import Any, Final
@@ -16,8 +15,9 @@ from navarch.plugins import loading
 from navarch.plugins.guardrails.contract import GRAVITY, Registered, Scanner
 from navarch.plugins.protocols import PluginKind
 from navarch.plugins.terms import Terms, TermsOf, unsaid
+from navarch.telemetry.log import Log
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 _ACTIONS: Final = frozenset(GRAVITY) - {"allow"}
 
@@ -107,7 +107,9 @@ def bound_in_shadow(agent_class: AgentClass, registry: Registered) -> tuple[Bind
                 at = f"spec.guardrails[{place}].config"
                 bindings.append(_binding(plugin, effective, where, at))
             except ConfigError as error:
-                log.warning("guardrail %s in shadow is not asked: %s", plugin.name, error)
+                log.warning(
+                    "shadow_not_asked", kind="guardrail", plugin=plugin.name, error=str(error)
+                )
     return tuple(bindings)
 
 

@@ -12,7 +12,6 @@ are not asked about.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from typing import Final
 
@@ -25,8 +24,9 @@ from navarch.plugins.guardrails.binding import Binding
 from navarch.plugins.guardrails.stream import Session, Settled
 from navarch.plugins.protocols import GuardrailRequest, PluginKind
 from navarch.plugins.shadow import Shadows
+from navarch.telemetry.log import Log
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 TASKS_MAX: Final = 16
 """Texts about which those in shadow of one engine are asked at a time."""
@@ -68,7 +68,7 @@ class ShadowChecks:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("guardrails in shadow were not compared", exc_info=error)
+            log.error("shadow_comparison_broke", raised=error)
 
     async def _ask(self, request: GuardrailRequest, text: str, settled: Settled) -> None:
         for binding in self._bindings:

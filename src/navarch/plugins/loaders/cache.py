@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -41,8 +40,9 @@ from navarch.plugins.loaders.shelf import Lock, Record, Shelf
 from navarch.plugins.protocols import PluginKind
 from navarch.plugins.registry import Registry
 from navarch.plugins.terms import TermsOf, unsaid
+from navarch.telemetry.log import Log
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 _T = TypeVar("_T")
 
@@ -251,7 +251,9 @@ class ModelCache:
             except CacheFull:
                 raise
             except (ModelError, OSError) as error:
-                log.warning("loader %s did not bring %s: %s", choice.name, model.full_name, error)
+                log.warning(
+                    "loader_failed", loader=choice.name, model=model.full_name, error=str(error)
+                )
                 progress.troubled(str(error))
                 problems.append(error)
                 if choice.is_final:
@@ -317,7 +319,7 @@ class ModelCache:
             await asyncio.wait((running,))
             failure = running.exception()
             if failure is not None and not isinstance(failure, Stopped):
-                log.warning("a fetch that was cancelled failed: %s", failure)
+                log.warning("cancelled_work_failed", work="fetch", error=str(failure))
             raise
 
     async def _by_loader(self, choice: Choice, model: Model, progress: Progress) -> Record:
@@ -411,7 +413,7 @@ class ModelCache:
         except asyncio.CancelledError:
             await asyncio.wait((running,))
             if (error := running.exception()) is not None:
-                log.warning("what was cancelled failed as well: %s", error)
+                log.warning("cancelled_work_failed", work="cache", error=str(error))
             raise
 
 

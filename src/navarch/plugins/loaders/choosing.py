@@ -6,7 +6,6 @@ Loaders of the documents' form know no cost; they come after those that do.
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
@@ -20,8 +19,9 @@ from navarch.plugins.calls import About, Caller, Failed
 from navarch.plugins.loaders.base import Manifest, checked
 from navarch.plugins.protocols import PluginKind
 from navarch.plugins.terms import TermsOf
+from navarch.telemetry.log import Log
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 DOCUMENTED_COST: Final = 1_000.0
 """What a loader costs that says only whether it can."""
@@ -85,7 +85,9 @@ def _asked(loader: object, name: str, model: Model, caller: Caller) -> float | F
     point = "cost" if rich else "can_load"
     about = _about(name, point, model)
     answer = caller.call(about, lambda: getattr(plugin, point)(model))
-    log.debug("model-loader %s.%s of %s answers %s", name, point, model.full_name, answer)
+    log.debug(
+        "loader_answered", loader=name, point=point, model=model.full_name, answer=str(answer)
+    )
     if isinstance(answer, Failed) or answer is None or answer is False:
         return answer or None
     if not rich:
@@ -160,10 +162,12 @@ async def _awaited(
             raise
 
     deadline = usual if choice.deadline is None else choice.deadline
-    log.debug("model-loader %s.%s of %s begins", choice.name, point, model.full_name)
+    log.debug("loader_called", loader=choice.name, point=point, model=model.full_name)
     answer = await caller.call_async(_about(choice.name, point, model), call, deadline)
-    ended = "failed" if isinstance(answer, Failed) else "is done"
-    log.debug("model-loader %s.%s of %s %s", choice.name, point, model.full_name, ended)
+    outcome = "failed" if isinstance(answer, Failed) else "ok"
+    log.debug(
+        "loader_ended", loader=choice.name, point=point, model=model.full_name, outcome=outcome
+    )
     if not isinstance(answer, Failed):
         return answer
     if raised:

@@ -8,7 +8,6 @@ anew without its peers. A peer that fails three times is not asked again for thi
 from __future__ import annotations
 
 import itertools
-import logging
 import struct
 import threading
 import zlib
@@ -23,8 +22,9 @@ from navarch.plugins.loaders.base import ModelFile
 from navarch.plugins.loaders.part import chunks_of
 from navarch.plugins.loaders.shelf import Kept
 from navarch.plugins.loaders.web import Web
+from navarch.telemetry.log import Log
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 PEERS_MAX: Final = 16
 STRIKES_MAX: Final = 3
@@ -68,7 +68,7 @@ class Peers:
                     continue
                 holding = msgspec.json.decode(answer.body, type=Holding)
             except (ModelError, msgspec.MsgspecError) as error:
-                log.warning("the cache at %s is of no help: %s", peer.url, error)
+                log.warning("peer_unusable", url=peer.url, error=str(error))
                 continue
             if holding.chunk == self._chunk:
                 peer.files = {file.path: file for file in holding.files}
@@ -148,4 +148,4 @@ class Peers:
     def _strike(self, peer: _Peer, why: str) -> None:
         with self._lock:
             peer.strikes += 1
-        log.warning("a peer gave no good chunk: %s", why)
+        log.warning("peer_chunk_refused", url=peer.url, error=why)

@@ -143,7 +143,7 @@ class Clients:
 
     def _new_session(self, keys: tuple[str, ...]) -> Any:  # noqa: ANN401 - the SDK has no types
         module = importlib.import_module("botocore.session")
-        library = logging.getLogger("botocore")
+        library = logging.getLogger("botocore")  # noqa: TID251 - its level only
         if library.level == logging.NOTSET:
             # At DEBUG it quotes start-up scripts and session tokens: whoever wants that says so.
             library.setLevel(logging.INFO)

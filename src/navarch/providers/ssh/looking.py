@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Iterator, Mapping
 from typing import Final, TypeAlias
 
@@ -20,8 +19,9 @@ from navarch.providers.ssh.settings import (
     inventory,
     with_defaults,
 )
+from navarch.telemetry.log import Log
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 LOOKS_AT_ONCE: Final = 64
 LOOK_SECONDS_MAX: Final = 40.0
@@ -174,9 +174,11 @@ class Looking:
         """Log who has fallen silent and who answers again, once each."""
         silent = frozenset(view.silent)
         for name in sorted(silent - self._told):
-            log.warning("%s: %s does not answer: %s", self._name, name, view.silent[name])
+            log.warning(
+                "machine_silent", provider=self._name, machine=name, error=view.silent[name]
+            )
         for name in sorted((self._told - silent) & view.sights.keys()):
-            log.info("%s: %s answers again", self._name, name)
+            log.info("machine_answers", provider=self._name, machine=name)
         self._told = silent
 
 
