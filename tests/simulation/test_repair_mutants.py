@@ -129,12 +129,12 @@ def repeat_what_failed(patch: pytest.MonkeyPatch) -> None:
 
 def act_in_a_dry_run(patch: pytest.MonkeyPatch) -> None:
     """In a dry run it is only said what would be done."""
-    original = fold._configured  # noqa: SLF001 - as above
+    original = fold.configured
 
     def configured(before: Pool | None, event: ev.PoolConfigured) -> Pool:
         return original(before, replace(event, spec=replace(event.spec, dry_run=False)))
 
-    patch.setattr(fold, "_configured", configured)
+    patch.setattr(fold, "configured", configured)
 
 
 def leave_a_refused_wish(patch: pytest.MonkeyPatch) -> None:

@@ -87,8 +87,8 @@ _REQUESTS: Final = (
         "navarch_request_duration_seconds",
         "method",
         "How long calls took, but for streams.",
-        "From the head of a request to its answer. Of calls on the hot path every 64th is "
-        "measured, and counts for 64; there it is the time from the whole body to the answer.",
+        "From the head of a request to its answer. Of calls on the hot path every 61st is "
+        "measured, and counts for 61; there it is the time from the whole body to the answer.",
         REQUEST_BOUNDS,
     ),
     *table(
