@@ -8,12 +8,13 @@
 #   make bench   every benchmark of bench/ as one table; ARGS="--quick", "--only NAME", "--long"
 #   make soak    10,000 seeds of faults with what they covered, 20,000 crash points, the long tests
 #   make format  put the format right, and the lint faults that can be put right by a machine
+#   make package wheel and source archive into dist, held against the tree
 #   make lock    choose the versions of all dependencies anew
 #   make clean   remove what these commands made, never the data of a fleet
 #
 # Needed: Python 3.11 or later, make, and a package index that pip can reach.
 
-.PHONY: up demo-serving test check docs bench soak format lock clean
+.PHONY: up demo-serving test check docs bench soak format package lock clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -69,6 +70,9 @@ format: $(DEV_READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+package: $(DEV_READY)
+	$(BIN)/python tools/package.py $(ARGS)
+
 # Hashes and no addresses: the same versions, byte for byte, from whichever index pip is set to.
 LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --quiet \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
@@ -76,6 +80,8 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 -
 lock: $(DEV_READY)
 	$(LOCK) --upgrade --group build -o requirements.lock
 	$(LOCK) --upgrade --group build --extra dev -c requirements.lock -o requirements-dev.lock
+	$(LOCK) --group build --extra all --extra http2 -c requirements-dev.lock \
+	  -o deploy/docker/requirements.lock
 
 clean:
 	rm -rf $(VENV) build dist src/navarch.egg-info .mypy_cache .ruff_cache .pytest_cache \

@@ -75,12 +75,12 @@ def build(root: Path, out: Path) -> tuple[Built, list[str]]:
     with tempfile.TemporaryDirectory(prefix="navarch-package-") as name:
         folder = Path(name)
         tree = copied(root, folder / "tree")
-        archive = _by_backend(tree, "sdist", folder / "archive")
-        wheel = _by_backend(tree, "wheel", folder / "wheel")
+        archive = by_backend(tree, "sdist", folder / "archive")
+        wheel = by_backend(tree, "wheel", folder / "wheel")
         with tarfile.open(archive) as packed:
             packed.extractall(folder / "unpacked", filter="data")
         (unpacked,) = (folder / "unpacked").iterdir()
-        again = _by_backend(unpacked, "wheel", folder / "again")
+        again = by_backend(unpacked, "wheel", folder / "again")
         faults = [
             *faults_of_wheel(root, wheel),
             *faults_of_archive(root, archive),
@@ -92,7 +92,7 @@ def build(root: Path, out: Path) -> tuple[Built, list[str]]:
     return built, faults
 
 
-def _by_backend(tree: Path, kind: str, out: Path) -> Path:
+def by_backend(tree: Path, kind: str, out: Path) -> Path:
     """Have the backend that `pyproject.toml` names build one archive of `tree`."""
     out.mkdir()
     asked = f"from setuptools import build_meta; print(build_meta.build_{kind}({str(out)!r}))"
@@ -153,7 +153,7 @@ def _metadata_faults(root: Path, wheel: zipfile.ZipFile) -> list[str]:
         ("commands", dict(entries["console_scripts"]), project["scripts"]),
         ("tag", tags.get_all("Tag"), ["py3-none-any"]),
         ("licence file", f"{folder}/licenses/LICENSE" in wheel.namelist(), True),
-        ("readme", (told.get_payload() or "").lstrip()[:9], "# Navarch"),  # type: ignore[union-attr]
+        ("readme", str(told.get_payload()).lstrip()[:9], "# Navarch"),
     ]
     return [
         f"wheel: its {name} is {actual!r}, expected {expected!r}"
