@@ -236,3 +236,22 @@ def test_nobody_and_ending_nodes_are_not_cleared() -> None:
         "failed_precondition",
         f"node {name(1)} is terminating: too many",
     )
+
+
+# --- who asks --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        msg.IssueCommand(name(1), CommandType.CORDON, reason="odd", by="olaf"),
+        msg.IssueCommand(name(1), CommandType.TERMINATE, reason="odd", by="olaf"),
+        msg.ScalePool(POOL, 2, reason="odd", by="olaf"),
+        msg.PausePool(POOL, paused=True, reason="odd", by="olaf"),
+        msg.ClearHealth(name(1), reason="odd", by="olaf"),
+    ],
+)
+def test_a_wish_is_recorded_with_the_name_of_who_has_it(request_: requests.Request) -> None:
+    learned = asked(a_fleet(2), request_)
+    told = [fact for fact in learned if not isinstance(fact, ev.CommandIssued)]
+    assert [getattr(fact, "because", "").endswith(" by olaf: odd") for fact in told] == [True]

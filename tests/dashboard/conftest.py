@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
@@ -19,8 +18,6 @@ FLAGS = [
     "--disable-sync",
 ]
 PATIENCE_MS = 15_000
-
-Opening = Callable[..., "contextmanager[Page]"]
 
 
 @pytest.fixture(scope="module")
@@ -56,19 +53,21 @@ def opened(
 
     At the end nothing may stand in its console but what `expects` some words of.
     """
-    scheme = "dark" if dark else "light"
     context = browser.new_context(
-        viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce"
+        viewport={"width": width, "height": height},
+        color_scheme="dark" if dark else "light",
+        reduced_motion="reduce",
     )
     context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     said: list[str] = []
     page.on("console", lambda message: _note(said, message))
     page.on("pageerror", lambda error: said.append(str(error)))
+    if by is not None:  # as the page does it; that it does is tested once
+        answer = context.request.post(f"{served.url}/ui/login", data={"token": TOKENS[by][1]})
+        assert answer.ok, answer.text()
     page.goto(served.url)
     if by is not None:
-        page.get_by_label("Token").fill(TOKENS[by][1])
-        page.get_by_role("button", name="Log in").click()
         page.locator(".connection[data-state=live]").wait_for()
     yield page
     context.close()
@@ -86,9 +85,3 @@ def page(browser: Browser, served: Served) -> Iterator[Page]:
     """The dashboard at 1280 px, logged in as an operator; its console has to stay empty."""
     with opened(browser, served) as found:
         yield found
-
-
-@pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    """A folder for screenshots."""
-    return tmp_path

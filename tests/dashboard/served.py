@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 from navarch.controlplane.control_plane import ControlPlane
 from navarch.controlplane.server_config import ServerConfig
 from navarch.core.model.pool import PoolSpec
-from navarch.dashboard import furnish
+from navarch.dashboard import Site, furnish
 from navarch.providers.fake import FakeProvider
 from navarch.stores.base import Store
 from navarch.wire import listener
@@ -61,12 +61,23 @@ class Served:
         self._ended: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._error: BaseException | None = None
+        self._site: Site | None = None
         self.port = 0
 
     @property
     def url(self) -> str:
         """Where it is, for browsers."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def closed(self) -> bool:
+        """Whether a token is needed."""
+        return bool(self._tokens)
+
+    async def hang_up(self) -> None:
+        """End all streams; browsers call again."""
+        assert self._site is not None, "it has not started"
+        await self._site.close()
 
     @property
     def control_plane(self) -> ControlPlane:
@@ -84,7 +95,7 @@ class Served:
         assert self._loop is not None, "it has not started"
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
 
-    def register(self, node_id: str, **more: object) -> None:
+    def register(self, node_id: str, **more: Any) -> None:  # noqa: ANN401 - fields of the call
         """Have a node join that nobody launched."""
         gpus = [{"index": index, "uuid": f"GPU-{node_id}-{index}"} for index in range(8)]
         self.call("RegisterNode", nodeId=node_id, gpus=gpus, **more)
@@ -93,7 +104,8 @@ class Served:
         """Have a node report an XID, as often as it takes to be believed."""
         event = {"gpuIndex": 0, "eventType": "HEALTH_EVENT_TYPE_XID"}
         for _ in range(2):
-            told = {**event, "metrics": {"xid_code": str(code)}, "message": f"Xid {code}"}
+            metrics = {"xid_code": str(code)}
+            told: dict[str, object] = {**event, "metrics": metrics, "message": f"Xid {code}"}
             self.call("ReportHealth", nodeId=node_id, events=[told])
 
     def __enter__(self) -> Self:
@@ -127,6 +139,8 @@ class Served:
             await control_plane.configure_pools(self._pools)
             application = control_plane.asgi_app
             end = furnish(control_plane, application, self._folder)
+            assert isinstance(application.face, Site)
+            self._site = application.face
             listening = listener.bind("127.0.0.1", 0)
             listening.listen()
             self.port = listening.getsockname()[1]

@@ -20,7 +20,6 @@ that every other program makes.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -29,11 +28,12 @@ from navarch.dashboard.past.kept import Past
 from navarch.dashboard.reports import Reports
 from navarch.dashboard.seen import seen_of
 from navarch.dashboard.site import Site
+from navarch.telemetry.log import Log
 from navarch.wire.asgi import Application
 
 __all__ = ["Site", "furnish"]
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 
 def furnish(
@@ -64,4 +64,4 @@ def furnish(
 
 def _told(keeping: asyncio.Task[None]) -> None:
     if not keeping.cancelled() and (error := keeping.exception()) is not None:
-        log.error("the dashboard keeps no readings any more", exc_info=error)
+        log.error("readings_not_kept", raised=error)

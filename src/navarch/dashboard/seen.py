@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class Seen:
     """What there is to see at one moment."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that a view may look at
         self,
         fleet: Fleet,
         sightings: Sightings,

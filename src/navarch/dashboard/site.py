@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import logging
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
@@ -21,10 +20,12 @@ import msgspec
 from msgspec import Struct
 
 from navarch.dashboard import reports, shelf
+from navarch.dashboard.rows import Rows
 from navarch.dashboard.seen import Seen
 from navarch.dashboard.stream import Hub, Viewer, message
-from navarch.dashboard.views import VIEWS
+from navarch.dashboard.views import KEPT, VIEWS, View
 from navarch.errors import NavarchError, WireError
+from navarch.telemetry.log import Log
 from navarch.version import VERSION
 from navarch.wire import calls
 from navarch.wire.admission import whole_seconds
@@ -35,7 +36,7 @@ from navarch.wire.limits import Limits
 from navarch.wire.pages import read_query, status_of
 from navarch.wire.sessions import Session, Sessions, Visit, cookie_name
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -108,6 +109,8 @@ class Site:
         self._seen = seen
         self._application = application
         self._files = shelf.load()
+        self._kept: tuple[Rows, int, bytes, bytes] | None = None
+        """Of the view in `KEPT`: rows and their version, the answer, and the same compressed."""
         self.hub = Hub(seen)
         """Who looks, and what they are told."""
 
@@ -129,7 +132,7 @@ class Site:
         except WireError as error:
             reply = _refusal(error)
         except NavarchError as error:
-            log.warning("the dashboard cannot answer: %s", error)
+            log.warning("view_failed", path=scope["path"], error=str(error))
             reply = _refusal(WireError("unavailable", "the control plane is starting or stopping"))
         await _send(scope, send, reply)
 
@@ -151,7 +154,10 @@ class Site:
             return self._file(path.removeprefix("/ui/assets/"), scope)
         if path == "/ui/me":
             return self._me(scope)
-        self._principal(scope)
+        principal = self._principal(scope)
+        if principal is not ANONYMOUS:
+            moment = asyncio.get_running_loop().time()
+            self._application.admission.check_caller(principal.name, moment)
         if path.startswith("/ui/reports/"):
             return await self._report(path.removeprefix("/ui/reports/"), scope)
         return await self._view(path.removeprefix("/ui/"), scope)
@@ -190,9 +196,9 @@ class Site:
         try:
             visit = self._sessions.begin(login.token, peer, asyncio.get_running_loop().time())
         except WireError as error:
-            log.warning("login refused: %s", error.code, extra={"peer": peer})
+            log.warning("login_refused", peer=peer, code=error.code)
             raise
-        log.info("login of %s", visit.principal.name, extra={"peer": peer})
+        log.info("logged_in", caller=visit.principal.name, peer=peer)
         return self._told(scope, visit.principal, visit.session, fresh=visit.session)
 
     def _logout(self, scope: Event) -> Reply:
@@ -266,9 +272,24 @@ class Site:
         if seen.control_plane is not None:
             await seen.control_plane.runtime.settled()
             seen = self._seen()
-        seen.rows = self.hub.rows()
+        seen.rows = rows = self.hub.rows()
+        if name in KEPT and not below and not query:
+            return await self._kept_view(view, seen, rows, scope)
         body, headers = await _fitted(msgspec.json.encode(await view(seen, below, query)), scope)
         return Reply(body, headers=headers)
+
+    async def _kept_view(self, view: View, seen: Seen, rows: Rows, scope: Event) -> Reply:
+        """Answer with what was made last, as long as no row has changed since."""
+        version = rows.version
+        kept = self._kept
+        if kept is None or kept[0] is not rows or kept[1] != version:
+            body = msgspec.json.encode(await view(seen, "", {}))
+            kept = self._kept = (rows, version, body, await _packed_aside(body))
+        headers: Headers = ((b"cache-control", b"no-store"),)
+        if "gzip" not in header(scope, b"accept-encoding"):
+            return Reply(kept[2], headers=headers)
+        headers = (*headers, (b"content-encoding", b"gzip"), (b"vary", b"accept-encoding"))
+        return Reply(kept[3], headers=headers)
 
     async def _report(self, path: str, scope: Event) -> Reply:
         """Send the page of a simulation's report, which is a program of somebody else."""
@@ -374,8 +395,6 @@ async def _send(scope: Event, send: Send, reply: Reply) -> None:
     ]
     if not any(name == b"cache-control" for name, _ in reply.headers):
         headers.append((b"cache-control", b"no-store"))
-    if scope.get("scheme") == "https":
-        headers.append((b"strict-transport-security", b"max-age=31536000"))
     status = int(reply.status)
     await send({"type": "http.response.start", "status": status, "headers": headers})
     body = b"" if scope["method"] == "HEAD" else reply.body

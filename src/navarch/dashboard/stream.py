@@ -26,9 +26,13 @@ from navarch.core.model.fleet import Fleet
 from navarch.core.sentences import sentence
 from navarch.dashboard.rows import Row, Rows
 from navarch.dashboard.seen import Seen
+from navarch.errors import NavarchError
 from navarch.stores.base import Recorded
+from navarch.telemetry.log import Log
 from navarch.wire import answers
 from navarch.wire.limits import LimitExceeded
+
+log = Log(__name__)
 
 VIEWERS_MAX: Final = 200
 """Streams at one time: each is a connection that stays."""
@@ -118,7 +122,8 @@ class Viewer:
         """Begin with nothing waiting. `name` says who it is, for the bound of one."""
         self.name = name
         self._waiting: deque[bytes] = deque()
-        self._bytes = 0
+        self.waiting_bytes = 0
+        """How much waits."""
         self._more = asyncio.Event()
         self.cut = False
         """Whether too much waited: then nothing more comes."""
@@ -127,10 +132,11 @@ class Viewer:
         """Have this sent; where too much waits, nothing is any more."""
         if self.cut:
             return
-        self._bytes += len(told)
-        if self._bytes > QUEUE_BYTES_MAX:
+        self.waiting_bytes += len(told)
+        if self.waiting_bytes > QUEUE_BYTES_MAX:
             self.cut = True
             self._waiting.clear()
+            self.waiting_bytes = 0
         else:
             self._waiting.append(told)
         self._more.set()
@@ -148,7 +154,7 @@ class Viewer:
             return None
         told = b"".join(self._waiting)
         self._waiting.clear()
-        self._bytes = 0
+        self.waiting_bytes = 0
         return told
 
 
@@ -181,12 +187,13 @@ class Hub:
         Ask when the fleet is settled. Cost: O(what has changed).
         """
         seen = self._seen()
-        rows = self._rows
+        rows, other = self._rows, False
         if rows is None or rows.fleet is not seen.fleet:
+            other = rows is not None
             rows = self._rows = Rows(seen.fleet)
         if not self._viewers:  # then nobody has read facts, and noted whom they are about
             rows.note_all()
-        self._tell_rows(seen, rows)
+        self._tell_rows(seen, rows, other=other)
         return rows
 
     def join(self, name: str) -> Viewer:
@@ -196,7 +203,7 @@ class Hub:
             text = f"{len(self._viewers)} pages look at this control plane: close some"
             raise LimitExceeded("viewers", text, code="resource_exhausted")
         viewer = Viewer(name)
-        if not self._viewers:
+        if self._running is None or self._running.done():
             self._begin()
         self._viewers.add(viewer)
         return viewer
@@ -234,7 +241,7 @@ class Hub:
     async def _run(self) -> None:
         """Tell what changes until nobody looks."""
         try:
-            while True:
+            while self._viewers:
                 before = self._seen()
                 assert before.control_plane is not None, "a stream is of a running control plane"
                 runtime = before.control_plane.runtime
@@ -248,6 +255,8 @@ class Hub:
                 self._tell_pools(seen)
                 self._tell("tick", {"seq": seen.seq, "now": seen.now, "standing": seen.standing})
                 await asyncio.sleep(EVERY)
+        except NavarchError as error:
+            log.warning("streams_ended", error=str(error))
         finally:
             for viewer in self._viewers:  # they call again, and find out what is the matter
                 viewer.end()
@@ -281,11 +290,12 @@ class Hub:
         if not whole:
             self._rows.note_all()
 
-    def _tell_rows(self, seen: Seen, rows: Rows) -> None:
+    def _tell_rows(self, seen: Seen, rows: Rows, *, other: bool) -> None:
+        """Tell which rows have changed; all of them, if it is another fleet than before."""
         changed, gone = rows.refresh()
-        if not self._viewers or not (changed or gone):
+        if not self._viewers or not (changed or gone or other):
             return
-        if len(changed) + len(gone) > ROWS_MAX:
+        if other or len(changed) + len(gone) > ROWS_MAX:
             told: dict[str, object] = {"rows": [], "gone": [], "all": True}
         else:
             told = {"rows": [_whole(row) for row in changed], "gone": gone, "all": False}

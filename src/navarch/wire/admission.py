@@ -174,6 +174,10 @@ class RateLimits:
         full_at[key] = at + self._every
         return 0.0
 
+    def wait(self, key: str, now: float) -> float:
+        """Say how many seconds a call would come too early, and take nothing. Cost: O(1)."""
+        return max(0.0, self._full_at.get(key, now) - now - self._patience)
+
     def _make_room(self, key: str, now: float) -> str:
         """Drop the buckets that are full; say under which key the caller is counted.
 

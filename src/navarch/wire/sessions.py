@@ -71,8 +71,9 @@ class Sessions:
         self._authenticator = authenticator
         self._now = now
         self._ended: dict[str, None] = {}
-        self._attempts = RateLimits(rate=0.2, burst=10)
-        self._all_attempts = RateLimits(rate=5.0, burst=100)
+        # Only guesses count: colleagues behind one address may all log in at once.
+        self._guesses = RateLimits(rate=0.2, burst=10)
+        self._all_guesses = RateLimits(rate=5.0, burst=100)
 
     @property
     def open(self) -> bool:
@@ -84,10 +85,10 @@ class Sessions:
 
         `peer` is the address that the attempt comes from, `at` a moment in seconds of any clock
         that only goes forward. Raises `WireError`: ``unauthenticated``, ``permission_denied`` for a
-        node's own token, ``resource_exhausted`` after too many attempts.
+        node's own token, ``resource_exhausted`` after too many guesses.
         """
-        wait = self._attempts.admit(peer, at) or self._all_attempts.admit("", at)
-        if wait:
+        wait = max(self._guesses.wait(peer, at), self._all_guesses.wait("", at))
+        if wait > 0:
             text = "too many attempts to log in: try again later"
             raise LimitExceeded(
                 "logins",
@@ -95,7 +96,12 @@ class Sessions:
                 code="resource_exhausted",
                 retry_after=timedelta(seconds=wait),
             )
-        principal = self._authenticator.authenticate(f"Bearer {token}")
+        try:
+            principal = self._authenticator.authenticate(f"Bearer {token}")
+        except WireError:
+            self._guesses.admit(peer, at)
+            self._all_guesses.admit("", at)
+            raise
         if principal.node_id is not None or principal.role < Role.VIEWER:
             raise WireError("permission_denied", "a node's own token is not for people")
         now = int(self._now().timestamp())

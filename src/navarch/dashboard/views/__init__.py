@@ -26,3 +26,6 @@ VIEWS: Final[Mapping[str, View]] = {
     "simulations": simulations.view,
 }
 """By the first part of the path below ``/ui/``."""
+
+KEPT: Final = frozenset({"fleet"})
+"""The views that depend on rows alone: an answer is good until a row changes."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Final
 
 from msgspec import Struct
@@ -56,7 +55,7 @@ class FleetView(Struct):
     """The whole fleet."""
 
     seq: int
-    now: datetime
+    """The newest fact when this was written."""
     states: list[str]
     """All there are, the gravest first."""
     counts: dict[str, int]
@@ -66,7 +65,9 @@ class FleetView(Struct):
 
 async def view(seen: Seen, below: str, query: Mapping[str, str]) -> FleetView:
     """Show every machine."""
-    if below or query:
+    if below:
+        raise WireError("not_found", "there is nothing below the fleet")
+    if query:
         raise WireError("invalid_argument", "the fleet is shown as a whole")
     if seen.rows is None:
         seen.rows = Rows(seen.fleet)
@@ -83,7 +84,7 @@ async def _written(seen: Seen, rows: list[Row]) -> FleetView:
     for place in writer.columns.state:
         counts[ORDER[place].value] += 1
     states = [state.value for state in ORDER]
-    return FleetView(seen.seq, seen.now, states, counts, writer.columns)
+    return FleetView(seen.seq, states, counts, writer.columns)
 
 
 class _Writer:

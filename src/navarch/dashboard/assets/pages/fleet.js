@@ -30,6 +30,7 @@ class FleetPage {
     this.find = query.get("find") ?? "";
     this.limit = ROWS_SHOWN;
     this.acting = "";
+    this.told = null;
     this.map = new FleetMap({
       label: "Every machine of the fleet",
       open: (one) => {
@@ -105,8 +106,16 @@ class FleetPage {
     ];
   }
 
+  // What is told while the view is on its way is taken after it.
   async load() {
-    this.machines.fill(await this.api.get("fleet"));
+    if (this.told) return;
+    this.told = [];
+    try {
+      this.machines.fill(await this.api.get("fleet"));
+      for (const told of this.told) if (!told.all) this.machines.take(told);
+    } finally {
+      this.told = null;
+    }
     this.arrange();
     this.write();
   }
@@ -114,6 +123,10 @@ class FleetPage {
   take(told) {
     if (told.all) {
       this.reload();
+      return;
+    }
+    if (this.told) {
+      this.told.push(told);
       return;
     }
     const { changed, moved } = this.machines.take(told);
