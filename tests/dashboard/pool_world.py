@@ -7,11 +7,11 @@ knows, and nothing ever happens there.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import factories
+from navarch.controlplane.clock import RealClock
 from navarch.core.model import events as ev
 from navarch.core.model.pool import PoolSpec, Source
 from navarch.providers.base import InstanceType
@@ -115,11 +115,5 @@ def _running(n: int, when: datetime, spec: PoolSpec) -> list[ev.Fact]:
 def store(facts: Sequence[ev.Fact] | None = None) -> MemoryStore:
     """A journal with this past; None: `past` of the present."""
     kept = MemoryStore()
-
-    async def fill() -> None:
-        await kept.open()
-        await kept.append(past(datetime.now(UTC)) if facts is None else facts, after=0)
-        await kept.close()
-
-    asyncio.run(fill())
+    kept.append_now(past(RealClock().now()) if facts is None else facts, after=0)
     return kept

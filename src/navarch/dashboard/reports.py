@@ -207,11 +207,7 @@ class Reports:
         kept = self._sums.get(path)
         if kept is not None and kept[0] == mark:
             return kept[1]
-        try:
-            found = sum_of(msgspec.json.decode(_read(path, name), type=Document))
-        except msgspec.DecodeError as error:
-            text = f"report {name[:80]!r}: {DOCUMENT} cannot be read: {error}"
-            raise WireError("not_found", text) from error
+        found = read_sum(_read(path, name), name)
         while len(self._sums) >= KEPT_MAX:
             del self._sums[next(iter(self._sums))]
         self._sums[path] = (mark, found)
@@ -265,6 +261,15 @@ def _read(path: Path, name: str) -> bytes:
         text = f"report {name[:80]!r}: {path.name} has more than {BYTES_MAX:,} bytes"
         raise WireError("not_found", text)
     return content
+
+
+def read_sum(raw: bytes, name: str) -> Sum:
+    """Read a document. Raises `WireError` with ``not_found`` for what is none."""
+    try:
+        return sum_of(msgspec.json.decode(raw, type=Document))
+    except (msgspec.DecodeError, RecursionError) as error:
+        text = f"report {name[:80]!r}: {DOCUMENT} cannot be read: {error}"
+        raise WireError("not_found", text) from error
 
 
 def sum_of(document: Document) -> Sum:

@@ -65,20 +65,25 @@ export function windows(chosen, choose) {
 export function loading(load, { live, seconds = 15, failed }) {
   let closed = false;
   let timer = 0;
-  let running = null;
+  let running = false;
+  let again = false; // asked for while one was under way, which may have seen what was before
   async function run() {
     clearTimeout(timer);
-    if (closed) return;
-    if (!document.hidden) {
-      try {
-        running ??= load();
-        await running;
-        failed?.(null);
-      } catch (error) {
-        if (!closed && error.code !== "unauthenticated") failed?.(error);
-      } finally {
-        running = null;
-      }
+    if (closed || running) {
+      again = true;
+      return;
+    }
+    running = true;
+    try {
+      do {
+        again = false;
+        if (!document.hidden) await load();
+      } while (again && !closed);
+      failed?.(null);
+    } catch (error) {
+      if (!closed && error.code !== "unauthenticated") failed?.(error);
+    } finally {
+      running = false;
     }
     if (!closed) timer = setTimeout(run, seconds * 1000);
   }
@@ -87,8 +92,14 @@ export function loading(load, { live, seconds = 15, failed }) {
   document.addEventListener("visibilitychange", shown);
   return {
     first: async () => {
-      await load();
-      timer = setTimeout(run, seconds * 1000);
+      running = true;
+      try {
+        await load();
+      } finally {
+        running = false;
+      }
+      if (again) soon();
+      else timer = setTimeout(run, seconds * 1000);
     },
     soon,
     close() {

@@ -19,9 +19,11 @@ async function showAll(root, live, api) {
   const list = section("div", { class: "card" }, (view) => table(view));
   replace(root, h("div", { class: "head" }, h("h1", {}, "Pools")), problem, said.node, list.node);
   const loader = loading(load, { live, failed: (error) => tell(problem, error) });
+  let names = new Set();
 
   async function load() {
     const view = await api.get("pools");
+    names = new Set(view.pools.map((each) => each.name));
     const troubled = view.pools.filter((each) => each.troubles.length);
     said.update(
       troubled.length
@@ -32,7 +34,11 @@ async function showAll(root, live, api) {
   }
 
   await loader.first();
-  const offs = [live.on("pools", loader.soon), live.on("hello", ({ again }) => again && loader.soon())];
+  const offs = [
+    live.on("pools", loader.soon),
+    live.on("facts", ({ facts }) => facts.some((fact) => fact.subjects.some((each) => names.has(each))) && loader.soon()),
+    live.on("hello", ({ again }) => again && loader.soon()),
+  ];
   return () => {
     loader.close();
     offs.forEach((off) => off());
