@@ -185,7 +185,7 @@ def facts_of(facts: Sequence[Recorded], machine: str) -> list[Recorded]:
     return [each for each in facts if machine in ev.subjects(each.event)]
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(runs)
 def test_in_every_world_a_life_ends_where_the_fleet_is(run: Run) -> None:
     machine, facts, _ = finished(run)

@@ -102,6 +102,20 @@ def test_a_node_shows_its_readings_and_renews_them(tab: Page, fleet: Served) -> 
     expect(main).not_to_contain_text("mean utilization")
 
 
+def test_between_two_samples_that_are_far_apart_nothing_is_drawn(tab: Page, fleet: Served) -> None:
+    go(tab, fleet, NODE_PATH, "GPU 7")
+    found = tab.evaluate(
+        """async () => {
+          const { nearest, runs } = await import("/ui/assets/sparkline.js");
+          const { ticks } = await import("/ui/assets/timeline.js");
+          const times = [0, 30, 60, 90, 300, 330];
+          return [runs(times, [1, 2, null, 3, 4, 5], 75), nearest(times, 170), nearest([], 1),
+                  ticks(1000, 3_600_000).length, ticks(0, 90 * 86_400_000).length];
+        }"""
+    )
+    assert found == [[[0, 1], [3], [4, 5]], 3, -1, 4, 5]
+
+
 def test_markup_in_a_label_is_text(tab: Page, fleet: Served) -> None:
     main = go(tab, fleet, NODE_PATH, "host-1")
     expect(main).to_contain_text(f"team={SCRIPT}")
@@ -148,6 +162,7 @@ def test_a_cordon_is_asked_confirmed_journaled_and_seen(tab: Page, fleet: Served
     expect(main.locator(".axis").filter(has_text="intent")).to_contain_text(
         "noisy fan", timeout=LIVE_MS
     )
+    expect(main.get_by_role("button", name="Uncordon")).to_be_visible()  # though it is sick, too
     changed = next(each for each in kinds_of(fleet, NODE) if each["kind"] == "intent_changed")
     assert "noisy fan" in changed["because"]
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from factories import (
@@ -35,11 +39,13 @@ from navarch.core.sentences import sentence
 from navarch.dashboard.machines import COMMANDS_MAX, OUTPUT_MAX
 from navarch.dashboard.views import nodes
 from navarch.dashboard.views.nodes import NodesView, NodeView, ReadingsView
+from navarch.errors import WireError
 from serving_world import MODEL, ServingWorld
 from views_seen import refused, seen_after, shown
 
 ONE = name(1)
 FOUNDED = founded(target=1)
+SEEN = seen_after(FOUNDED, running(1))
 
 
 def view(*facts: Facts, **query: str) -> NodeView:
@@ -103,6 +109,17 @@ def test_an_axis_that_no_fact_told_has_no_reason() -> None:
     assert [(each.value, each.because) for each in found.axes][3] == ("connected", "")
 
 
+def test_what_is_said_of_how_long_ago_things_were_is_renewed_with_the_readings() -> None:
+    seen = seen_after(FOUNDED, running(1), fell_ill())
+    found = shown(nodes.view, seen, ONE, part="readings")
+    assert isinstance(found, ReadingsView)
+    assert found.lines == list(seen.explain("node", ONE))
+    booting = seen_after(FOUNDED, requested(1))
+    early = shown(nodes.view, booting, ONE, part="readings")
+    assert isinstance(early, ReadingsView)
+    assert early.lines == list(booting.explain("instance", ONE))
+
+
 # --- the time --------------------------------------------------------------------------------
 
 
@@ -129,6 +146,18 @@ def test_a_query_with_another_key_or_part_is_refused() -> None:
     seen = seen_after(FOUNDED, running(1))
     assert "'color'" in refused(nodes.view, seen, ONE, color="red").message
     assert "part" in refused(nodes.view, seen, ONE, part="half").message
+
+
+@given(st.text(max_size=40), st.sampled_from(["hours", "part", "like", "x"]))
+@settings(max_examples=40)
+def test_whatever_is_asked_the_answer_is_a_page_or_a_refusal(text: str, key: str) -> None:
+    async def ask() -> None:
+        try:
+            await nodes.view(SEEN, ONE, {key: text})
+        except WireError as error:
+            assert error.code == "invalid_argument"  # noqa: PT017 - most texts are refused
+
+    asyncio.run(ask())
 
 
 # --- who it is -------------------------------------------------------------------------------

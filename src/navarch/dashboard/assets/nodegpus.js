@@ -45,7 +45,7 @@ export function gpuCard() {
         cell(index, "temperature", { write: degrees, low: 20, high: 90 }),
         cell(index, "power", { write: watts, high: 100 }),
         cell(index, "memory", { write: size, high: total || null }),
-        h("td", { dataset: { label: "memory errors" } }, eccCell(index, errors.get(index))),
+        h("td", { dataset: { label: "memory errors" } }, eccCell(index, errors.get(index), Date.parse(view.now))),
       );
     });
     const host = h(
@@ -123,7 +123,7 @@ export function gpuCard() {
   };
 }
 
-function eccCell(index, errors) {
+function eccCell(index, errors, to) {
   if (!errors) return h("span", { class: "soft" }, "none reported");
   const sum = (each) => each.hours.reduce((one, other) => one + other, 0);
   const sorts = [
@@ -135,7 +135,6 @@ function eccCell(index, errors) {
   if (!told.length) return h("span", { class: "soft" }, "none reported");
   const hours = sorts[0][1].hours.map((_, hour) => sorts.reduce((one, [, each]) => one + each.hours[hour], 0));
   const line = sparkline({ label: `GPU ${index}, memory errors by the hour`, write: times, high: 1 });
-  const to = Date.now();
   line.update({
     times: hours.map((_, hour) => to - (hours.length - 1 - hour) * 3_600_000),
     values: hours,

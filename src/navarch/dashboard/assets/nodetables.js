@@ -1,5 +1,6 @@
 // The tables of a node's page: facts, the machine, what runs there, commands, the start-up log.
 import { h, link, replace, route } from "./dom.js";
+import { sentence } from "./facts.js";
 import { bytes, money, number, percent, plural, span, time, whole } from "./format.js";
 import { since } from "./since.js";
 
@@ -19,7 +20,7 @@ export function listed(card, view, id, now) {
         fact(each.seq),
         h("time", { datetime: each.at, title: whole(each.at) }, time(each.at, now)),
         h("code", {}, each.kind),
-        each.text,
+        sentence(each),
       ]),
       "No fact is kept of it.",
       "facts-list",

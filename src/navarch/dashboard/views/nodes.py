@@ -8,6 +8,7 @@ What is no fact, such as samples, is asked for again with ``part=readings``; tha
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
@@ -144,6 +145,8 @@ class ReadingsView(Struct, frozen=True):
     """What changes of a machine without a fact."""
 
     seq: int
+    lines: list[str]
+    """As in `NodeView`: they say how long ago things were."""
     readings: Readings
     served: ServedHere
 
@@ -170,13 +173,18 @@ async def view(
         case "":
             return await _whole(seen, below, _hours(query.get("hours", "")))
         case "readings":
-            node = seen.fleet.nodes.get(below)
-            if node is None and below not in seen.fleet.instances:
-                raise _unknown(seen, below)
-            indexes = [gpu.index for gpu in gpus_of(node)]
-            return ReadingsView(seen.seq, readings_of(seen, below, indexes), served_on(seen, below))
+            return _live(seen, below)
         case other:
             raise WireError("invalid_argument", f"part: {other[:40]!r} is none; there is: readings")
+
+
+def _live(seen: Seen, id_: str) -> ReadingsView:
+    node = seen.fleet.nodes.get(id_)
+    if node is None and id_ not in seen.fleet.instances:
+        raise _unknown(seen, id_)
+    lines = list(seen.explain("instance" if node is None else "node", id_))
+    readings = readings_of(seen, id_, [gpu.index for gpu in gpus_of(node)])
+    return ReadingsView(seen.seq, lines, readings, served_on(seen, id_))
 
 
 def _hours(text: str) -> float:
@@ -216,6 +224,7 @@ async def _whole(seen: Seen, id_: str, hours: float) -> NodeView:
     commands, served = commands_of(seen, id_), served_on(seen, id_)
     newest = await seen.journal.read(subject=id_, limit=FACTS_READ, newest_first=True)
     facts = newest[::-1]
+    await asyncio.sleep(0)  # others get their turn between reading 500 facts and folding them
     life = life_of(id_, facts)
     known = "node" if record.node is not None else "instance"
     if record.node is None and record.instance is None:

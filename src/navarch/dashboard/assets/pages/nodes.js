@@ -9,6 +9,7 @@ import { mark, STATE, WRONG } from "../states.js";
 import { timeline } from "../timeline.js";
 
 const EVERY = 2_000; // samples are no facts: they are fetched
+const WHOLE_EVERY = 30_000; // what stands in a repair's way may change by facts about its pool
 const SPANS = [
   ["1", "1 h"],
   ["24", "24 h"],
@@ -43,10 +44,12 @@ export async function show(root, { parameters, live, api }) {
   async function freshen() {
     if (closed || document.hidden || view === null || view.known === "journal") return;
     try {
-      const { readings, served } = await api.get(path, { part: "readings" });
-      if (!closed) parts.freshen(readings, served);
+      const told = await api.get(path, { part: "readings" });
+      if (!closed) parts.freshen(told);
     } catch (error) {
-      if (error.code === "not_found") reload();
+      if (closed) return;
+      if (error.code === "not_found") reload(); // it was let go: the journal tells it
+      else parts.complain(error);
     }
   }
   parts.onHours((wanted) => {
@@ -61,7 +64,8 @@ export async function show(root, { parameters, live, api }) {
     await freshen();
     asking = false;
   }, EVERY);
-  const offs = [live.watch([id], reload), () => clearInterval(timer)];
+  const slow = setInterval(() => !document.hidden && reload(), WHOLE_EVERY);
+  const offs = [live.watch([id], reload), () => clearInterval(timer), () => clearInterval(slow)];
   return () => {
     closed = true;
     offs.forEach((off) => off());
@@ -133,14 +137,19 @@ function skeleton(id, live, api) {
     log,
   );
   let state = "";
+  let possible = "";
 
   function update(view, reload) {
     problem.textContent = "";
     const known = view.known !== "journal";
     if (state !== view.state) {
       replace(badge, stateOf(view.state));
-      replace(actions, known && !ended(view.state) ? nodeActions(id, view.state, reload) : []);
       state = view.state;
+    }
+    const next = known ? actionable(view) : "";
+    if (next !== possible) {
+      replace(actions, next ? nodeActions(id, next, reload) : []);
+      possible = next;
     }
     answered(answer, view, live.now());
     const words = `${id} is ${view.state}: ${view.because}`;
@@ -160,10 +169,11 @@ function skeleton(id, live, api) {
   return {
     root: all,
     update,
-    freshen(readings, here) {
+    freshen(told) {
       problem.textContent = "";
-      gpus.freshen(readings);
-      runs(served, here, live.now());
+      gpus.freshen(told.readings);
+      runs(served, told.served, live.now());
+      relined(why, told.lines);
       age(all, live.now());
     },
     complain(error) {
@@ -175,6 +185,13 @@ function skeleton(id, live, api) {
 
 function ended(state) {
   return state === "terminated" || state === "failed";
+}
+
+// What can be done goes by what operators want of it, whatever else stands against it.
+function actionable(view) {
+  if (ended(view.state) || view.state === "terminating" || view.state === "booting") return "";
+  const intent = view.axes.find((axis) => axis.name === "intent")?.value ?? "in_service";
+  return { in_service: "active", draining: "draining" }[intent] ?? "cordoned";
 }
 
 function stateOf(name) {
@@ -219,6 +236,15 @@ function explained(card, view) {
     view.findings.length > 0 && h("h3", {}, "What was found"),
     view.findings.length > 0 && h("div", { class: "findings" }, view.findings.map(finding)),
   );
+}
+
+// Puts the newest words where they differ; whoever reads or marks them is not disturbed.
+function relined(card, lines) {
+  const items = card.querySelectorAll(".lines li");
+  if (items.length !== lines.length) return;
+  lines.forEach((line, at) => {
+    if (items[at].textContent !== line) items[at].textContent = line;
+  });
 }
 
 function finding(each) {
