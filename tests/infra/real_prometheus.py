@@ -65,6 +65,13 @@ class RealPrometheus:
             return None
         return float(result[0]["value"][1]) if result else None
 
+    def rules(self) -> list[dict[str, Any]]:
+        """All its rules as it runs them, each with its ``name``, ``health`` and ``lastError``."""
+        url = f"{self.url}/api/v1/rules"
+        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - our own address
+            groups = json.load(answer)["data"]["groups"]
+        return [rule for group in groups for rule in group["rules"]]
+
     def query(self, expression: str) -> list[dict[str, Any]]:
         """Give the series that an expression finds now, each with its ``metric`` and ``value``.
 

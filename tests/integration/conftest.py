@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -55,12 +55,18 @@ class Up:
     """One `navarch up` on a data folder, and how to speak to it."""
 
     def __init__(
-        self, data: Path, port: int = 0, nodes: int = 3, config: Path | None = None
+        self,
+        data: Path,
+        port: int = 0,
+        nodes: int = 3,
+        config: Path | None = None,
+        *,
+        program: Sequence[str] = ("-m", "navarch", "up"),
     ) -> None:
         """Start it and wait until it greets; a `config` takes the place of the local pool."""
         self.data = data
         self.log = data.parent / f"{data.name}.log"
-        command = [sys.executable, "-m", "navarch", "up", "--data", str(data)]
+        command = [sys.executable, *program, "--data", str(data)]
         command += ["--port", str(port), "--heartbeat-interval", "1s"]
         command += ["--nodes", str(nodes)] if config is None else ["--config", str(config)]
         with self.log.open("ab") as log:

@@ -165,15 +165,6 @@ _CONTROL_PLANE: Final = {
         ),
         quiet=(({**LEADS, **commits(("0.1", "0+9x30"), ("+Inf", "0+9x30"))}, 30),),
     ),
-    "NavarchJournalUnfolded": Case(
-        fires=Fires(
-            series={of("navarch_journal_unfolded_facts"): "300000x60"},
-            at=31,
-            not_before=29,
-            value="300k",
-        ),
-        quiet=(({of("navarch_journal_unfolded_facts"): "0+20000x10 0x50"}, 40),),
-    ),
     "NavarchInboxRefusing": Case(
         fires=Fires(
             series={_REFUSED: "0+60x30"},

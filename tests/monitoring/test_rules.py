@@ -62,7 +62,7 @@ def test_names_that_stand_twice_or_do_not_fit_are_refused() -> None:
 
 def test_what_an_installation_chooses_stands_in_its_rules() -> None:
     chosen = Chosen(
-        jobs=("east", "west"),
+        jobs=("east", "west.1"),
         runbooks="https://docs.example/runbooks",
         grafana="https://grafana.example",
         dollars_per_hour_max=123456.5,
@@ -70,8 +70,10 @@ def test_what_an_installation_chooses_stands_in_its_rules() -> None:
     )
     text = files.rule_files(chosen)["navarch.rules.yml"]
     assert 'absent(up{job="east"})' in text
-    assert 'or absent(up{job="west"})' in text
-    assert 'up{job=~"east|west"} == 0' in text
+    assert 'or absent(up{job="west.1"})' in text
+    assert 'up{job=~"east|west\\\\.1"} == 0' in text
+    for _, expression in expressions_of(files.groups(chosen), ()):
+        assert names_in(expression)
     assert "runbook_url: https://docs.example/runbooks/NavarchDown.md" in text
     assert "https://grafana.example/d/navarch-pool?var-job={{ $labels.job }}" in text
     assert "> 123456.5" in text

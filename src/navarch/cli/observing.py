@@ -157,6 +157,9 @@ def dashboards(*, runbooks: str, control_plane: str, out: Path | None) -> None:
     help="Where Prometheus finds the token of a viewer.",
 )
 @click.option(
+    "--no-credentials", is_flag=True, help="Nobody is asked for a token, as by `navarch up`."
+)
+@click.option(
     "--ca-file",
     type=WORDS,
     metavar="FILE",
@@ -168,6 +171,7 @@ def scrape(
     targets: tuple[str, ...],
     job: str,
     credentials_file: str,
+    no_credentials: bool,
     ca_file: str | None,
     out: Path | None,
 ) -> None:
@@ -176,7 +180,10 @@ def scrape(
     from navarch.monitoring.scraping import Scraping
 
     scraping = Scraping(
-        targets=targets, job=job, credentials_file=credentials_file, ca_file=ca_file
+        targets=targets,
+        job=job,
+        credentials_file=None if no_credentials else credentials_file,
+        ca_file=ca_file,
     )
     _give(files.scrape_files(scraping), out)
 

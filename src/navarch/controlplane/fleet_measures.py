@@ -20,6 +20,7 @@ from navarch.controlplane.signal_ages import ages_of
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.pool import Pool
 from navarch.core.repair import breaker, budget
+from navarch.core.serving import balance
 from navarch.wire.listing import Listing
 
 AGENT_POOLS_MAX: Final = 200
@@ -236,7 +237,7 @@ def _replicas(measures: Measures, fleets: Fleets, ages: Callable[[Names], Series
 
     def pending() -> Iterator[tuple[str, int]]:
         fleet = fleets.fleet
-        yield from ((pool, 0) for pool in fleet.agent_pools)
+        yield from ((pool, 0) for pool, _ in balance.targets(fleet))
         yield from ((fleet.replicas[id_].agent_pool, 1) for id_ in fleet.replicas_pending)
 
     measures.many("navarch_replicas", states)
@@ -245,8 +246,7 @@ def _replicas(measures: Measures, fleets: Fleets, ages: Callable[[Names], Series
         lambda: of_pools((name, len(ids)) for name, ids in fleets.fleet.replicas_of.items()),
     )
     measures.many(
-        "navarch_agent_pool_target_replicas",
-        lambda: of_pools((name, want.target) for name, want in fleets.fleet.agent_pools.items()),
+        "navarch_agent_pool_target_replicas", lambda: of_pools(balance.targets(fleets.fleet))
     )
     measures.many("navarch_agent_pool_pending_replicas", lambda: of_pools(pending()))
     measures.many("navarch_agent_pool_signal_age_seconds", lambda: ages(names))

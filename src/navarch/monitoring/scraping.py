@@ -23,15 +23,17 @@ rule_files:
 
 scrape_configs:
   - job_name: {job}
-{tls}    authorization:
-      credentials_file: {credentials}
-    static_configs:
+{tls}{authorization}    static_configs:
       - targets: [{targets}]
 """
 _TLS: Final = """\
     scheme: https
     tls_config:
       ca_file: {ca}
+"""
+_AUTHORIZATION: Final = """\
+    authorization:
+      credentials_file: {file}
 """
 
 
@@ -41,8 +43,8 @@ class Scraping(Struct, frozen=True, kw_only=True):
     targets: tuple[str, ...] = ("127.0.0.1:50051",)
     """Host and port of each control plane."""
     job: str = "navarch"
-    credentials_file: str = "/etc/prometheus/navarch-viewer.token"
-    """Holds the token of a viewer and nothing else."""
+    credentials_file: str | None = "/etc/prometheus/navarch-viewer.token"
+    """Holds the token of a viewer and nothing else; None: nobody is asked for one, as by `up`."""
     ca_file: str | None = None
     """Whom to trust where the control planes speak TLS; None: they speak plain HTTP."""
     interval: str = "15s"
@@ -51,12 +53,13 @@ class Scraping(Struct, frozen=True, kw_only=True):
 
 def written(scraping: Scraping) -> str:
     """Write the configuration."""
+    token = scraping.credentials_file
     return _FORM.format(
         interval=scraping.interval,
         rules=_quoted(scraping.rules),
         job=_quoted(scraping.job),
         tls="" if scraping.ca_file is None else _TLS.format(ca=_quoted(scraping.ca_file)),
-        credentials=_quoted(scraping.credentials_file),
+        authorization="" if token is None else _AUTHORIZATION.format(file=_quoted(token)),
         targets=", ".join(map(_quoted, scraping.targets)),
     )
 

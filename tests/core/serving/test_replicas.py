@@ -16,7 +16,8 @@ from navarch.core.model import messages as msg
 from navarch.core.model.command import CommandState, CommandType
 from navarch.core.model.node import Intent
 from navarch.core.model.replica import Blocker, NodeServing, ReplicaSeen, ReplicaState
-from navarch.core.model.resources import CachePolicy, ModelSpec, Runtime, Scheduling
+from navarch.core.model.resources import CachePolicy, ModelSpec, Ref, Runtime, Scheduling
+from navarch.core.serving import balance
 from serving_world import A_CLASS, A_MODEL, MODEL, POOL, ServingWorld, a_pool, want
 
 
@@ -77,6 +78,15 @@ def test_a_target_stays_inside_of_the_limits_and_of_whole_gangs() -> None:
     assert world.fleet.agent_pools[POOL].target == 6
     world.turn(want(8, world.now))
     assert world.fleet.agent_pools[POOL].target == 6  # nine are more than the maximum
+
+
+def test_every_pool_has_a_target_also_one_that_nothing_scales_or_that_lacks_its_class() -> None:
+    world = ServingWorld()
+    assert dict(balance.targets(world.fleet)) == {POOL: 2}
+    world.turn(want(5, world.now))
+    assert dict(balance.targets(world.fleet)) == {POOL: 5}
+    world.apply(a_pool(max_replicas=3, agent_class_ref=Ref("nowhere")))
+    assert dict(balance.targets(world.fleet)) == {POOL: 3}
 
 
 def test_a_gang_is_placed_wholly_or_not_at_all() -> None:

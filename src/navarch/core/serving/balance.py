@@ -19,6 +19,7 @@ from navarch.core.model.fleet import Fleet
 from navarch.core.model.ladder import Told
 from navarch.core.model.node import Intent
 from navarch.core.model.replica import Replica, ReplicaState
+from navarch.core.model.resources import AgentPool
 from navarch.core.serving import gangs
 from navarch.core.serving.recipes import Missing, Recipe, bounded, gang_size, recipe
 from navarch.core.settings import Settings
@@ -78,6 +79,19 @@ def wanted(fleet: Fleet, made: Recipe) -> tuple[int, str]:
     if target == held.target:
         return target, held.because
     return target, f"{held.target} is cut to {spec.min_replicas} to {spec.max_replicas} replicas"
+
+
+def targets(fleet: Fleet) -> Iterator[tuple[str, int]]:
+    """Say how many replicas each pool of agents shall have, whether or not it is complete.
+
+    Cost: O(resources).
+    """
+    for agent_pool in _pools(fleet):
+        applied = fleet.resource("AgentPool", agent_pool)
+        if applied is not None and isinstance(applied.resource, AgentPool):
+            held = fleet.agent_pools.get(agent_pool)
+            least = applied.resource.spec.min_replicas
+            yield agent_pool, bounded(applied.resource, least if held is None else held.target)
 
 
 def balanced(fleet: Fleet, now: datetime, settings: Settings) -> Iterator[ev.ServingFact]:

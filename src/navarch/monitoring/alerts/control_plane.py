@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Final
 
 from navarch.monitoring.recordings import COMMIT
@@ -17,7 +19,7 @@ def alerts(chosen: Chosen) -> tuple[Alert, ...]:
 
 def _presence(chosen: Chosen) -> tuple[Alert, ...]:
     unknown = "\nor ".join(f'absent(up{{job="{job}"}})' for job in chosen.jobs)
-    up = f'up{{job=~"{"|".join(chosen.jobs)}"}}'
+    up = f"up{{{_any_of(chosen.jobs)}}}"
     return (
         Alert(
             name="NavarchDown",
@@ -63,6 +65,14 @@ def _presence(chosen: Chosen) -> tuple[Alert, ...]:
     )
 
 
+def _any_of(jobs: Sequence[str]) -> str:
+    """Match any of these jobs."""
+    if len(jobs) == 1:
+        return f'job="{jobs[0]}"'
+    quoted = "|".join(map(re.escape, jobs)).replace("\\", "\\\\")
+    return f'job=~"{quoted}"'
+
+
 def _work() -> tuple[Alert, ...]:
     waiting = f"sum by (job) {led('navarch_inbox_messages')}"
     commits = f"sum by (job) {led('rate(navarch_journal_commit_duration_seconds_count[2m])')}"
@@ -86,16 +96,6 @@ def _work() -> tuple[Alert, ...]:
             description="1% of the commits to the journal of {{ $labels.job }} took longer than"
             " {{ $value | humanizeDuration }}, for 10 minutes. Every decision and every command"
             " waits for a commit.",
-            board=BOARD,
-        ),
-        Alert(
-            name="NavarchJournalUnfolded",
-            severity="warning",
-            expr="max by (job) (navarch_journal_unfolded_facts) > 250000",
-            lasts="30m",
-            summary="A restart of {{ $labels.job }} has {{ $value | humanize }} facts to replay",
-            description="The newest snapshot of {{ $labels.job }} lies {{ $value | humanize }}"
-            " facts back: snapshots fail, and a restart takes longer with every fact.",
             board=BOARD,
         ),
         Alert(

@@ -79,11 +79,15 @@ _JOURNAL: Final = (
     ),
     Panel(
         title="Facts behind the newest snapshot",
-        about="What a restart replays.",
-        queries=(_each("navarch_journal_unfolded_facts"),),
-        steps=((250_000, RED),),
+        about="What a restart of the leader replays.",
+        queries=(
+            Query(
+                f"navarch_journal_unfolded_facts{{{JOB}}}"
+                f" and on (job, instance) (navarch_leader{{{JOB}}} == 1)",
+                EACH,
+            ),
+        ),
         width=12,
-        alerts=("NavarchJournalUnfolded",),
     ),
     Panel(
         title="Size of the journal",
