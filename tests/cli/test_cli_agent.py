@@ -186,7 +186,7 @@ def test_the_example_of_the_page_is_a_good_command_line(
     project: Path, run: Run, begun: list[AgentSettings], tmp_path: Path
 ) -> None:
     page = (project / "docs" / "agent.md").read_text()
-    example = re.findall(r"```\nnavarch (agent .*?)```", page, re.DOTALL)[0]
+    example = re.findall(r"```sh\nnavarch (agent .*?)```", page, re.DOTALL)[0]
     (tmp_path / "token").write_text("secret")
     words = example.replace("\\\n", " ").replace("/etc/navarch/token", str(tmp_path / "token"))
     assert run(*words.split()).code == 0

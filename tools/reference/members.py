@@ -30,7 +30,11 @@ def chapter(name: str, thing: Any, level: str = "###") -> str:  # noqa: ANN401 -
     if inspect.isclass(thing):
         parts += _class(name, thing)
     elif isinstance(thing, FunctionType):
-        parts += [block("python", signature(name, thing)), text_of(thing)]
+        parts += [block("py", signature(name, thing)), text_of(thing)]
+    elif type(thing).__module__.startswith("navarch"):
+        parts += [block("py", signature(name, thing)), text_of(type(thing))]
+    elif hasattr(thing, "__wrapped__"):
+        parts += [block("py", signature(name, thing.__wrapped__)), text_of(thing)]
     else:
         parts.append(f"A type: `{_type(thing)}`.\n")
     return "\n".join(each for each in parts if each)
@@ -123,7 +127,7 @@ def _class(name: str, thing: type[Any]) -> Iterator[str]:
         ]
         yield table(("field", "type", "default", "means"), told)
     elif not _is_protocol(thing) and not issubclass(thing, BaseException):
-        yield block("python", signature(name, thing).replace("def ", "", 1).removesuffix(": ..."))
+        yield block("py", signature(name, thing).replace("def ", "", 1).removesuffix(": ..."))
         yield text_of(thing.__init__) if isinstance(thing.__init__, FunctionType) else ""
     yield from _members(thing)
 
@@ -135,7 +139,11 @@ def _members(thing: type[Any]) -> Iterator[str]:
             for name, kind in inspect.get_annotations(thing).items()
         ]
         yield table(("attribute", "type", "means"), rows)
-    for name in public_members(thing):
+    names = public_members(thing)
+    checks = [name for name in names if name.startswith("test_")]
+    if checks:
+        yield f"It checks that {'; '.join(_as_words(name) for name in checks)}.\n"
+    for name in (each for each in names if each not in checks):
         member = inspect.getattr_static(thing, name)
         if isinstance(member, property | cached_property):
             getter = member.fget if isinstance(member, property) else member.func
@@ -146,8 +154,12 @@ def _members(thing: type[Any]) -> Iterator[str]:
         else:
             plain = member.__func__ if isinstance(member, classmethod | staticmethod) else member
             mark = {classmethod: "@classmethod\n", staticmethod: "@staticmethod\n"}
-            yield block("python", mark.get(type(member), "") + signature(name, plain))
+            yield block("py", mark.get(type(member), "") + signature(name, plain))
             yield text_of(plain)
+
+
+def _as_words(name: str) -> str:
+    return name.removeprefix("test_").replace("_", " ")
 
 
 def _is_protocol(thing: type) -> bool:
