@@ -120,7 +120,7 @@ def test_terminate_ends_the_agent_after_its_result_was_told(
 ) -> None:
     agent = agents.start()
     plane.issue("c1", "TERMINATE")
-    assert "stopping because='command c1 told the node to end'" in ended(agent)
+    assert 'stopping because="command c1 told the node to end"' in ended(agent)
     assert plane.acks["c1"]["status"] == "COMMAND_STATUS_SUCCEEDED"
 
 

@@ -33,7 +33,7 @@ def test_a_node_with_too_few_gpus_stays_out_and_says_why(
     assert agent.stderr is not None
     while "boot_check_failed" not in (line := agent.stderr.readline()):
         assert agent.poll() is None
-    assert "because='6 GPUs are seen (0, 1, 2, 3, 4, 5), expected 8' again_in=" in line
+    assert 'because="6 GPUs are seen (0, 1, 2, 3, 4, 5), expected 8" again_in=' in line
     assert boot_file(agents)["passed"] is False
     agent.send_signal(signal.SIGTERM)
     ended(agent)

@@ -139,7 +139,7 @@ def test_a_hung_driver_costs_its_own_part_only(
         assert [result.status for result in reading.results] == [Health.UNKNOWN, Health.HEALTHY]
     assert nvml.asked == 2
     assert [record.getMessage() for record in caplog.records] == [
-        "sensor_failed sensor=nvml because='nvml: did not answer within 0:00:00.100000'"
+        'sensor_failed sensor=nvml error="nvml: did not answer within 0:00:00.100000"'
     ]
     assert read(sensed).results[0].message == "nvml: still hangs in an earlier reading"
 

@@ -19,7 +19,7 @@ from navarch.testing.provider_trial import cut_short
 
 T = TypeVar("T")
 
-LOG = logging.getLogger("navarch.tests.contract")
+LOG = logging.getLogger("navarch.tests.contract")  # noqa: TID251 - it stands for a library
 
 
 class Waiting(FakeProvider):

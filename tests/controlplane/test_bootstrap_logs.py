@@ -255,7 +255,7 @@ def test_an_end_waits_for_a_log_a_moment_only(
         await bench.logs.before_end(END)
 
     run(story())
-    told = f"the start-up log of {ID} is lost: fake: no answer within 0.02 s"
+    told = f'bootstrap_log_lost instance={ID} error="fake: no answer within 0.02 s"'
     assert told in caplog.text
 
 
@@ -359,4 +359,4 @@ def test_a_folder_that_cannot_be_written_keeps_nothing_and_says_so(
 ) -> None:
     (tmp_path / "logs").write_text("a file")
     assert run(Bench(tmp_path / "logs").of()).text == "begun\n"
-    assert f"the log of {ID} cannot be kept" in caplog.text
+    assert f"bootstrap_log_not_kept instance={ID} " in caplog.text

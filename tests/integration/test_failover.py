@@ -234,7 +234,7 @@ def test_a_leader_that_is_cut_off_from_the_database_ends_and_does_nothing_more(
                 callers.settle()
                 wait_calm(site)
             assert code == 1
-            assert "the lease on the journal is lost" in old.log.read_text()
+            assert "lease_lost" in old.log.read_text()
             assert ended_after < taken_after + 0.5, (ended_after, taken_after)
             late = [
                 each

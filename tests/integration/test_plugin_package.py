@@ -184,10 +184,10 @@ def test_an_installed_package_decides_in_a_fleet_and_is_switched_there(
 
     # In detail it is in the logs, here and on the node that brought the weights.
     log = fleet.log.read_text()
-    assert "DEBUG   scheduler custom-scheduler.filter took" in log
-    assert "DEBUG   replica-autoscaler custom-autoscaler.calculate_replicas took" in log
+    assert '"event":"plugin_called","kind":"scheduler","plugin":"custom-scheduler"' in log
+    assert '"plugin":"custom-autoscaler","point":"calculate_replicas"' in log
     logs = "".join(each.read_text() for each in fleet.data.rglob("*.log"))
-    assert "DEBUG   model-loader s3-loader.load_into of default/tiny is done" in logs
+    assert '"loader":"s3-loader","point":"load_into","model":"default/tiny","outcome":"ok"' in logs
 
     # What is switched off stays so, whatever happens to the process; then others decide.
     switch(fleet, "disable", "custom-scheduler")

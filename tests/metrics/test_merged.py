@@ -108,7 +108,7 @@ def test_a_source_that_raises_is_passed_over_and_named(caplog: pytest.LogCapture
     metrics = ask(merged(broken, order={PENDING_JOBS: ["broken"]}))
     assert {metrics.quality(field) for field in FIELDS} == {Quality.ERROR}
     assert metrics.readings[PENDING_JOBS].detail == "broken: ValueError: no such column"
-    assert "broken failed" in caplog.text
+    assert "plugin_broke kind=metrics-source plugin=broken" in caplog.text
     assert "ValueError" in caplog.text
     assert ask(merged(broken, Told("other", queue(3)))).pending_jobs == 3
 

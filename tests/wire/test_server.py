@@ -323,7 +323,7 @@ def test_a_fault_inside_is_logged_and_not_told(
     status, code, message = ask(server, GET_NODE, b'{"nodeId":"broken"}').refusal
     assert (status, code) == (500, "internal")
     assert "hunter2" not in message
-    found = re.search(r"internal error (e\d{6})", message)
+    found = re.search(r"internal error ([0-9a-f]{8}-\d{6})", message)
     assert found is not None
     [record] = [each for each in caplog.records if found[1] in each.getMessage()]
     assert record.levelno == logging.ERROR

@@ -90,7 +90,7 @@ def test_one_that_cannot_be_closed_is_named_and_the_others_are_closed(
     )
     assert closed == [1, 2]
     (told,) = caplog.records
-    assert told.getMessage() == "metrics source tickets could not be closed"
+    assert told.getMessage() == ("plugin_broke kind=metrics-source plugin=tickets point=close")
 
 
 def test_those_that_ask_over_the_network_are_made_without_asking(tmp_path: Path) -> None:

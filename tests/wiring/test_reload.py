@@ -20,6 +20,7 @@ from navarch.plugins.kinds import SERVING
 from navarch.plugins.protocols import PluginKind
 from navarch.plugins.registry import Entry, get_global_registry
 from navarch.plugins.terms import Terms
+from navarch.telemetry.log import Event
 from navarch.wire.generated import navarch_pb2 as pb
 from navarch.wire.queries import Configuration
 from navarch.wiring.reload import NeedsRestart, Reload
@@ -272,9 +273,13 @@ def test_the_file_is_read_again_and_mistakes_are_logged(
         await here.reload.from_file()
         assert here.max_nodes["training"] == 6
         told = [entry for entry in caplog.records if entry.levelno == logging.ERROR]
-        assert [entry.getMessage() for entry in told] == [
-            f"not reloaded: {here.file}:1: pools: expected a mapping of names, got the number 3",
-            f"not reloaded: {here.file}: there is no such file",
+        events = [entry.msg for entry in told if isinstance(entry.msg, Event)]
+        assert [(event.word, event.fields["error"]) for event in events] == [
+            (
+                "config_rejected",
+                f"{here.file}:1: pools: expected a mapping of names, got the number 3",
+            ),
+            ("config_rejected", f"{here.file}: there is no such file"),
         ]
 
     running(story)
@@ -341,7 +346,7 @@ def test_a_mistake_in_one_plugin_changes_none_and_nothing_else(
         assert used(here) == before
         here.file.write_text(text)
         await here.reload.from_file()
-        assert "not reloaded: " in caplog.text
+        assert "config_rejected " in caplog.text
         assert used(here) == before
         assert here.max_nodes == {"training": 4, "batch": 1}
         await here.reload.use(BEFORE, "new.yaml")

@@ -398,12 +398,14 @@ def decided(
 ) -> Iterator[None]:
     """Trace a step that has made facts, from when it began until they are in the journal.
 
-    It lies in the trace of whoever sent the first of what it looked at; the others are linked.
+    It lies in the trace of the first who asked for something and waits for the answer, else of the
+    first outcome that came back; the others are linked.
     """
     if tracing.active is None:
         yield
         return
-    first, *others = [each.origin for each in batch if each.origin is not None] or [None]
+    sent = sorted(batch, key=lambda each: each.reply is None)
+    first, *others = [each.origin for each in sent if each.origin is not None] or [None]
     attributes: dict[str, tracing.Value] = {
         "seq": after + len(facts),
         "first_seq": after + 1,

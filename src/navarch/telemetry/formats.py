@@ -21,7 +21,7 @@ import msgspec
 
 from navarch.telemetry import redaction, tracing
 from navarch.telemetry.log import Event, bound_fields
-from navarch.telemetry.values import Plain, plain
+from navarch.telemetry.values import Plain, plain, without_secrets_in
 from navarch.telemetry.writing import escape, named, pairs, quoted
 
 Format = Literal["json", "text"]
@@ -142,22 +142,10 @@ def _written(line: dict[str, Plain]) -> str:
     """Encode a line; where it may hold a secret, look at each text in it."""
     text = _encode(line).decode()
     if redaction.is_suspect(text):
-        text = _encode(_clean(line)).decode()
+        text = _encode(without_secrets_in(line)).decode()
     if not text.isascii() or "\x7f" in text:  # below 0x20 the encoder has escaped all
         text = _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
     return text
-
-
-def _clean(value: Plain) -> Plain:
-    match value:
-        case str():
-            return redaction.without_secrets(value)
-        case list():
-            return [_clean(each) for each in value]
-        case dict():
-            return {redaction.without_secrets(key): _clean(each) for key, each in value.items()}
-        case _:
-            return value
 
 
 def _traceback(raised: BaseException) -> str:

@@ -4,7 +4,7 @@
     log.warning("launch_failed", instance=action.instance_id, error=str(error))
 
 An event is one word of small letters, in the past tense where something happened, and it means the
-same wherever it is logged; `navarch.telemetry.catalogue` lists them all. What it was about stands
+same wherever it is logged; docs/logs.md lists them all. What it was about stands
 in the fields, never in the word. Below it is Python's own `logging`, so that whoever embeds this
 package gets its events in the way that they get all others, and tests catch them as usual: the
 message of a record is an `Event`.

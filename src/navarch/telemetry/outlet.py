@@ -45,7 +45,7 @@ class Outlet:
         self._thread: threading.Thread | None = None
         self.dropped = 0
         """Lines that found no room, or that nobody could be given, since the start."""
-        self._told_of = 0
+        self._unsaid = 0
         self.tell_dropped: Callable[[int], bytes] | None = None
         """Makes the line that says how many lines were dropped; None: nothing says so."""
 
@@ -72,7 +72,9 @@ class Outlet:
     def _wait_for_room(self, line: bytes) -> None:
         if self._backlog and self._backlog_bytes + len(line) > self._backlog_bytes_max:
             self.dropped += 1
+            self._unsaid += 1
             return
+        self._tell_gap()
         self._backlog.append(line)
         self._backlog_bytes += len(line)
         if self._thread is None:
@@ -84,17 +86,23 @@ class Outlet:
         while True:
             with self._changed:
                 self._writing = False
+                if not self._backlog:
+                    self._tell_gap()
                 self._changed.notify_all()
                 while not self._backlog:
                     self._changed.wait()
                 line = self._backlog.popleft()
                 self._backlog_bytes -= len(line)
                 self._writing = True
-                dropped = self.dropped - self._told_of
-            if dropped and self.tell_dropped is not None:
-                self._told_of += dropped
-                self._write(self.tell_dropped(dropped))
             self._write(line)
+
+    def _tell_gap(self) -> None:
+        """Have it said, where the lines that were dropped would stand, how many they were."""
+        if self._unsaid and self.tell_dropped is not None:
+            line = self.tell_dropped(self._unsaid)
+            self._unsaid = 0
+            self._backlog.append(line)
+            self._backlog_bytes += len(line)
 
     def _write(self, line: bytes) -> None:
         """Write all of a line, however long that takes; what nobody can be given is dropped."""

@@ -42,6 +42,9 @@ _PASSWORDS: Final = ("password", "passwd", "secret", "token")
 _KEYS: Final = ("_key", "-key", "apikey", "accesskey", "privatekey")
 _NAMED: Final = r"(?:password|passwd|secret|token|(?:api|access|private)[_-]?key"
 
+_QUOTE: Final = r"\\{0,8}[\"']"
+"""One that opens or closes a text, also inside of other texts."""
+
 _FORMS: Final = tuple(
     (words, re.compile(pattern, re.IGNORECASE | re.DOTALL), instead)
     for words, pattern, instead in (
@@ -54,7 +57,7 @@ _FORMS: Final = tuple(
             ("authorization", "x-api-key", "x-auth-token", "cookie"),
             (
                 r"\b((?:proxy-)?authorization|x-api-key|x-auth-token|(?:set-)?cookie)"
-                r"(\\?[\"']?\s*[:=,]\s*b?\\?[\"']?)[^\r\n\"'\\]+"
+                r"(\\{0,8}[\"']?\s*[:=,]\s*b?\\{0,8}[\"']?)[^\r\n\"'\\]+"
             ),
             rf"\1\2{HIDDEN}",
         ),
@@ -77,13 +80,13 @@ _FORMS: Final = tuple(
             (*_PASSWORDS, *_KEYS, "signature", "credential", "sig", "pgpass"),
             (
                 rf"({_NAMED}(?:[_-]id)?|signature|credentials?|\bsig|pgpass)\s*=\s*)"
-                r"(?:\\?[\"'][^\"'\\]*|[^\s\"'&,;)}\]]+)"
+                r"(?:\\{0,8}[\"'][^\"'\\]*|[^\s\"'&,;)}\]]+)"
             ),
             rf"\1{HIDDEN}",
         ),
         (  # "name": "value", as in JSON and in Python's own writing
             (*_PASSWORDS, *_KEYS, "signature", "credential"),
-            rf"({_NAMED}|signature|credentials?)\\?[\"']\s*[:,]\s*b?\\?[\"'])[^\"'\\]+",
+            rf"({_NAMED}|signature|credentials?){_QUOTE}\s*[:,]\s*b?{_QUOTE})[^\"'\\]+",
             rf"\1{HIDDEN}",
         ),
         (  # name: value, as in YAML; a value without digits is an ordinary word

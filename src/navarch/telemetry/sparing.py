@@ -25,6 +25,10 @@ class Sparing:
         self._timer = timer
         self._buckets: dict[object, tuple[float, float, int]] = {}
 
+    def __len__(self) -> int:
+        """How many keys are counted."""
+        return len(self._buckets)
+
     def take(self, key: object) -> int | None:
         """Return how many events of this key were left out before; None: leave this one out too."""
         now = self._timer()

@@ -48,6 +48,22 @@ def plain(value: object) -> Plain:
     return found
 
 
+def without_secrets_in(value: Plain) -> Plain:
+    """Return a value with each text in it looked through."""
+    match value:
+        case str():
+            return redaction.without_secrets(value)
+        case list():
+            return [without_secrets_in(each) for each in value]
+        case dict():
+            return {
+                redaction.without_secrets(key): without_secrets_in(each)
+                for key, each in value.items()
+            }
+        case _:
+            return value
+
+
 def cut(text: str) -> str:
     """Shorten a text that is too long for a field, and say so at its end.
 

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from navarch.telemetry import redaction
-from navarch.telemetry.values import plain
+from navarch.telemetry.values import plain, without_secrets_in
 
 OWN: Final = frozenset({"time", "level", "event", "logger", "service", "trace_id", "span_id"})
 """Names that each line of JSON has itself."""
@@ -26,9 +26,9 @@ def pairs(fields: Mapping[str, object]) -> Iterator[str]:
         if is_secret:
             yield f"{key}={redaction.HIDDEN}"
             continue
-        shown = plain(value)
+        shown = without_secrets_in(plain(value))
         text = shown if isinstance(shown, str) else msgspec.json.encode(shown).decode()
-        yield f"{key}={quoted(redaction.without_secrets(text))}"
+        yield f"{redaction.without_secrets(key)}={quoted(text)}"
 
 
 @functools.lru_cache(maxsize=1024)

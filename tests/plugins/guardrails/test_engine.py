@@ -301,8 +301,8 @@ def test_a_plugin_that_quotes_the_text_leaks_it_nowhere(
     assert len(traced.isolated()) == 2
     assert [text for text in kept if "alice" in text] == []
     assert traced.summary(GUARDRAIL, "quoting").last_failure == "check: KeyError"
-    assert "guardrail quoting broke in check: KeyError" in caplog.text
-    assert "guardrail broken broke in scan: ValueError" in caplog.text
+    assert "plugin_broke kind=guardrail plugin=quoting point=check error=KeyError" in caplog.text
+    assert "plugin_broke kind=guardrail plugin=broken point=scan error=ValueError" in caplog.text
 
 
 @pytest.mark.parametrize("configured", ["", "fail_open", "fail_closed"])

@@ -168,7 +168,7 @@ def test_a_configuration_that_it_does_not_take_leaves_it_out(
 
     with caplog.at_level(logging.WARNING):
         stage = Stage(Fixed(), spec)
-    assert "guardrail candidate in shadow is not asked" in caplog.text
+    assert "shadow_not_asked kind=guardrail plugin=candidate" in caplog.text
     assert stage.checked("a bad word") == ["block"]
     assert stage.tally == Tally(GUARDRAIL, "candidate")
     configured: Any = stage.engine.plugins[0]

@@ -160,7 +160,7 @@ async def test_a_token_goes_to_the_hub_and_not_to_where_it_redirects(
 def s3() -> Iterator[str]:
     from moto.server import ThreadedMotoServer
 
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # noqa: TID251 - its level only
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()

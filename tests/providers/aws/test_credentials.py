@@ -122,7 +122,7 @@ def test_no_secret_is_shown_by_anything(
 def test_the_sdk_logs_no_start_up_script_even_where_everything_is_logged(
     bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logging.getLogger("botocore"), "level", logging.NOTSET)
+    monkeypatch.setattr(logging.getLogger("botocore"), "level", logging.NOTSET)  # noqa: TID251
     caplog.set_level(logging.DEBUG)
     provider = bench.provider()
 
