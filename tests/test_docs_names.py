@@ -41,7 +41,9 @@ ELSEWHERE = frozenset(
         "navarch host key 1",  # what a start-up script prints
     }
 )
-NO_MODULES = frozenset({"navarch.db", "navarch.dev", "navarch.proto", "navarch.rules.yml", "navarch.yaml"})
+NO_MODULES = frozenset(
+    {"navarch.db", "navarch.dev", "navarch.proto", "navarch.rules.yml", "navarch.yaml"}
+)
 """A domain, and files."""
 GROUPS = frozenset(spec.group for spec in KINDS.values())
 """Of entry points."""
