@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -14,11 +13,12 @@ from navarch.dashboard.past.chronicle import Chronicle
 from navarch.dashboard.past.prices import Prices
 from navarch.dashboard.past.uses import Uses
 from navarch.dashboard.reports import Reports
+from navarch.telemetry.log import Log
 
 if TYPE_CHECKING:
     from navarch.controlplane.control_plane import ControlPlane
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 ANSWERS_MAX: Final = 200
 """Answers that are kept for the next who asks the same."""
@@ -93,4 +93,4 @@ class Past:
         for provider in self.prices.due(machine.fleet, machine.sightings, now):
             types = await runtime.effects.price_list(provider)
             self.prices.learn(provider, types, runtime.clock.now())
-            log.debug("the price list of %s was read for the dashboard", provider)
+            log.debug("price_list_read", provider=provider)
