@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import pytest
 
 from navarch.telemetry import formats
-from navarch.telemetry.outlet import PIECE_BYTES, Lines, Outlet
+from navarch.telemetry.outlet import BACKLOG_BYTES_MAX, PIECE_BYTES, Lines, Outlet
 
 F_SETPIPE_SZ = 1031
 
@@ -25,6 +25,13 @@ class Pipe:
     def __init__(self) -> None:
         self.read_end, self.write_end = os.pipe()
         fcntl.fcntl(self.write_end, F_SETPIPE_SZ, 8_192)
+        self._outlets: list[Outlet] = []
+
+    def outlet(self, backlog_bytes_max: int = BACKLOG_BYTES_MAX) -> Outlet:
+        """Make an outlet that writes here."""
+        outlet = Outlet(self.write_end, backlog_bytes_max=backlog_bytes_max)
+        self._outlets.append(outlet)
+        return outlet
 
     def read_until(self, last: bytes) -> list[bytes]:
         """Read lines until one begins so."""
@@ -36,9 +43,11 @@ class Pipe:
         return text.split(b"\n")[:-1]
 
     def close(self) -> None:
-        for end in (self.read_end, self.write_end):
-            if end >= 0:
-                os.close(end)
+        if self.read_end >= 0:
+            os.close(self.read_end)
+        # What still waits finds no reader. Later it would find whoever gets the same number next.
+        assert all(outlet.flush() for outlet in self._outlets)
+        os.close(self.write_end)
 
 
 @pytest.fixture(name="pipe")
@@ -50,7 +59,7 @@ def _pipe() -> Iterator[Pipe]:
 
 def test_where_there_is_room_a_line_is_there_at_once_and_no_thread_is_begun(pipe: Pipe) -> None:
     threads = threading.active_count()
-    outlet = Outlet(pipe.write_end)
+    outlet = pipe.outlet()
     outlet.write(b"one\n")
     outlet.write(b"two\n")
     assert os.read(pipe.read_end, 100) == b"one\ntwo\n"
@@ -58,7 +67,7 @@ def test_where_there_is_room_a_line_is_there_at_once_and_no_thread_is_begun(pipe
 
 
 def test_a_reader_that_stands_still_stops_nobody_and_loses_nothing_that_fits(pipe: Pipe) -> None:
-    outlet = Outlet(pipe.write_end)
+    outlet = pipe.outlet()
     began = time.thread_time()
     for number in range(3_000):
         outlet.write(b"%d %s\n" % (number, b"x" * 100))
@@ -72,7 +81,7 @@ def test_a_reader_that_stands_still_stops_nobody_and_loses_nothing_that_fits(pip
 
 
 def test_the_loop_goes_on_while_nobody_reads(pipe: Pipe) -> None:
-    handler = Lines(Outlet(pipe.write_end), formats.formatter("json", {}))
+    handler = Lines(pipe.outlet(), formats.formatter("json", {}))
 
     async def story() -> float:
         loop = asyncio.get_running_loop()
@@ -88,7 +97,7 @@ def test_the_loop_goes_on_while_nobody_reads(pipe: Pipe) -> None:
 
 
 def test_what_finds_no_room_is_dropped_and_the_gap_is_told(pipe: Pipe) -> None:
-    outlet = Outlet(pipe.write_end, backlog_bytes_max=20_000)
+    outlet = pipe.outlet(backlog_bytes_max=20_000)
     handler = Lines(outlet, formats.formatter("json", {"service": "server"}))
     for _ in range(1_000):
         handler.emit(logging.LogRecord("x", 20, "", 0, "y" * 100, None, None))
@@ -107,7 +116,7 @@ def test_what_finds_no_room_is_dropped_and_the_gap_is_told(pipe: Pipe) -> None:
 
 
 def test_a_line_that_no_pipe_takes_in_one_piece_comes_out_whole(pipe: Pipe) -> None:
-    outlet = Outlet(pipe.write_end)
+    outlet = pipe.outlet()
     long = b"z" * (10 * PIECE_BYTES)
     outlet.write(b"%s\n" % long)
     outlet.write(b"end\n")
@@ -117,7 +126,7 @@ def test_a_line_that_no_pipe_takes_in_one_piece_comes_out_whole(pipe: Pipe) -> N
 def test_a_reader_that_is_gone_is_no_error(pipe: Pipe) -> None:
     os.close(pipe.read_end)
     pipe.read_end = -1
-    outlet = Outlet(pipe.write_end)
+    outlet = pipe.outlet()
     outlet.write(b"one\n")
     outlet.write(b"%s\n" % (b"z" * 9_000))
     assert outlet.flush()
@@ -126,7 +135,7 @@ def test_a_reader_that_is_gone_is_no_error(pipe: Pipe) -> None:
 
 def test_a_pipe_that_somebody_made_non_blocking_loses_nothing(pipe: Pipe) -> None:
     os.set_blocking(pipe.write_end, False)
-    outlet = Outlet(pipe.write_end)
+    outlet = pipe.outlet()
     for number in range(500):
         outlet.write(b"%d %s\n" % (number, b"x" * 100))
     outlet.write(b"end\n")
@@ -135,7 +144,7 @@ def test_a_pipe_that_somebody_made_non_blocking_loses_nothing(pipe: Pipe) -> Non
 
 
 def test_the_last_words_of_a_process_are_written_before_it_goes_on(pipe: Pipe) -> None:
-    handler = Lines(Outlet(pipe.write_end), formats.formatter("json", {}))
+    handler = Lines(pipe.outlet(), formats.formatter("json", {}))
     for _ in range(200):
         handler.emit(logging.LogRecord("x", 20, "", 0, "y" * 100, None, None))
     reader = threading.Thread(target=pipe.read_until, args=(b'{"time":"2001-09-09',))
