@@ -19,6 +19,8 @@ from navarch.controlplane.prices import LIST_AGE_MAX, LOOK
 from navarch.controlplane.server_config import ServerConfig
 from navarch.controlplane.signal_ages import SignalAges, ages_of
 from navarch.controlplane.timings import ProviderCalls, RequestTimes
+from navarch.core import fold
+from navarch.core.model import events as ev
 from navarch.core.model.messages import Heartbeat, HeartbeatBatch, RegisterNode
 from navarch.core.scaling.base import (
     PENDING_JOBS,
@@ -36,7 +38,7 @@ from navarch.providers.fake import FakeProvider
 from navarch.stores.memory import MemoryStore
 from navarch.wire.generated import navarch_pb2 as pb
 from navarch.wire.pages import Pages
-from pools import MONDAY, TYPE, a_control_plane, a_spec, pass_time, register_all, run
+from pools import MONDAY, TYPE, a_control_plane, a_spec, pass_time, register_all, run, until
 from requests_of import call, get
 
 MINUTE = timedelta(minutes=1)
@@ -137,10 +139,9 @@ def test_a_restart_counts_from_zero_and_knows_what_is_there() -> None:
                 shown = await scraped(plane)
             assert shown['navarch_pool_healthy_nodes{pool="training"}'] == 2
             assert shown['navarch_disruption_budget_nodes{pool="training"}'] == 1
-            kinds = {name for name in shown if name.startswith("navarch_journal_facts_total")}
-            registered = 'navarch_journal_facts_total{kind="node_registered"}'
-            assert (registered in kinds) is (number == 0)
-            assert 'navarch_journal_facts_total{kind="resumed"}' in kinds
+            written = 'navarch_journal_facts_total{{kind="{}"}}'
+            assert shown[written.format("node_registered")] == (2 if number == 0 else 0)
+            assert shown[written.format("resumed")] == 1
             assert shown["navarch_leader"] == 1
 
     run(all_of_it())
@@ -170,6 +171,73 @@ class Heard:
     """A service that took nothing."""
 
     heartbeats = 0
+
+
+def test_what_has_not_happened_yet_is_shown_as_zero() -> None:
+    """Else ``increase()`` of Prometheus would miss the first time."""
+
+    async def story(plane: ControlPlane, clock: FakeClock, ids: list[str]) -> None:
+        shown = await scraped(plane)
+        refused = (
+            'navarch_provider_call_failures_total{provider="fake",call="provision",error="%s"}'
+        )
+        zeros = (
+            'navarch_provisions_total{provider="fake",outcome="quota_exceeded"}',
+            refused % "unauthorized",
+            refused % "timed_out",
+            'navarch_provider_call_duration_seconds_count{provider="fake",call="terminate"}',
+            'navarch_repairs_total{rung="replace",outcome="started"}',
+            'navarch_nodes_lost_total{pool="training"}',
+            'navarch_scaling_decisions_total{pool="training",direction="down"}',
+            'navarch_interruptions_total{provider="fake"}',
+            'navarch_journal_facts_total{kind="orphan_condemned"}',
+        )
+        assert {name: shown.get(name) for name in zeros} == dict.fromkeys(zeros, 0)
+
+    told(story)
+
+
+def test_the_oldest_machine_that_waits_is_told_of() -> None:
+    async def all_of_it() -> None:
+        clock = FakeClock(MONDAY)
+        async with a_control_plane(clock, a_spec()) as (plane, _):
+            oldest = 'navarch_instances_oldest_seconds{awaits="registration"}'
+            await until(lambda: len(plane.runtime.machine.fleet.booting) == 2)
+            clock.advance(timedelta(seconds=20))
+            assert (await scraped(plane))[oldest] == 20
+            await register_all(plane, 2)
+            assert oldest not in await scraped(plane)
+
+    run(all_of_it())
+
+
+def test_what_repair_may_do_and_what_failed_is_told_of() -> None:
+    async def story(plane: ControlPlane, clock: FakeClock, ids: list[str]) -> None:
+        fleet, now = plane.runtime.machine.fleet, clock.now()
+        for fact in (
+            ev.InstanceCondemned(now, ids[0], "sick", cause="sickness"),
+            ev.RepairHalted(now, "training", "many are silent"),
+        ):
+            fold.apply(fleet, fact)
+            plane.accounts.hear(fact)
+        fleet.pools["training"] = replace(fleet.pools["training"], failures=3, failed_at=now)
+        shown = await scraped(plane)
+        budget = 'navarch_disruption_budget_{}nodes{{pool="training"}}'
+        assert [shown[budget.format(each)] for each in ("", "used_", "hour_left_")] == [1, 1, 5]
+        breaker = 'navarch_breaker_{}{{pool="training"}}'
+        assert [shown[breaker.format(each)] for each in ("open", "half_open")] == [1, 0]
+        half = ev.RepairHalfOpened(now, "training", "a person has looked")
+        fold.apply(fleet, half)
+        shown = await scraped(plane)
+        assert [shown[breaker.format(each)] for each in ("open", "half_open")] == [0, 1]
+        failures = 'navarch_pool_launch_failures{pool="training"}'
+        assert shown[failures] == 3
+        fleet.pools["training"] = replace(
+            fleet.pools["training"], failed_at=now - timedelta(minutes=16)
+        )
+        assert (await scraped(plane))[failures] == 0
+
+    told(story)
 
 
 # --- single nodes ----------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from navarch.controlplane import catalogue
 from navarch.controlplane.clock import FakeClock
@@ -61,7 +62,7 @@ def test_nodes_are_counted_by_pool_and_status() -> None:
         await plane.runtime.ask(RegisterNode("by-itself"))
 
     told = scraped(story)
-    nodes = {name: value for name, value in told.items() if name.startswith("navarch_nodes")}
+    nodes = {name: value for name, value in told.items() if name.startswith("navarch_nodes{")}
     assert nodes == {
         'navarch_nodes{pool="training",status="active"}': 1,
         'navarch_nodes{pool="training",status="cordoned"}': 1,
@@ -153,12 +154,16 @@ def test_nothing_is_shown_that_the_journal_does_not_have() -> None:
         runtime._settled.clear()  # noqa: SLF001 - an append is under way
         fleet = runtime.machine.fleet
         fleet.drop((), [ids[0]])
+        pool = fleet.pools["training"]
+        fleet.pools["training"] = replace(pool, target=7)
         between = numbers((await get(application, "/metrics"))[1].decode())
         name = 'navarch_nodes{pool="training",status="active"}'
+        target = 'navarch_pool_target_nodes{pool="training"}'
         assert (before[name], between[name]) == (2, 2)
+        assert (before[target], between[target]) == (2, 2)
         runtime._settled.set()  # noqa: SLF001 - it has ended
         after = numbers((await get(application, "/metrics"))[1].decode())
-        assert after[name] == 1
+        assert (after[name], after[target]) == (1, 7)
 
     scraped(story)
 

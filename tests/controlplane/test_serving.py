@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from controlplane.pods.pod_contract import RUNTIME, running
 from controlplane.pods.pod_double import PodApi
 from factories import gpus
+from navarch.controlplane import catalogue
 from navarch.controlplane.control_plane import ControlPlane
 from navarch.controlplane.pods.elsewhere import PodsElsewhere
 from navarch.controlplane.pods.manifest import PodSettings
@@ -36,6 +37,7 @@ from navarch.plugins.builtin import candidates
 from navarch.plugins.protocols import PluginKind
 from navarch.plugins.registry import Registry
 from navarch.plugins.signals.gateway import PushedSample
+from requests_of import get
 
 POOL = "default/chat"
 WAIT_MAX = 10.0
@@ -100,6 +102,26 @@ def test_a_pushed_sample_makes_replicas_and_they_are_placed() -> None:
             began = asyncio.get_running_loop().time()
             await until(control_plane, lambda fleet: placed(fleet) == 5)
             assert asyncio.get_running_loop().time() - began < 2
+
+    asyncio.run(run())
+
+
+def test_metrics_tell_of_replicas_and_of_how_old_their_load_is() -> None:
+    async def run() -> None:
+        async with serving() as control_plane:
+            control_plane.push([PushedSample(POOL, "queue-depth", 420.0)])
+            await until(control_plane, lambda fleet: placed(fleet) == 8)
+            _, page = await get(control_plane.asgi_app, "/metrics")
+            lines = page.decode().splitlines()
+            for name, number in (("target_", 8), ("", 8), ("pending_", 0)):
+                shown = f'navarch_agent_pool_{name}replicas{{agent_pool="{POOL}"}} {number}'
+                assert shown in lines, shown
+            age = f'navarch_agent_pool_signal_age_seconds{{agent_pool="{POOL}",signal="'
+            [told] = [line for line in lines if line.startswith(age)]
+            assert 0 <= float(told.rpartition(" ")[2]) < WAIT_MAX
+            assert list(catalogue.faults(page.decode())) == []
+            await control_plane.runtime.ask(msg.DeleteResource("AgentPool", POOL, "a test"))
+            assert POOL not in control_plane.serving.samples
 
     asyncio.run(run())
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from navarch.controlplane import catalogue
 from navarch.controlplane.clock import stopwatch
 from navarch.plugins import AgentPool, Node, Pod, exposition, threads, traces
 from navarch.plugins.calls import About, Failed
@@ -442,6 +443,7 @@ def test_durations_and_failures_are_told_to_prometheus(time: Time, traced: Trace
     assert f'navarch_plugin_failures_total{{{labels},outcome="failed"}} 1' in text
     assert 'verdict="different"} 1' in text
     assert text.count("# TYPE navarch_plugin_duration_seconds histogram") == 1
+    assert list(catalogue.faults(text)) == []
 
 
 # --- what hosts do with it -------------------------------------------------------------------

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from navarch.controlplane import catalogue
 from navarch.controlplane.clock import RealClock
 from navarch.errors import ConfigError, WireError
 from navarch.wire import certificates, listener
@@ -394,6 +395,7 @@ def test_its_end_and_what_happened_are_measured(site: Site) -> None:
     serving = Certificates(site.files, now)
     site.put("cert.pem", b"")
     serving.look()
+    assert list(catalogue.faults("\n".join(serving.metrics()))) == []
     values = [line for line in serving.metrics() if not line.startswith("#")]
     assert values == [
         f"navarch_tls_certificate_end_timestamp_seconds {serving.ends_at.timestamp():.0f}",

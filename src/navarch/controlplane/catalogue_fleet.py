@@ -12,6 +12,12 @@ _POOLS: Final = table(
     "gauge",
     ("navarch_nodes", "pool status", "Registered nodes."),
     ("navarch_instances", "awaits", "Machines that something is waited for."),
+    (
+        "navarch_instances_oldest_seconds",
+        "awaits",
+        "For how long the oldest machine that waits for something has waited.",
+        "Absent where none waits.",
+    ),
     ("navarch_pool_target_nodes", "pool", "Nodes that a pool wants."),
     (
         "navarch_pool_current_nodes",
@@ -40,7 +46,7 @@ _POOLS: Final = table(
         "navarch_pool_launch_failures",
         "pool",
         "Rounds of launches in a row that gave no lasting node.",
-        "Forgotten 15 minutes after the last one, when the next launch fails or succeeds.",
+        "Forgotten 15 minutes after the last one.",
     ),
 )
 
@@ -166,6 +172,11 @@ _HEALTH: Final = (
             "navarch_disruption_budget_used_nodes",
             "pool",
             "How many nodes of a pool are under repair or being replaced.",
+        ),
+        (
+            "navarch_disruption_budget_hour_left_nodes",
+            "pool",
+            "How many more nodes of a pool may be taken on for repair within this hour.",
         ),
         (
             "navarch_breaker_open",

@@ -7,20 +7,35 @@ O(pools), and O(nodes that changed since the last one).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 from functools import partial
+from itertools import islice, product
 from typing import Final
 
 from navarch.controlplane.accounts import Accounts
 from navarch.controlplane.census import Mark
-from navarch.controlplane.measures import Measures, Names, Series, by, ordered
+from navarch.controlplane.described import BOOT_BOUNDS, CALL_BOUNDS
+from navarch.controlplane.measures import (
+    Histograms,
+    Measures,
+    Names,
+    Series,
+    Values,
+    by,
+    from_zero,
+    ordered,
+)
 from navarch.controlplane.runtime import Runtime
 from navarch.controlplane.serving import ServingPlane
 from navarch.controlplane.signal_ages import ages_of
+from navarch.controlplane.tally import ERRORS, OUTCOMES, REPAIRS
+from navarch.controlplane.timings import CALLS
 from navarch.core.model.fleet import Fleet
-from navarch.core.model.pool import Pool
+from navarch.core.model.pool import TROUBLE_MEMORY, Pool
 from navarch.core.repair import breaker, budget
 from navarch.core.serving import balance
+from navarch.plugins.histograms import Histogram
 from navarch.wire.listing import Listing
 
 AGENT_POOLS_MAX: Final = 200
@@ -37,26 +52,25 @@ MARKS: Final = {
 """What is counted of the machines of a pool as it stands."""
 
 
-class Counted:
-    """The numbers of nodes by pool and status, as they were when all of it was in the journal."""
+class Settled:
+    """Shows the numbers of a fleet as they were when all of it was in the journal."""
 
-    def __init__(self, runtime: Callable[[], Runtime], listing: Listing, names: Names) -> None:
-        """Count the nodes of this runtime, with the roster by which they are listed."""
+    def __init__(self, measures: Measures, runtime: Callable[[], Runtime]) -> None:
+        """Show them among `measures`."""
+        self.measures = measures
         self._runtime = runtime
-        self._listing = listing
-        self._names = names
-        self._nodes: Counter[tuple[str, ...]] = Counter()
 
-    def nodes(self) -> Series:
-        """Give the numbers. Cost: O(nodes that changed since the last time + groups)."""
-        runtime = self._runtime()
-        fleet = runtime.machine.fleet
-        if runtime.is_settled:  # what the journal does not have yet is not shown
-            self._nodes = Counter()
-            for group, count in self._listing.roster(fleet).counts().items():
-                pool = self._names.label(group.pool if group.pool in fleet.pools else "")
-                self._nodes[pool, group.status.value] += count
-        return ordered(self._nodes)
+    def many(self, name: str, read: Callable[[], Series]) -> None:
+        """Have numbers shown by their labels; while facts are written, those of before."""
+        kept: list[tuple[Values, float]] = []
+
+        def told() -> Series:
+            nonlocal kept
+            if self._runtime().is_settled:
+                kept = list(read())
+            return kept
+
+        self.measures.many(name, told)
 
 
 class Fleets:
@@ -71,6 +85,15 @@ class Fleets:
     def fleet(self) -> Fleet:
         """All there is."""
         return self._runtime().machine.fleet
+
+    @property
+    def now(self) -> datetime:
+        """The present."""
+        return self._runtime().clock.now()
+
+    def labels(self) -> set[str]:
+        """The labels of all pools."""
+        return {self.accounts.pools.label(name) for name in sorted(self.fleet.pools)}
 
     def pools(self, number: Callable[[Pool], float]) -> Series:
         """Give a number of each pool; those without a series of their own are added up."""
@@ -112,19 +135,38 @@ def measure_fleet(
     listing: Listing,
     accounts: Accounts,
     serving: ServingPlane,
+    sellers: Callable[[], Iterable[str]],
 ) -> None:
-    """Show all measures of a fleet."""
+    """Show all measures of a fleet; `sellers` are the providers of the configuration."""
+
+    def providers() -> list[str]:
+        return sorted({accounts.tally.providers.label(each) for each in sellers()})
+
     fleets = Fleets(runtime, accounts)
-    measures.many("navarch_nodes", Counted(runtime, listing, accounts.pools).nodes)
-    measures.many("navarch_instances", lambda: _awaited(fleets.fleet))
-    _pools(measures, fleets)
-    _scaling(measures, accounts)
-    _providers(measures, runtime, accounts)
-    _health(measures, fleets)
+    settled = Settled(measures, runtime)
+    settled.many("navarch_nodes", lambda: _nodes(fleets, listing))
+    settled.many("navarch_instances", lambda: _awaited(fleets.fleet))
+    settled.many(
+        "navarch_instances_oldest_seconds", lambda: _oldest(fleets.fleet, runtime().clock.now())
+    )
+    _pools(settled, fleets)
+    _scaling(measures, fleets)
+    _providers(measures, runtime, accounts, providers)
+    _health(settled, fleets)
     _cost(measures, fleets)
     _replicas(
-        measures, fleets, lambda names: ages_of(serving.samples, names, runtime().clock.now())
+        settled, fleets, lambda names: ages_of(serving.samples, names, runtime().clock.now())
     )
+
+
+def _nodes(fleets: Fleets, listing: Listing) -> Series:
+    """Count nodes by pool and status. Cost: O(nodes that changed since the last time + groups)."""
+    counts: Counter[Values] = Counter()
+    fleet, names = fleets.fleet, fleets.accounts.pools
+    for group, count in listing.roster(fleet).counts().items():
+        pool = names.label(group.pool if group.pool in fleet.pools else "")
+        counts[pool, group.status.value] += count
+    return ordered(counts)
 
 
 def _awaited(fleet: Fleet) -> Series:
@@ -140,9 +182,36 @@ def _awaited(fleet: Fleet) -> Series:
     )
 
 
-def _pools(measures: Measures, fleets: Fleets) -> None:
+OLDEST_MAX: Final = 1_000
+"""Machines among which the oldest is looked for, those that wait longest by their order."""
+
+
+def _oldest(fleet: Fleet, now: datetime) -> Series:
+    """Give for how long the oldest machine waits; nothing where none does."""
+    since: dict[str, tuple[Iterable[str], str]] = {
+        "registration": (fleet.booting, "requested_at"),
+        "end": (fleet.ending, "terminating_since"),
+        "certainty": (fleet.uncertain, "uncertain_since"),
+        "replacement": (fleet.condemned, "condemned_at"),
+        "interruption": (fleet.interrupted, "interrupted_at"),
+        "release": (fleet.releasing, "releasing_since"),
+    }
+    ages: dict[str, float] = {}
+    for word, (ids, field) in since.items():
+        found = (getattr(fleet.instances[id_], field) for id_ in islice(ids, OLDEST_MAX))
+        oldest = min((at for at in found if at is not None), default=None)
+        if oldest is not None:
+            ages[word] = max((now - oldest).total_seconds(), 0.0)
+    return by(ages)
+
+
+def _pools(measures: Settled, fleets: Fleets) -> None:
     def current(pool: Pool) -> int:
         return len(fleets.fleet.current.get(pool.name, ()))
+
+    def failures(pool: Pool) -> int:
+        remembered = pool.failed_at is not None and fleets.now - pool.failed_at < TROUBLE_MEMORY
+        return pool.failures if remembered else 0
 
     numbers: dict[str, Callable[[Pool], float]] = {
         "navarch_pool_target_nodes": lambda pool: pool.target,
@@ -150,7 +219,7 @@ def _pools(measures: Measures, fleets: Fleets) -> None:
         "navarch_pool_min_nodes": lambda pool: pool.spec.min_nodes,
         "navarch_pool_max_nodes": lambda pool: pool.spec.max_nodes,
         "navarch_pool_paused": lambda pool: pool.paused,
-        "navarch_pool_launch_failures": lambda pool: pool.failures,
+        "navarch_pool_launch_failures": failures,
     }
     for name, number in numbers.items():
         measures.many(name, partial(fleets.pools, number))
@@ -158,7 +227,8 @@ def _pools(measures: Measures, fleets: Fleets) -> None:
         measures.many(name, partial(fleets.marked, mark))
 
 
-def _scaling(measures: Measures, accounts: Accounts) -> None:
+def _scaling(measures: Measures, fleets: Fleets) -> None:
+    accounts = fleets.accounts
     measures.many(
         "navarch_pool_utilization_ratio",
         lambda: [
@@ -169,32 +239,60 @@ def _scaling(measures: Measures, accounts: Accounts) -> None:
     measures.many("navarch_pool_demand_jobs", accounts.signals.jobs)
     measures.many("navarch_signal_age_seconds", accounts.signals.ages)
     measures.many("navarch_signal_failures_total", lambda: ordered(accounts.signals.failures))
-    measures.many("navarch_scaling_decisions_total", lambda: ordered(accounts.tally.scalings))
+    measures.many(
+        "navarch_scaling_decisions_total",
+        lambda: from_zero(accounts.tally.scalings, product(fleets.labels(), ("down", "up"))),
+    )
 
 
-def _providers(measures: Measures, runtime: Callable[[], Runtime], accounts: Accounts) -> None:
-    measures.many("navarch_provisions_total", lambda: ordered(accounts.tally.provisions))
-    measures.many("navarch_interruptions_total", lambda: ordered(accounts.tally.interruptions))
+def _providers(
+    measures: Measures,
+    runtime: Callable[[], Runtime],
+    accounts: Accounts,
+    providers: Callable[[], list[str]],
+) -> None:
+    no_boots, no_calls = Histogram(BOOT_BOUNDS), Histogram(CALL_BOUNDS)
+
+    def calls() -> Histograms:
+        counted: dict[Values, Histogram] = dict.fromkeys(product(providers(), CALLS), no_calls)
+        counted.update(runtime().effects.calls.durations)
+        return sorted(counted.items())
+
+    def boots() -> Histograms:
+        counted: dict[Values, Histogram] = dict.fromkeys(product(providers()), no_boots)
+        counted.update(accounts.tally.boots)
+        return sorted(counted.items())
+
+    measures.many(
+        "navarch_provisions_total",
+        lambda: from_zero(accounts.tally.provisions, product(providers(), OUTCOMES)),
+    )
+    measures.many(
+        "navarch_interruptions_total",
+        lambda: from_zero(accounts.tally.interruptions, product(providers())),
+    )
     measures.many(
         "navarch_provider_call_failures_total",
-        lambda: ordered(runtime().effects.calls.failures),
+        lambda: from_zero(runtime().effects.calls.failures, product(providers(), CALLS, ERRORS)),
     )
-    measures.histograms(
-        "navarch_provider_call_duration_seconds",
-        lambda: sorted(runtime().effects.calls.durations.items()),
-    )
-    measures.histograms(
-        "navarch_boot_duration_seconds", lambda: sorted(accounts.tally.boots.items())
-    )
+    measures.histograms("navarch_provider_call_duration_seconds", calls)
+    measures.histograms("navarch_boot_duration_seconds", boots)
 
 
-def _health(measures: Measures, fleets: Fleets) -> None:
+def _health(measures: Settled, fleets: Fleets) -> None:
     accounts = fleets.accounts
     measures.many("navarch_health_verdicts_total", lambda: ordered(accounts.tally.verdicts))
-    measures.many("navarch_nodes_lost_total", lambda: ordered(accounts.tally.lost))
-    measures.many("navarch_repairs_total", lambda: ordered(accounts.tally.repairs))
+    measures.many(
+        "navarch_nodes_lost_total",
+        lambda: from_zero(accounts.tally.lost, product(fleets.labels())),
+    )
+    measures.many("navarch_repairs_total", lambda: from_zero(accounts.tally.repairs, REPAIRS))
     measures.many("navarch_disruption_budget_nodes", fleets.allowed)
     measures.many("navarch_disruption_budget_used_nodes", fleets.used)
+    measures.many(
+        "navarch_disruption_budget_hour_left_nodes",
+        lambda: fleets.pools(lambda pool: max(budget.this_hour(pool, fleets.now), 0)),
+    )
     measures.many("navarch_breaker_open", lambda: fleets.pools(_is_open))
     measures.many("navarch_breaker_half_open", lambda: fleets.pools(breaker.half_open))
 
@@ -213,7 +311,7 @@ def _cost(measures: Measures, fleets: Fleets) -> None:
 
     def unpriced() -> Series:
         found = Counter(accounts.usage.rates()[1])
-        pools = {accounts.pools.label(name) for name in fleets.fleet.pools} | found.keys()
+        pools = fleets.labels() | found.keys()
         return [((pool,), found[pool]) for pool in sorted(pools)] if accounts.census else ()
 
     measures.many("navarch_gpu_seconds_total", uses)
@@ -222,7 +320,7 @@ def _cost(measures: Measures, fleets: Fleets) -> None:
     measures.many("navarch_pool_unpriced_nodes", unpriced)
 
 
-def _replicas(measures: Measures, fleets: Fleets, ages: Callable[[Names], Series]) -> None:
+def _replicas(measures: Settled, fleets: Fleets, ages: Callable[[Names], Series]) -> None:
     names = Names(AGENT_POOLS_MAX)
 
     def states() -> Series:

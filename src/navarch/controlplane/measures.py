@@ -141,6 +141,14 @@ def ordered(counts: Mapping[Values, float]) -> Series:
     return sorted(counts.items())
 
 
+def from_zero(counts: Mapping[Values, float], expected: Iterable[Values]) -> Series:
+    """Give numbers by several labels, and 0 of what is expected and has not happened yet.
+
+    Else ``increase()`` would miss the first time: it sees no step where there was no series.
+    """
+    return sorted({**dict.fromkeys(expected, 0.0), **counts}.items())
+
+
 class Names:
     """Which values of a label have series of their own: the first so many, and for good.
 

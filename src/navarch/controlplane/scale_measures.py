@@ -10,17 +10,18 @@ import platform
 import resource
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, Protocol
 
 from navarch.controlplane.accounts import Accounts
 from navarch.controlplane.clock import process_start
 from navarch.controlplane.fleet_measures import measure_fleet
-from navarch.controlplane.measures import Measures, by, ordered
+from navarch.controlplane.measures import Measures, by, from_zero
 from navarch.controlplane.node_measures import measure_nodes
 from navarch.controlplane.runtime import Runtime
 from navarch.controlplane.serving import ServingPlane
+from navarch.controlplane.tally import KINDS
 from navarch.controlplane.timings import RequestTimes
 from navarch.version import VERSION
 from navarch.wire.asgi import Application
@@ -63,17 +64,13 @@ class Plane(Protocol):
         ...
 
     @property
-    def leads(self) -> bool:
-        """Whether it writes and acts."""
+    def providers(self) -> Mapping[str, object]:
+        """Who may be bought from, by the names that pools use."""
         ...
 
-
-@runtime_checkable
-class Measured(Protocol):
-    """A store that knows how large it is."""
-
-    def size_bytes(self) -> int:
-        """Bytes that it takes on its disk."""
+    @property
+    def leads(self) -> bool:
+        """Whether it writes and acts."""
         ...
 
 
@@ -91,7 +88,14 @@ def measure(
     """
     measures = Measures()
     _process(measures, plane)
-    measure_fleet(measures, lambda: plane.runtime, plane.listing, plane.accounts, plane.serving)
+    measure_fleet(
+        measures,
+        lambda: plane.runtime,
+        plane.listing,
+        plane.accounts,
+        plane.serving,
+        lambda: plane.providers,
+    )
     _journal(measures, lambda: plane.runtime, plane.accounts)
     _work(measures, lambda: plane.runtime, plane.listing)
     _requests(measures, service, application, times)
@@ -105,7 +109,9 @@ def _journal(measures: Measures, runtime: Callable[[], Runtime], accounts: Accou
     measures.one("navarch_journal_seq", lambda: runtime().seq)
     measures.one("navarch_journal_unfolded_facts", lambda: runtime().seq - runtime().snapshot_seq)
     measures.one("navarch_journal_bytes", lambda: _size(runtime()))
-    measures.many("navarch_journal_facts_total", lambda: ordered(accounts.tally.facts))
+    measures.many(
+        "navarch_journal_facts_total", lambda: from_zero(accounts.tally.facts, zip(KINDS))
+    )
     measures.histograms(
         "navarch_journal_commit_duration_seconds", lambda: [((), runtime().commits)]
     )
@@ -172,8 +178,9 @@ def _process(measures: Measures, plane: Plane) -> None:
 
 
 def _size(runtime: Runtime) -> float | None:
-    store = runtime.store
-    return store.size_bytes() if isinstance(store, Measured) else None
+    """What a store takes on its disk; None where it does not know, or has none."""
+    told: Callable[[], int] | None = getattr(runtime.store, "size_bytes", None)
+    return None if told is None else told()
 
 
 def resident_bytes() -> int:

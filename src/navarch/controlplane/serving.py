@@ -185,11 +185,11 @@ class ServingPlane:
             return
         pool, names = wanted
         samples = await self._signals.read(pool, names) if names else {}
-        self.samples[agent_pool] = samples
         now = self._clock.now()
         asked = self.turns.asking(self._runtime().machine.fleet, agent_pool, samples, now)
         if asked is None:
             return
+        self.samples[agent_pool] = samples
         proposals = await self.turns.ask_in_time(asked, now)
         message = self.turns.recommended(asked, proposals, self._clock.now())
         held = self._runtime().machine.fleet.agent_pools.get(agent_pool)

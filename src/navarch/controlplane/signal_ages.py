@@ -57,6 +57,8 @@ class SignalAges:
         for name in SIGNALS:
             reading = metrics.readings.get(name) or _plain(metrics)
             source = self._sources.label(reading.source)
+            if reading.quality is not Quality.ABSENT:
+                self.failures[self._pools.label(trace.pool), source] += 0
             if reading.quality is Quality.OK:
                 good[name] = _Good(source, reading.observed_at or trace.at)
             elif reading.quality is not Quality.ABSENT:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from datetime import datetime
-from typing import Final
+from typing import Final, get_args
 
 from msgspec.structs import replace
 
@@ -34,13 +34,24 @@ RULES_MAX: Final = 200
 CHECK: Final = "check:"
 """What the rule of a finding begins with that a check of an agent has made."""
 
-ERRORS: Final = frozenset(
-    {
-        *("no_capacity", "quota_exceeded", "throttled", "unauthorized", "invalid_request"),
-        *("not_found", "unavailable", "outcome_unknown", "timed_out"),
-    }
+REFUSALS: Final = (
+    *("no_capacity", "quota_exceeded", "throttled", "unauthorized", "invalid_request"),
+    *("not_found", "unavailable", "outcome_unknown"),
 )
 """The kinds of errors of providers, as labels have them."""
+OUTCOMES: Final = ("launched", *REFUSALS, OTHER)
+"""What may become of a launch."""
+ERRORS: Final = (*REFUSALS, "timed_out", OTHER)
+"""What may be wrong with a call of a provider."""
+_IN_PLACE: Final = ("started", "succeeded", "failed", "revoked", "withheld")
+REPAIRS: Final = (
+    *((rung.value, outcome) for rung in (Remedy.RESET_GPU, Remedy.REBOOT) for outcome in _IN_PLACE),
+    *((Remedy.REPLACE.value, outcome) for outcome in _IN_PLACE if outcome != "failed"),
+    (Remedy.INSPECT.value, "started"),
+)
+"""What may become of repairs, by rung and outcome."""
+KINDS: Final = tuple(str(each.__struct_config__.tag) for each in get_args(ev.Fact))
+"""The kinds of facts."""
 
 
 def error_word(class_name: str) -> str:

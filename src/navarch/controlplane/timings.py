@@ -14,6 +14,8 @@ from navarch.controlplane.tally import PROVIDERS_MAX, error_word
 from navarch.errors import NotFound
 from navarch.plugins.histograms import Histogram
 
+CALLS: Final = ("provision", "terminate", "list", "list_types")
+"""The kinds of calls of providers."""
 METHODS_MAX: Final = 200
 """Methods of the service that are told apart: more than there are."""
 
