@@ -128,6 +128,17 @@ def test_a_silent_stream_is_given_up(client: ConnectClient) -> None:
     assert refused(lambda: list(facts))[0] == "deadline_exceeded"
 
 
+def test_a_stream_is_ended_from_another_thread(client: ConnectClient) -> None:
+    client.hang_up()  # without a connection it does nothing
+    messages = client.stream("WatchEvents", {"subject": "forever"})
+    hanging_up = threading.Timer(0.1, client.hang_up)
+    hanging_up.start()
+    code, message = refused(lambda: list(messages))
+    hanging_up.join()
+    assert code == "unavailable"
+    assert "ended the stream" in message or "broke" in message
+
+
 def test_no_answer_in_time(server: LiveServer) -> None:
     # Whether the server's own deadline or the client's comes first does not matter.
     with ConnectClient(server.url, ADMIN, timeout=0.05) as client:

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import re
-import select
-import struct
 import sys
-import termios
-import time
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import UTC, datetime
-from fcntl import ioctl
 from pathlib import Path
 
 import pytest
 
 from cli.connect_server import ConnectServer, Json, Run
+from cli.top.terminal import Terminal
 from golden_text import golden
 from live_plane import LivePlane, live_plane
 from navarch.cli import clock
 
 NOW = datetime(2026, 5, 4, 12, 0, 30, tzinfo=UTC)
-SECONDS = 40.0
 
 
 def a_node(name: str, **more: object) -> Json:
@@ -109,52 +101,6 @@ def test_without_textual_one_line_says_how_to_have_it(
 
 
 # ---- in a real terminal
-
-
-class Terminal:
-    """A real pseudo-terminal of 80 by 24 with the program in it."""
-
-    def __init__(self, *words: str, **environ: str) -> None:
-        """Run ``navarch`` with these words and variables."""
-        self.text = ""
-        self.pid, self._file = pty.fork()
-        if self.pid == 0:  # the child becomes the program, or ends
-            try:
-                size = struct.pack("HHHH", 24, 80, 0, 0)
-                ioctl(1, termios.TIOCSWINSZ, size)
-                os.execve(  # noqa: S606 - a terminal is what is tested
-                    sys.executable,
-                    [sys.executable, "-m", "navarch", *words],
-                    {**os.environ, "TERM": "xterm-256color", **environ},
-                )
-            finally:
-                os._exit(127)
-
-    def until(self, words: str) -> None:
-        """Read until the screen was sent these words."""
-        deadline = time.monotonic() + SECONDS  # noqa: TID251 - a real process is waited for
-        while words not in self.plain:
-            assert time.monotonic() < deadline, self.plain[-4000:]  # noqa: TID251 - as above
-            if select.select([self._file], [], [], 0.2)[0]:
-                self.text += os.read(self._file, 65536).decode(errors="replace")
-
-    @property
-    def plain(self) -> str:
-        """All that was sent, without colours and movements."""
-        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.text)
-
-    def press(self, keys: str) -> None:
-        """Press keys."""
-        os.write(self._file, keys.encode())
-
-    def ended(self) -> int:
-        """Wait for its end, and return its exit code."""
-        with suppress(OSError):  # the other end is closed: EIO
-            while more := os.read(self._file, 65536):
-                self.text += more.decode(errors="replace")
-        _, status = os.waitpid(self.pid, 0)
-        os.close(self._file)
-        return os.waitstatus_to_exitcode(status)
 
 
 @pytest.fixture(scope="module")

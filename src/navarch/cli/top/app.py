@@ -164,6 +164,11 @@ class Top(App[NavarchError | None]):
         self.pools.show(picture.pools, now)
         self.facts.show(picture.events[::-1], now)
 
+    def _draw_from_top(self) -> None:
+        """Draw other nodes than before, of which nobody has chosen one."""
+        self.nodes.go_to_top()
+        self._draw()
+
     def _draw_head(self, picture: Picture) -> None:
         link = picture.link
         text = Text("navarch top", style="bold")
@@ -257,7 +262,7 @@ class Top(App[NavarchError | None]):
         self._pool = self._words = ""
         self._filter.value = ""
         self._close_filter()
-        self._draw()
+        self._draw_from_top()
 
     # ---- choosing
 
@@ -284,7 +289,7 @@ class Top(App[NavarchError | None]):
         """Show the nodes with these words."""
         if event.input.id == "filter":
             self._words = event.value
-            self._draw()
+            self._draw_from_top()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Go back to the nodes."""
@@ -295,7 +300,7 @@ class Top(App[NavarchError | None]):
         """Sort by the next thing."""
         sorts = list(shown.SORTS)
         self._sort = sorts[(sorts.index(self._sort) + 1) % len(sorts)]
-        self._draw()
+        self._draw_from_top()
 
     def action_pool(self) -> None:
         """Ask whose nodes shall be shown."""
@@ -303,7 +308,7 @@ class Top(App[NavarchError | None]):
         def take(pool: str | None) -> None:
             if pool is not None:
                 self._pool = pool
-                self._draw()
+                self._draw_from_top()
 
         names = sorted({each.name for each in self._picture.pools})
         self.push_screen(PoolChosen(names, self._pool), take)

@@ -104,6 +104,11 @@ class Board(Widget, Generic[Line], can_focus=True):
             self._cursor = next(places, self._cursor)
         self._place()
 
+    def go_to_top(self) -> None:
+        """Stay on the first line, whichever that will be: nobody has chosen any."""
+        self._held, self._cursor = None, 0
+        self._place()
+
     def say_when_empty(self, text: str) -> None:
         """Say this where there are no lines."""
         self._empty = text
@@ -181,8 +186,10 @@ class Board(Widget, Generic[Line], can_focus=True):
         self._go(self._cursor + by * max(self.size.height - 2, 1))
 
     def action_end(self, to: int) -> None:
-        """Choose the first line, or the last."""
+        """Go to the first line and stay there, or to the last."""
         self._go(0 if to < 0 else len(self._lines) - 1)
+        if to < 0:
+            self.go_to_top()
 
     def action_open(self) -> None:
         """Ask for more about the chosen line."""
