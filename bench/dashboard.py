@@ -7,8 +7,9 @@ Every node is heard each 30 seconds (batches of 500, as relays send them) and fi
 change their state. *Server* is the CPU of that process with one viewer less the CPU without, as a
 share of one core. *First paint* is from the click on a link until Chromium has painted anything,
 *map drawn* until every machine stands there. *Longest task* is the longest time that the page's
-main thread was busy at a stretch, by its own CPU clock, while updates come in; long tasks are those
-of more than 50 ms. Needs Debian's chromium.
+main thread was busy at a stretch, by its own CPU clock, while updates come in and while the page is
+opened; long tasks are those of more than 50 ms on the wall, which another program may have caused.
+Needs Debian's chromium.
 """
 
 from __future__ import annotations
@@ -183,16 +184,26 @@ def log_in(page: Page, url: str) -> None:
     page.locator(".connection[data-state=live]").wait_for()
 
 
-def painted(browser: Browser, state: Any, url: str) -> tuple[float, float]:  # noqa: ANN401
-    """Open the page as somebody who is logged in; milliseconds to the first paint, and the map."""
+def painted(
+    browser: Browser,
+    state: Any,  # noqa: ANN401
+    url: str,
+    file: Path,
+) -> tuple[float, float, float]:
+    """Open the page as somebody who is logged in.
+
+    Milliseconds to the first paint, and to the map, and the longest task on the way.
+    """
     context = browser.new_context(storage_state=state, viewport={"width": 1280, "height": 900})
     page = context.new_page()
+    browser.start_tracing(page=page, path=file, categories=["toplevel", "__metadata"])
     page.goto(url)
     page.wait_for_selector(DRAWN)
+    browser.stop_tracing()
     drawn = float(page.evaluate("performance.getEntriesByName('map-drawn')[0].startTime"))
     paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
     context.close()
-    return float(paint), drawn
+    return float(paint), drawn, longest_task(file)[0]
 
 
 def busy(browser: Browser, page: Page, seconds: float, folder: Path) -> tuple[float, float, int]:
@@ -206,6 +217,12 @@ def busy(browser: Browser, page: Page, seconds: float, folder: Path) -> tuple[fl
     browser.start_tracing(page=page, path=file, categories=["toplevel", "__metadata"])
     page.wait_for_timeout(seconds * 1000)
     browser.stop_tracing()
+    cpu, wall = longest_task(file)
+    return cpu, wall, int(page.evaluate("window.longTasks.length"))
+
+
+def longest_task(file: Path) -> tuple[float, float]:
+    """The longest task of a page's main thread in a trace, in ms of CPU and of the wall."""
     events = json.loads(file.read_text())["traceEvents"]
     mains = {
         (each["pid"], each["tid"])
@@ -221,8 +238,7 @@ def busy(browser: Browser, page: Page, seconds: float, folder: Path) -> tuple[fl
     ]
     assert tasks, "the trace has no tasks of a page's main thread"
     cpu = max(each.get("tdur", 0) for each in tasks) / 1000
-    wall = max(each["dur"] for each in tasks) / 1000
-    return cpu, wall, int(page.evaluate("window.longTasks.length"))
+    return cpu, max(each["dur"] for each in tasks) / 1000
 
 
 def share(server: Server, seconds: float, wait: Any) -> float:  # noqa: ANN401
@@ -253,6 +269,7 @@ def main() -> None:
     drawn = Figure(f"map drawn, {size}", "ms")
     task_cpu = Figure(f"longest task, {size}", "ms")
     task_wall = Figure(f"longest task by the clock on the wall, {size}", "ms")
+    load_cpu = Figure(f"longest task while it is opened, {size}", "ms")
     long_tasks = Figure(f"long tasks, {size}", "")
     server = Server(given.nodes)
     life = Life(server.port, given.nodes)
@@ -280,7 +297,8 @@ def main() -> None:
                 task_wall.runs.append(wall)
                 long_tasks.runs.append(long_)
                 page.goto("about:blank")
-                first, whole = painted(browser, state, url)
+                first, whole, loading = painted(browser, state, url, Path(folder) / "load.json")
+                load_cpu.runs.append(loading)
                 paint.runs.append(first)
                 drawn.runs.append(whole)
             browser.close()
@@ -288,7 +306,8 @@ def main() -> None:
         life.end()
         server.end()
     print(f"{life.changes} changes of state")
-    tell([alone, viewed, paint, drawn, task_cpu, task_wall, long_tasks], given.json)
+    figures = [alone, viewed, paint, drawn, load_cpu, task_cpu, task_wall, long_tasks]
+    tell(figures, given.json)
 
 
 if __name__ == "__main__":

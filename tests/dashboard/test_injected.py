@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-import time
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,9 +10,10 @@ from playwright.sync_api import Browser, Page, expect
 
 from dashboard.conftest import PATIENCE_MS
 from integration.conftest import Up
+from navarch.controlplane.clock import RealClock
 
-SECONDS_MAX = 2.0
-"""From the fault until it stands on the pages."""
+LATE_MAX = timedelta(seconds=2)
+"""From the verdict until it stands on all three pages."""
 
 
 def shown(browser: Browser, url: str, path: str, said: list[str]) -> Page:
@@ -41,16 +41,11 @@ def test_a_fault_is_seen_live_on_three_pages_with_its_reason(
         pool = shown(browser, up.url, "pools/local", said)
         injected = up.run("inject", node, "--xid", "79")
         assert injected.returncode == 0, injected.stderr
-        begun = time.monotonic()
-        expect(fleet.locator("main")).to_contain_text("XID 79")
-        known = time.monotonic()
-        expect(one.locator("main")).to_contain_text("XID 79", timeout=SECONDS_MAX * 1000)
-        expect(pool.locator("main")).to_contain_text(node, timeout=SECONDS_MAX * 1000)
-        expect(pool.locator("main")).to_contain_text(re.compile("XID 79"), timeout=2_000)
-        judged = [fact for fact in up.facts(subject=node) if fact["kind"] == "health_judged"]
-        assert judged
-        assert time.monotonic() - known < SECONDS_MAX, "all three at about one moment"
-        assert known - begun < SECONDS_MAX, "counted from the command, agent and all"
+        for page in (fleet, one, pool):
+            expect(page.locator("main")).to_contain_text("XID 79")
+        seen = RealClock().now()
+        judged = [fact for fact in up.facts(subject=node) if "is unhealthy" in fact["text"]]
+        assert seen - datetime.fromisoformat(judged[0]["at"]) < LATE_MAX
         assert said == []
     finally:
         up.client.close()

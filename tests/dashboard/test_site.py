@@ -167,6 +167,17 @@ def test_a_session_is_kept_from_scripts_and_from_other_sites(nobody: Browsing) -
     assert (answer.json["name"], answer.json["role"]) == ("vera", "viewer")
 
 
+def test_a_session_that_was_begun_over_tls_is_never_sent_without(nobody: Browsing) -> None:
+    here = f"127.0.0.1:{nobody.served.port}"
+    token = {"token": TOKENS["vera"][1]}
+    plain = nobody.ask("POST", "/ui/login", token)
+    assert "Secure" not in plain.headers["set-cookie"]
+    proxied = nobody.ask(
+        "POST", "/ui/login", token, Origin=f"https://{here}", Sec_Fetch_Site="same-origin"
+    )
+    assert proxied.headers["set-cookie"].endswith("; Secure")
+
+
 def test_whoever_logs_out_is_out_also_with_a_copy_of_the_cookie(served: Served) -> None:
     browsing = Browsing(served).log_in("vera")
     assert browsing.ask("GET", "/ui/fleet").status == 200

@@ -432,6 +432,8 @@ def _cookie_name(scope: Event) -> str:
 
 def _set_cookie(scope: Event, value: str, seconds: int) -> bytes:
     """Write the header that has a browser keep a session, and show it to no script."""
-    secure = "; Secure" if scope.get("scheme") == "https" else ""
+    # Where a proxy ends TLS only the browser knows that it speaks it.
+    over_tls = scope.get("scheme") == "https" or header(scope, b"origin").startswith("https://")
+    secure = "; Secure" if over_tls else ""
     text = f"{_cookie_name(scope)}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}"
     return (text + secure).encode()
