@@ -117,6 +117,26 @@ def test_prices_are_read_of_pools_that_do_not_buy_by_price() -> None:
     told(story)
 
 
+def test_lists_of_sellers_without_a_machine_are_read_while_somebody_looks() -> None:
+    async def story(plane: ControlPlane, clock: FakeClock, ids: list[str]) -> None:
+        sold = InstanceType(name=TYPE, gpu_count=8, gpu_type="H100", price_per_hour=50.0)
+        dear = FakeProvider(name="dear")
+        dear.cloud.instance_types = (sold,)
+        plane.register_provider(dear)
+        prices = plane.accounts.prices
+        await pass_time(clock, LOOK, timedelta(seconds=15))
+        assert set(prices.catalogs()) == {"fake"}
+        prices.want(["dear"])
+        await pass_time(clock, LOOK, timedelta(seconds=15))
+        assert prices.catalogs()["dear"].types[TYPE].price_usd_per_hour == 50.0
+        dear.cloud.instance_types = (replace(sold, price_per_hour=60.0),)
+        await pass_time(clock, 2 * LIST_AGE_MAX, MINUTE)  # nobody looks any more
+        assert prices.catalogs()["dear"].types[TYPE].price_usd_per_hour == 50.0
+        assert len(ids) == 2
+
+    told(story)
+
+
 GPU_SECONDS = "navarch_gpu_seconds_total"
 USES = ("good", "idle", "lost", "unknown")
 COST = 'navarch_pool_cost_dollars_per_hour{pool="training"}'

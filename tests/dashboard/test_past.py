@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import datetime, timedelta
 
 import pytest
@@ -27,9 +28,7 @@ from factories import (
 from navarch.controlplane.demand_history import DemandHistory
 from navarch.controlplane.notes import COARSE_MAX, FINE_MAX, SERIES_MAX, Notes
 from navarch.core.model import events as ev
-from navarch.core.model.messages import Sold
 from navarch.core.model.samples import Samples
-from navarch.core.model.sightings import Catalog, Sightings
 from navarch.core.scaling.base import (
     PENDING_JOBS,
     UTILIZATION,
@@ -40,9 +39,9 @@ from navarch.core.scaling.base import (
 )
 from navarch.dashboard.past.chronicle import Chronicle
 from navarch.dashboard.past.kept import Past
-from navarch.dashboard.past.prices import AGE_MAX, RETRY, WANTED_FOR, Prices
 from navarch.dashboard.past.series import milliseconds, thinned
 from navarch.dashboard.past.uses import Use, Uses, look
+from navarch.errors import WireError
 from navarch.metrics import base
 from navarch.stores.base import Recorded
 from navarch.stores.memory import MemoryStore
@@ -222,7 +221,7 @@ def test_serving_gpus_are_good_idle_or_unknown_by_their_newest_sample() -> None:
     samples.record(name(3), at(), a_sample(80.0))  # long ago
     samples.record(name(4), at(minutes=2), a_sample(80.0))  # silent: it serves nobody
     found = dict(look(fleet, samples, at(minutes=2), timedelta(seconds=90)))
-    assert (found[POOL].good, found[POOL].idle, found[POOL].unknown) == (8, 8, 8)
+    assert (found[POOL].good, found[POOL].idle, found[POOL].unknown) == (1, 1, 22)
 
 
 def test_shares_hold_for_some_minutes_after_somebody_looked() -> None:
@@ -234,35 +233,6 @@ def test_shares_hold_for_some_minutes_after_somebody_looked() -> None:
     uses.note(POOL, at(minutes=12), Use(good=8))
     late = [at(minutes=minute).timestamp() for minute in (14, 60)]
     assert uses.shares(POOL, late) == [(1.0, 0.0), None]
-
-
-# --- prices ------------------------------------------------------------------------------------
-
-
-def test_price_lists_are_read_while_somebody_looks_and_not_too_often() -> None:
-    prices, fleet, nothing = Prices(), a_fleet(1), Sightings()
-    assert prices.due(fleet, nothing, at()) == []
-    prices.want(at())
-    assert prices.due(fleet, nothing, at()) == ["fake"]
-    prices.learn("fake", None, at())
-    assert prices.due(fleet, nothing, at() + RETRY / 2) == []
-    assert prices.due(fleet, nothing, at() + RETRY) == ["fake"]
-    prices.learn("fake", (Sold("h100-8x", 20.0),), at() + RETRY)
-    assert prices.catalogs(nothing)["fake"].types["h100-8x"].price_usd_per_hour == 20.0
-    prices.want(at() + AGE_MAX)
-    assert prices.due(fleet, nothing, at() + AGE_MAX) == []
-    prices.want(at() + RETRY + AGE_MAX)
-    assert prices.due(fleet, nothing, at() + RETRY + AGE_MAX) == ["fake"]
-    assert prices.due(fleet, nothing, at() + RETRY + AGE_MAX + 2 * WANTED_FOR) == []
-
-
-def test_a_list_of_the_control_plane_itself_counts_before_one_for_people() -> None:
-    prices = Prices()
-    prices.want(at())
-    prices.learn("fake", (Sold("h100-8x", 20.0),), at())
-    own = Sightings(catalogs={"fake": Catalog(at(), {"h100-8x": Sold("h100-8x", 9.0)})})
-    assert prices.catalogs(own)["fake"].types["h100-8x"].price_usd_per_hour == 9.0
-    assert prices.due(a_fleet(1), own, at() + AGE_MAX) == []
 
 
 # --- answers -----------------------------------------------------------------------------------
@@ -286,6 +256,27 @@ def test_an_answer_of_a_moment_ago_is_given_again_until_a_fact_comes() -> None:
         ]
 
     assert asyncio.run(ask()) == [1, 1, 2, 3, 4]
+
+
+def test_who_asks_at_the_same_time_is_given_the_same_answer_and_a_failure_is_not_kept() -> None:
+    past, made = Past(), []
+
+    async def make() -> int:
+        made.append(1)
+        await asyncio.sleep(0)
+        if len(made) == 2:
+            raise WireError("not_found", "it is gone")
+        return len(made)
+
+    async def ask() -> None:
+        both = await asyncio.gather(*(past.answer("a", 1, at(), make) for _ in range(2)))
+        assert both == [1, 1]
+        for _ in range(2):
+            with contextlib.suppress(WireError):
+                assert await past.answer("a", 2, at(), make) == 3
+
+    asyncio.run(ask())
+    assert len(made) == 3
 
 
 def test_gpus_of_which_nobody_knows_are_neither_good_nor_idle() -> None:

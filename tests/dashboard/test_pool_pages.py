@@ -105,6 +105,8 @@ def test_a_pool_page_shows_what_is_bought_next_the_offers_and_the_budget(page: P
     expect(offers.nth(1)).to_contain_text("$19.90")
     expect(page.get_by_text("closed: repair works")).to_be_visible()
     expect(page.get_by_text("0 of 1 used")).to_be_visible()
+    page.get_by_text("In words, as navarch explain pool says it").click()
+    expect(page.get_by_text("pool training wants 6 nodes")).to_be_visible()
 
 
 def test_scaling_from_the_page_is_in_the_journal_and_on_the_chart(

@@ -355,13 +355,6 @@ class Effects:
             ),
         )
 
-    async def price_list(self, provider: str) -> tuple[msg.Sold, ...] | None:
-        """Read a provider's price list, for people; None: it could not be read.
-
-        Empty when it has none. What decides reads it by itself, where prices matter to it.
-        """
-        return (await self._list_types(ListTypes(provider))).types
-
     async def _list_types(self, action: ListTypes) -> msg.TypesListed:
         provider = self._providers.get(action.provider)
         if provider is None:

@@ -154,9 +154,7 @@ def measure_fleet(
     _providers(measures, runtime, accounts, providers)
     _health(settled, fleets)
     _cost(measures, fleets)
-    _replicas(
-        settled, fleets, lambda names: ages_of(serving.samples, names, runtime().clock.now())
-    )
+    _replicas(settled, fleets, lambda names: ages_of(serving.samples, names, runtime().clock.now()))
 
 
 def _nodes(fleets: Fleets, listing: Listing) -> Series:

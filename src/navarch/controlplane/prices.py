@@ -16,11 +16,14 @@ from navarch.controlplane.census import Bought
 from navarch.controlplane.clock import Clock
 from navarch.controlplane.runtime import Runtime
 from navarch.core.model.messages import Sold
+from navarch.core.model.sightings import Catalog
 
 LIST_AGE_MAX: Final = timedelta(hours=1)
 """After how long a list is read again: prices on demand change a few times a year."""
 LOOK: Final = timedelta(minutes=1)
 """How often it is seen whose lists are missing."""
+WANTED_FOR: Final = timedelta(minutes=10)
+"""For how long the lists of sellers without any machine are read after somebody looked at them."""
 
 
 class _List(Struct, frozen=True):
@@ -38,6 +41,22 @@ class Prices:
         self._runtime = runtime
         self._clock = clock
         self._lists: dict[str, _List] = {}
+        self._wanted: frozenset[str] = frozenset()
+        self._wanted_at: datetime | None = None
+
+    def catalogs(self) -> dict[str, Catalog]:
+        """All lists that were read, by provider; where the core has one, that is the one."""
+        own = {name: Catalog(each.read_at, each.types) for name, each in self._lists.items()}
+        return {**own, **self._runtime().machine.sightings.catalogs}
+
+    def want(self, providers: Iterable[str]) -> None:
+        """Have the lists of these read for some minutes too: somebody looks at what they sell."""
+        self._wanted, self._wanted_at = frozenset(providers), self._clock.now()
+
+    def _wanted_now(self) -> frozenset[str]:
+        at = self._wanted_at
+        is_wanted = at is not None and self._clock.now() - at < WANTED_FOR
+        return self._wanted if is_wanted else frozenset()
 
     def price(self, bought: Bought) -> float | None:
         """Say what a machine costs, in US dollars an hour; None: nobody knows. Cost: O(1)."""
@@ -55,7 +74,7 @@ class Prices:
         A list that cannot be read is tried again as late as one that can, and the one before stays.
         """
         while True:
-            for provider in sorted(set(providers())):
+            for provider in sorted({*providers(), *self._wanted_now()}):
                 await self._refresh(provider)
             await self._clock.sleep(LOOK)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from navarch.core import explain, explain_serving
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.samples import Samples
-from navarch.core.model.sightings import Sightings
+from navarch.core.model.sightings import Catalog, Sightings
 from navarch.core.selection import BUILT_IN
 from navarch.core.selection.base import Ranker
 from navarch.core.settings import Settings
@@ -77,6 +77,20 @@ class Seen:
     @past.setter
     def past(self, past: Past) -> None:
         self._past = past
+
+    @property
+    def catalogs(self) -> Mapping[str, Catalog]:
+        """The newest price lists, those included that only people look at."""
+        if self.control_plane is None:
+            return self.sightings.catalogs
+        return self.control_plane.accounts.prices.catalogs()
+
+    def want_prices(self) -> None:
+        """Have the price lists of all sellers read that are missing, within a minute or so."""
+        if self.control_plane is not None:
+            pools = self.fleet.pools.values()
+            sellers = {source.provider for pool in pools for source in pool.sources}
+            self.control_plane.accounts.prices.want(sellers)
 
     @property
     def rankers(self) -> Mapping[str, Ranker]:

@@ -9,7 +9,6 @@ from typing import Final
 from msgspec import Struct
 
 from navarch.controlplane.demand_history import Demand
-from navarch.core.model.fleet import Fleet
 from navarch.core.model.pool import Pool
 from navarch.dashboard.parts.windows import Window
 from navarch.dashboard.past import lives
@@ -73,9 +72,8 @@ class History(Struct):
     """Older decisions of the window that are not shown."""
 
 
-async def history_of(fleet: Fleet, past: Past, pool: Pool, window: Window) -> History:
-    """Show a pool over time. Cost: O(its machines + its turns + its notes in the window)."""
-    present = await Present.of(fleet, [pool.name])
+def history_of(past: Past, present: Present, pool: Pool, window: Window) -> History:
+    """Show a pool over time. Cost: O(its turns + its notes in the window)."""
     moments = window.moments()
     counts = counts_of(past.chronicle.lives, present, pool.name, moments)
     demand = past.demand.of(pool.name, window.since)

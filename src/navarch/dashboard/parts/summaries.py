@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Final
@@ -11,17 +10,14 @@ from msgspec import Struct
 
 from navarch.core import capacity
 from navarch.core.model.fleet import Fleet
-from navarch.core.model.instance import InstanceState
-from navarch.core.model.node import Contact, Phase
 from navarch.core.model.pool import Pool
-from navarch.core.model.report import Health
-from navarch.core.model.sightings import Catalog, Sightings
+from navarch.core.model.sightings import Sightings
 from navarch.core.repair import breaker
 from navarch.core.selection import memory
 from navarch.core.selection.base import Market
 from navarch.core.settings import Settings
 from navarch.dashboard.past.kept import Past
-from navarch.dashboard.past.lives import PAID, kind_of, stage_of
+from navarch.dashboard.past.lives import LIVE, ON_THEIR_WAY, PAID, Present, Stage
 from navarch.dashboard.past.prices import price_of
 
 TROUBLES_MAX: Final = 8
@@ -86,31 +82,21 @@ def summary_of(
     sightings: Sightings,
     pool: Pool,
     past: Past,
-    catalogs: Mapping[str, Catalog],
-    now: datetime,
+    present: Present,
+    market: Market,
     settings: Settings,
 ) -> PoolRow:
-    """Sum a pool up. Cost: O(its machines)."""
-    counts: Counter[str] = Counter()
-    market = Market(now, catalogs)
-    dollars, priced, unpriced = 0.0, 0, 0
-    for instance in fleet.instances_of(pool.name):
-        node = fleet.nodes.get(instance.id)
-        stage = stage_of(instance, node)
-        counts["ending"] += instance.state is InstanceState.TERMINATING
-        counts["current"] += instance.live
-        counts["booting"] += instance.live and node is None
-        if instance.live and node is not None:
-            counts["healthy"] += node.serving
-            counts["lost"] += node.contact is Contact.LOST
-            counts["sick"] += node.connected and node.health is Health.UNHEALTHY
-            counts["leaving"] += node.phase is Phase.LEAVING
-            counts["persons"] += bool(node.handed_over)
-        if stage in PAID:
-            price = price_of(kind_of(instance), market)
-            priced += price is not None
-            unpriced += price is None
-            dollars += price or 0.0
+    """Sum a pool up; `present` has its machines, `market` the moment and the prices.
+
+    Cost: O(kinds of machines + nodes in trouble).
+    """
+    stages, now = present.of_pool(pool.name), market.now
+    dollars, priced, unpriced = _money(present, pool.name, market)
+    counts = {
+        "lost": stages[Stage.SILENT],
+        "sick": stages[Stage.SICK],
+        "persons": _persons(fleet, pool.name),
+    }
     spec, last = pool.spec, past.demand.newest(pool.name)
     return PoolRow(
         name=pool.name,
@@ -124,13 +110,13 @@ def summary_of(
         target=pool.target,
         because=pool.target_because,
         target_changed_at=pool.target_changed_at,
-        current=counts["current"],
-        healthy=counts["healthy"],
-        booting=counts["booting"],
+        current=sum(stages[stage] for stage in LIVE),
+        healthy=stages[Stage.SERVING],
+        booting=sum(stages[stage] for stage in ON_THEIR_WAY),
         lost=counts["lost"],
         sick=counts["sick"],
-        leaving=counts["leaving"],
-        ending=counts["ending"],
+        leaving=stages[Stage.LEAVING],
+        ending=stages[Stage.ENDING],
         persons=counts["persons"],
         paused=pool.paused,
         breaker=_breaker(pool),
@@ -141,6 +127,27 @@ def summary_of(
         pending=None if last is None else last.pending,
         word=_word(sightings, pool),
     )
+
+
+def _money(present: Present, pool: str, market: Market) -> tuple[float, int, int]:
+    """Dollars an hour, and how many machines have a known price, and how many have not."""
+    dollars, priced, unpriced = 0.0, 0, 0
+    for kind, stages in present.counts.items():
+        if kind.pool != pool:
+            continue
+        number, price = sum(stages[stage] for stage in PAID), price_of(kind, market)
+        if price is None:
+            unpriced += number
+        else:
+            priced += number
+            dollars += number * price
+    return dollars, priced, unpriced
+
+
+def _persons(fleet: Fleet, pool: str) -> int:
+    """How many nodes of a pool wait for a person. Cost: O(nodes of the fleet that are not well)."""
+    nodes = (fleet.nodes[id_] for id_ in fleet.ailing)
+    return sum(node.pool == pool and bool(node.handed_over) and not node.over for node in nodes)
 
 
 def _breaker(pool: Pool) -> str:

@@ -10,15 +10,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from navarch.controlplane.demand_history import DemandHistory
 from navarch.dashboard.past import uses
 from navarch.dashboard.past.chronicle import Chronicle
-from navarch.dashboard.past.prices import Prices
 from navarch.dashboard.past.uses import Uses
 from navarch.dashboard.reports import Reports
-from navarch.telemetry.log import Log
 
 if TYPE_CHECKING:
     from navarch.controlplane.control_plane import ControlPlane
-
-log = Log(__name__)
 
 ANSWERS_MAX: Final = 200
 """Answers that are kept for the next who asks the same."""
@@ -37,43 +33,35 @@ class Past:
         self.demand = demand or DemandHistory()
         self.reports = reports
         self.uses = Uses()
-        self.prices = Prices()
-        self._answers: dict[object, tuple[datetime, int, Any]] = {}
-        self._asked = asyncio.Event()
-
-    def want_prices(self, now: datetime) -> None:
-        """Have price lists read that are missing, soon: somebody looks."""
-        self.prices.want(now)
-        self._asked.set()
+        self._answers: dict[object, tuple[datetime, int, asyncio.Future[Any]]] = {}
 
     async def answer(
         self, key: object, seq: int, now: datetime, make: Callable[[], Awaitable[_A]]
     ) -> _A:
-        """Give the answer of a moment ago, if no fact has come since; else make it."""
+        """Give the answer of a moment ago, if no fact has come since; else make it.
+
+        Whoever asks while it is made waits for the same one. Never one that is behind fact `seq`:
+        a page asks again because of a fact, and must not be told what was before.
+        """
         kept = self._answers.get(key)
-        if kept is not None and kept[1] == seq and abs(now - kept[0]) < ANSWERS_FOR:
-            found: _A = kept[2]
-            return found
-        made = await make()
-        while len(self._answers) >= ANSWERS_MAX:
-            del self._answers[next(iter(self._answers))]
-        self._answers.pop(key, None)
-        self._answers[key] = (now, seq, made)
-        return made
+        if kept is None or kept[1] != seq or abs(now - kept[0]) >= ANSWERS_FOR:
+            while len(self._answers) >= ANSWERS_MAX:
+                del self._answers[next(iter(self._answers))]
+            self._answers.pop(key, None)
+            kept = self._answers[key] = (now, seq, asyncio.ensure_future(make()))
+        making: asyncio.Future[_A] = kept[2]
+        try:
+            return await asyncio.shield(making)
+        except Exception:
+            if self._answers.get(key) is kept:
+                del self._answers[key]  # whoever asks next tries again
+            raise
 
     async def keep(self, control_plane: ControlPlane) -> None:
-        """Look at what GPUs do once a minute, and read the prices that people want; for ever."""
+        """Look at what GPUs do once a minute, for ever."""
         while True:
             await self._look(control_plane)
-            await self._read_prices(control_plane)
-            self._asked.clear()
-            try:
-                async with asyncio.timeout(uses.EVERY.total_seconds()):
-                    await self._asked.wait()
-                    await self._read_prices(control_plane)
-                    await asyncio.sleep(uses.EVERY.total_seconds())  # the rest of the minute
-            except TimeoutError:
-                continue
+            await asyncio.sleep(uses.EVERY.total_seconds())
 
     async def _look(self, control_plane: ControlPlane) -> None:
         runtime = control_plane.runtime
@@ -86,11 +74,3 @@ class Past:
             self.uses.note(pool, now, use)
             await asyncio.sleep(0)
         self.uses.leave(set(fleet.pools))
-
-    async def _read_prices(self, control_plane: ControlPlane) -> None:
-        runtime = control_plane.runtime
-        machine, now = runtime.machine, runtime.clock.now()
-        for provider in self.prices.due(machine.fleet, machine.sightings, now):
-            types = await runtime.effects.price_list(provider)
-            self.prices.learn(provider, types, runtime.clock.now())
-            log.debug("price_list_read", provider=provider)

@@ -384,23 +384,41 @@ class Present(Struct):
     @classmethod
     async def of(cls, fleet: Fleet, pools: Iterable[str]) -> Present:
         """Count the machines of these pools. Cost: O(those), in slices."""
-        present = cls()
+        present, kinds = cls(), dict[tuple[str, str, str, bool], Kind]()
         members = [instance for pool in pools for instance in fleet.instances_of(pool)]
         for start in range(0, len(members), PRESENT_SLICE):
-            for instance in members[start : start + PRESENT_SLICE]:
-                present.add(instance, fleet.nodes.get(instance.id))
+            present._add(members[start : start + PRESENT_SLICE], fleet.nodes, kinds)
             await asyncio.sleep(0)
         return present
 
-    def add(self, instance: Instance, node: Node | None) -> None:
-        """Count one."""
-        stage = stage_of(instance, node)
-        if stage is None:
-            return
-        kind = kind_of(instance)
-        self.counts.setdefault(kind, Counter())[stage] += 1
-        if node is not None and node.gpus:
-            self.gpus[kind.provider, kind.instance_type] = len(node.gpus)
+    def _add(
+        self,
+        instances: Iterable[Instance],
+        nodes: Mapping[str, Node],
+        kinds: dict[tuple[str, str, str, bool], Kind],
+    ) -> None:
+        """Count some; `kinds` are those that were met, since few machines are of a new one."""
+        for instance in instances:
+            node = nodes.get(instance.id)
+            stage = stage_of(instance, node)
+            if stage is None:
+                continue
+            key = (instance.pool, instance.offer, instance.region, instance.spot)
+            kind = kinds.get(key)
+            if kind is None:
+                kind = kinds[key] = kind_of(instance)
+                self.counts.setdefault(kind, Counter())
+            self.counts[kind][stage] += 1
+            if node is not None and node.gpus:
+                self.gpus[kind.provider, kind.instance_type] = len(node.gpus)
+
+    def of_pool(self, pool: str) -> Counter[Stage]:
+        """Add up the kinds of one pool."""
+        total: Counter[Stage] = Counter()
+        for kind, stages in self.counts.items():
+            if kind.pool == pool:
+                total.update(stages)
+        return total
 
 
 def counted(turns: list[Turn], present: Mapping[Stage, int], moments: list[float]) -> Counts:

@@ -14,26 +14,24 @@ from typing import Final
 from msgspec import Struct
 
 from navarch.controlplane.notes import Notes
+from navarch.controlplane.usage import BUSY_PERCENT
 from navarch.core.model.fleet import Fleet
 from navarch.core.model.samples import Samples
 from navarch.dashboard.past.lives import Stage, stage_of
 
 EVERY: Final = timedelta(minutes=1)
 """How often somebody looks."""
-BUSY_PERCENT: Final = 5.0
-"""From which mean utilization on a node's GPUs count as used: below, drivers and monitoring alone
-may be what runs. The metric ``navarch_gpu_seconds_total`` draws the line at the same place."""
 
 
 class Use(Struct):
     """Serving GPUs at one moment."""
 
     good: int = 0
-    """Of nodes that are busy."""
+    """Busy, as ``navarch_gpu_seconds_total`` has it."""
     idle: int = 0
-    """Of nodes that are not."""
+    """Not busy."""
     unknown: int = 0
-    """Of nodes without a fresh sample."""
+    """Without a fresh sample."""
 
     @property
     def total(self) -> int:
@@ -46,23 +44,17 @@ def look(
 ) -> Iterator[tuple[str, Use]]:
     """Count the serving GPUs of each pool by use, a pool at a time.
 
-    A sample older than `fresh_for` says nothing. Cost: O(instances), some 3 µs each.
+    A sample older than `fresh_for` says nothing. Cost: O(instances), some µs each.
     """
-    oldest = now - fresh_for
     for pool in list(fleet.pools):
-        use = Use()
+        gpus: dict[str, int] = {}
         for instance in fleet.instances_of(pool):
             node = fleet.nodes.get(instance.id)
-            if node is None or stage_of(instance, node) is not Stage.SERVING:
-                continue
-            load, at = samples.load(node.id), samples.newest_at(node.id)
-            if load is None or at is None or at < oldest:
-                use.unknown += len(node.gpus)
-            elif load >= BUSY_PERCENT:
-                use.good += len(node.gpus)
-            else:
-                use.idle += len(node.gpus)
-        yield pool, use
+            if node is not None and stage_of(instance, node) is Stage.SERVING:
+                gpus[node.id] = len(node.gpus)
+        active, read, _ = samples.activity(list(gpus), now - fresh_for, BUSY_PERCENT)
+        good, known = int(active.sum()), int(read.sum())
+        yield pool, Use(good, known - good, max(sum(gpus.values()) - known, 0))
 
 
 class Uses:

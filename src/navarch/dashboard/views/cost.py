@@ -85,7 +85,7 @@ async def view(seen: Seen, below: str, query: Mapping[str, str]) -> CostView:
     """
     if below:
         raise WireError("not_found", f"there is no {below[:60]!r} of the cost")
-    seen.past.want_prices(seen.now)
+    seen.want_prices()
     window_of(query, seen.past.chronicle, seen.now)
     key = ("cost", query.get("window", ""))
     return await seen.past.answer(key, seen.seq, seen.now, lambda: _made(seen, query))
@@ -93,7 +93,7 @@ async def view(seen: Seen, below: str, query: Mapping[str, str]) -> CostView:
 
 async def _made(seen: Seen, query: Mapping[str, str]) -> CostView:
     window = await window_known(seen, query)
-    catalogs = seen.past.prices.catalogs(seen.sightings)
+    catalogs = seen.catalogs
     market = Market(seen.now, catalogs)
     moments = window.moments()
     books = await bills.books_of(seen.fleet, seen.past, market, moments, list(seen.fleet.pools))

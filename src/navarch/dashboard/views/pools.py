@@ -9,20 +9,23 @@ from typing import Final
 
 from msgspec import Struct
 
-from navarch.core.model.fleet import Fleet
 from navarch.core.model.pool import Pool
+from navarch.core.selection.base import Market
 from navarch.dashboard.parts import histories, offers, repairs, summaries
 from navarch.dashboard.parts.histories import History
 from navarch.dashboard.parts.offers import Buying, OfferRow
 from navarch.dashboard.parts.repairs import Breaker, Budget
 from navarch.dashboard.parts.summaries import PoolRow
 from navarch.dashboard.parts.windows import Window, window_of
+from navarch.dashboard.past.lives import Present
 from navarch.dashboard.rows import ORDER, WRONG, Row, row_of
 from navarch.dashboard.seen import Seen
 from navarch.errors import WireError
 
 POOLS_MAX: Final = 500
 """Pools that are listed, those with troubles first."""
+SLICE: Final = 1_000
+"""Machines that are looked at before others get their turn."""
 WRONG_MAX: Final = 50
 """Nodes of a pool that are named, those with something against them."""
 
@@ -54,8 +57,6 @@ class PoolView(Struct):
     seq: int
     now: datetime
     pool: PoolRow
-    explanation: list[str]
-    """The same words as ``navarch explain pool``."""
     history: History
     buying: Buying
     offers: list[OfferRow]
@@ -72,7 +73,7 @@ async def view(seen: Seen, below: str, query: Mapping[str, str]) -> PoolsView | 
     Raises `WireError` with ``not_found`` for a pool that is not known, and ``invalid_argument``
     for a query that means nothing.
     """
-    seen.past.want_prices(seen.now)
+    seen.want_prices()
     if not below:
         if query:
             raise WireError("invalid_argument", "all pools are shown without a query")
@@ -86,39 +87,36 @@ async def view(seen: Seen, below: str, query: Mapping[str, str]) -> PoolsView | 
 
 
 async def _all(seen: Seen) -> PoolsView:
-    rows: list[PoolRow] = []
-    for pool in list(seen.fleet.pools.values()):
-        rows.append(_summary(seen, pool))
-        await asyncio.sleep(0)
+    pools = list(seen.fleet.pools.values())
+    present = await Present.of(seen.fleet, [pool.name for pool in pools])
+    market = Market(seen.now, seen.catalogs)
+    rows = [_summary(seen, pool, present, market) for pool in pools]
     rows.sort(key=lambda row: (not row.troubles, row.name))
     return PoolsView(seen.seq, seen.now, rows[:POOLS_MAX], max(len(rows) - POOLS_MAX, 0))
 
 
-def _summary(seen: Seen, pool: Pool) -> PoolRow:
-    catalogs = seen.past.prices.catalogs(seen.sightings)
+def _summary(seen: Seen, pool: Pool, present: Present, market: Market) -> PoolRow:
     return summaries.summary_of(
-        seen.fleet, seen.sightings, pool, seen.past, catalogs, seen.now, seen.settings
+        seen.fleet, seen.sightings, pool, seen.past, present, market, seen.settings
     )
 
 
 async def _one(seen: Seen, pool: Pool, query: Mapping[str, str]) -> PoolView:
     fleet, sightings, now, settings = seen.fleet, seen.sightings, seen.now, seen.settings
-    catalogs = seen.past.prices.catalogs(sightings)
+    catalogs = seen.catalogs
     rows, left_out = offers.offer_rows(
         fleet, sightings, pool, now, settings, seen.rankers, catalogs
     )
     buying = offers.buying(fleet, sightings, pool, now, settings, seen.rankers, catalogs)
     budget = repairs.budget_of(fleet, sightings, pool, now, settings)
-    summary = _summary(seen, pool)
-    explanation = list(seen.explain("pool", pool.name))
-    nodes = await _nodes(fleet, pool)
+    nodes = await _nodes(seen, pool)
     window = await window_known(seen, query)
+    present = await Present.of(fleet, [pool.name])
     return PoolView(
         seq=seen.seq,
         now=now,
-        pool=summary,
-        explanation=explanation,
-        history=await histories.history_of(fleet, seen.past, pool, window),
+        pool=_summary(seen, pool, present, Market(now, catalogs)),
+        history=histories.history_of(seen.past, present, pool, window),
         buying=buying,
         offers=rows,
         offers_left_out=left_out,
@@ -137,17 +135,20 @@ async def window_known(
     return window_of(query, chronicle, seen.now, others)
 
 
-async def _nodes(fleet: Fleet, pool: Pool) -> NodesSummary:
+async def _nodes(seen: Seen, pool: Pool) -> NodesSummary:
     """Count a pool's machines by state. Cost: O(those), in slices."""
+    fleet, rows = seen.fleet, seen.rows
     counts = dict.fromkeys(ORDER, 0)
     wrong: list[Row] = []
     for number, id_ in enumerate(list(fleet.members.get(pool.name, ()))):
-        row = row_of(fleet.nodes.get(id_), fleet.instances.get(id_))
+        row = None if rows is None else rows.get(id_)
+        if row is None:
+            row = row_of(fleet.nodes.get(id_), fleet.instances.get(id_))
         if row is not None:
             counts[row.state] += 1
             if row.state in WRONG:
                 wrong.append(row)
-        if number % 1_000 == 999:
+        if number % SLICE == SLICE - 1:
             await asyncio.sleep(0)
     wrong.sort(key=lambda row: (ORDER.index(row.state), row.since, row.id))
     return NodesSummary(

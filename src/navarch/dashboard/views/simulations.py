@@ -93,7 +93,7 @@ async def view(
     if query:
         raise WireError("invalid_argument", "simulations are shown without a query")
     reports = seen.past.reports
-    seen.past.want_prices(seen.now)
+    seen.want_prices()
     if below:
         if reports is None:
             raise WireError("not_found", "there is no folder of reports")
@@ -113,7 +113,7 @@ async def _live(seen: Seen) -> LiveFigures:
 async def _figures(seen: Seen) -> LiveFigures:
     window = await window_known(seen, WINDOW)
     moments = window.moments()
-    market = Market(seen.now, seen.past.prices.catalogs(seen.sightings))
+    market = Market(seen.now, seen.catalogs)
     names = list(seen.fleet.pools)
     books = await bills.books_of(seen.fleet, seen.past, market, moments, names)
     accounts = [books.pools[name] for name in sorted(names)]

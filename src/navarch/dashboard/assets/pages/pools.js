@@ -122,7 +122,6 @@ async function showOne(root, name, query, live, api) {
     nodes: section("section", { class: "card" }, (data) => nodes(data)),
     offers: section("section", { class: "card" }, (data) => offers(data)),
     decisions: section("section", { class: "card" }, (data) => decisions(data)),
-    words: section("section", { class: "card" }, (lines) => explanation(lines)),
   };
   const drawn = chart({ label: `Nodes of pool ${name}`, whole: true, from: 0, to: 1, series: [], open: reason });
   const waiting = chart({ label: `Jobs that wait for pool ${name}`, whole: true, height: 110, from: 0, to: 1, series: [] });
@@ -136,7 +135,7 @@ async function showOne(root, name, query, live, api) {
       h("div", { class: "head" }, h("h2", {}, "Over time"), h("div", { class: "right" }, windows(chosen, choose))),
       drawn.node, jobs, parts.notes.node),
     h("div", { class: "cards" }, parts.next.node, parts.repair.node, parts.nodes.node),
-    h("div", { class: "gap" }), parts.offers.node, parts.decisions.node, parts.words.node,
+    h("div", { class: "gap" }), parts.offers.node, parts.decisions.node, explanation(name, api),
   );
   const loader = loading(load, { live, failed: (error) => tell(problem, error) });
 
@@ -165,7 +164,6 @@ async function showOne(root, name, query, live, api) {
     parts.nodes.update(view.nodes);
     parts.offers.update({ rows: view.offers, left_out: view.offers_left_out });
     parts.decisions.update({ name, marks: view.history.marks, left_out: view.history.left_out, window: view.history.window });
-    parts.words.update(view.explanation);
     const range = { from: Date.parse(view.history.since), to: Date.parse(view.history.until) };
     drawn.update({ ...range, series: lines(view), marks: view.history.marks.map(marked) });
     const { pending } = view.history.series;
@@ -309,10 +307,23 @@ function repair({ budget, breaker }) {
         budget.dry_run ? " (a dry run: it only says so)" : "")),
     budget.waiting.length
       ? [h("h3", {}, "Waits for repair"),
-        h("ul", { class: "plain-list" }, budget.waiting.map((each) => h("li", {}, link("nodes", each.node), " ", h("span", { class: "badge" }, each.remedy.replace("_", " ")), " ", each.because || "begins at the next look"))),
+        h("ul", { class: "plain-list" }, alike(budget.waiting).map((each) => h("li", {},
+          each.nodes.flatMap((node, index) => [index ? ", " : "", link("nodes", node)]), " ",
+          h("span", { class: "badge" }, each.remedy.replace("_", " ")), h("div", { class: "small" }, each.because || "begins at the next look")))),
         budget.left_out ? h("p", { class: "soft" }, `and ${plural(budget.left_out, "node")} more`) : null]
       : null,
   ];
+}
+
+// Nodes that wait for the same thing.
+function alike(waiting) {
+  const groups = new Map();
+  for (const { node, remedy, because } of waiting) {
+    const key = `${remedy} ${because}`;
+    if (!groups.has(key)) groups.set(key, { remedy, because, nodes: [] });
+    groups.get(key).nodes.push(node);
+  }
+  return [...groups.values()];
 }
 
 function used(count, most) {
@@ -382,8 +393,18 @@ function decisions({ name, marks, left_out, window }) {
   ];
 }
 
-function explanation(lines) {
-  return h("details", {}, h("summary", {}, "In words, as navarch explain pool says it"),
-    h("ul", { class: "plain-list" }, lines.map((each) => h("li", {}, each))));
+// Asked for when it is opened, by the call that the command line makes too.
+function explanation(name, api) {
+  const lines = h("ul", { class: "plain-list" });
+  const details = h("details", {}, h("summary", {}, "In words, as navarch explain pool says it"), lines);
+  details.addEventListener("toggle", async () => {
+    if (!details.open) return;
+    try {
+      const told = await api.call("Explain", { kind: "SUBJECT_KIND_POOL", id: name });
+      replace(lines, (told.lines ?? []).map((each) => h("li", {}, each)));
+    } catch (error) {
+      replace(lines, h("li", { class: "problem" }, error.message));
+    }
+  });
+  return h("section", { class: "card" }, details);
 }
-
