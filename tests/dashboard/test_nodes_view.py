@@ -179,6 +179,13 @@ def test_a_node_that_has_ended_still_says_why() -> None:
     assert found.since == at(minutes=9)
 
 
+def test_the_time_of_a_node_that_has_ended_ends_a_little_after_it() -> None:
+    gone = ev.InstanceTerminated(at(minutes=20), ONE, "gone from the list")
+    found = view(ending(1, at(minutes=18)), gone)
+    assert (found.history.since, found.history.until) == (at(), at(minutes=21))
+    assert view().history.until == at(hours=1)
+
+
 def test_a_launch_that_failed_has_failed() -> None:
     failed = ev.LaunchFailed(at(seconds=5), ONE, "NoCapacity", "none left")
     found = shown(nodes.view, seen_after(FOUNDED, requested(1), failed), ONE)

@@ -80,7 +80,7 @@ export function runs(card, served, now) {
   if (card.dataset.told === told) return;
   card.dataset.told = told;
   const replicas = served.replicas.map((each) => [
-    h("code", {}, each.id),
+    [h("code", {}, each.id), h("div", { class: "small" }, h("a", { href: route("serving", "", { pool: each.agent_pool }) }, each.agent_pool))],
     [h("span", { class: "badge" }, each.state), each.restarts ? ` ${plural(each.restarts, "restart")}` : ""],
     each.place,
     [each.because, each.said ? h("div", { class: "small problem" }, each.said) : ""],

@@ -8,7 +8,7 @@ import { h, s } from "./dom.js";
 
 const WIDTH = 120;
 const HEIGHT = 28;
-const EDGE = 2;
+const EDGE = 3;
 
 /** The samples as runs of neighbours: lists of indexes, none of them across a gap or a null. */
 export function runs(times, values, gap) {
@@ -66,6 +66,7 @@ export function sparkline({ label, write, low = 0, high = null, absent = "not to
   const line = s("path", { class: "spark-line" });
   const area = s("path", { class: "spark-area" });
   const gaps = s("path", { class: "spark-gap" });
+  const dots = s("path", { class: "spark-dots" });
   const cursor = s("path", { class: "spark-cursor" });
   const drawing = s(
     "svg",
@@ -79,6 +80,7 @@ export function sparkline({ label, write, low = 0, high = null, absent = "not to
     area,
     gaps,
     line,
+    dots,
     cursor,
   );
   const value = h("span", { class: "spark-now" });
@@ -100,12 +102,14 @@ export function sparkline({ label, write, low = 0, high = null, absent = "not to
   function draw(found) {
     const ground = HEIGHT - EDGE;
     const lines = [];
+    const alone = [];
     const areas = [];
     const holes = [];
     found.forEach((run, number) => {
       // A sample that stands alone is a dot: a line of no length with round ends.
       const path = run.map(point).join(" L");
-      lines.push(run.length === 1 ? `M${path} h0.01` : `M${path}`);
+      if (run.length === 1) alone.push(`M${path} h0.01`);
+      else lines.push(`M${path}`);
       const first = x(kept.times[run[0]]).toFixed(1);
       const last = x(kept.times[run[run.length - 1]]).toFixed(1);
       if (run.length > 1) areas.push(`M${first},${ground} L${path} L${last},${ground} Z`);
@@ -117,6 +121,7 @@ export function sparkline({ label, write, low = 0, high = null, absent = "not to
       holes.push(`M${x(kept.times[last[last.length - 1]]).toFixed(1)},${ground} H${WIDTH - EDGE}`);
     }
     line.setAttribute("d", lines.join(" "));
+    dots.setAttribute("d", alone.join(" "));
     area.setAttribute("d", areas.join(" "));
     gaps.setAttribute("d", holes.join(" "));
     return holes.length;

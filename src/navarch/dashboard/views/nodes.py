@@ -106,6 +106,8 @@ class History(Struct, frozen=True):
 
     since: datetime
     """Where the time begins that is told."""
+    until: datetime
+    """Where it ends: the present, or a little after the machine's end."""
     lanes: Sequence[LaneRow]
     marks: Sequence[Mark]
     facts: list[FactRow]
@@ -346,13 +348,15 @@ def _finding(finding: Finding, facts: Sequence[Recorded]) -> FindingRow:
 
 def _history(life: Life, facts: Sequence[Recorded], now: datetime, hours: float) -> History:
     first = facts[0].event.at if facts else now
-    since = first if not hours else max(first, now - timedelta(hours=hours))
-    ended = life.newest("phase")
-    if hours and ended is not None and ended.state in ("terminated", "failed"):
-        since = max(first, ended.since - timedelta(hours=hours))
+    phase = life.newest("phase")
+    over = phase is not None and phase.state in ("terminated", "failed")
+    ended = phase.since if phase is not None and over else now
+    since = first if not hours else max(first, ended - timedelta(hours=hours))
+    until = min(now, ended + max((ended - since) / 20, timedelta(minutes=1)))
     left = within(life, since)
     return History(
         since,
+        until,
         [LaneRow(lane.name, lane.segments) for lane in left.lanes],
         left.marks,
         [fact_row(each) for each in facts[: -FACTS_SHOWN - 1 : -1]],

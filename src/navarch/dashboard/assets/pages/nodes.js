@@ -57,6 +57,7 @@ export async function show(root, { parameters, live, api }) {
     reload();
   });
   await load();
+  if (view === null) return undefined; // nobody knows it: what is shown is a search
   let asking = false;
   const timer = setInterval(async () => {
     if (asking) return;
@@ -64,7 +65,7 @@ export async function show(root, { parameters, live, api }) {
     await freshen();
     asking = false;
   }, EVERY);
-  const slow = setInterval(() => !document.hidden && reload(), WHOLE_EVERY);
+  const slow = setInterval(() => !document.hidden && view.known !== "journal" && reload(), WHOLE_EVERY);
   const offs = [live.watch([id], reload), () => clearInterval(timer), () => clearInterval(slow)];
   return () => {
     closed = true;
@@ -327,7 +328,7 @@ function historyCard() {
     update(view) {
       const { lanes, marks, whole: all } = view.history;
       const from = Date.parse(view.history.since);
-      const to = Math.max(Date.parse(view.now), from + 1_000);
+      const to = Math.max(Date.parse(view.history.until), from + 1_000);
       missing.textContent = all ? "" : "Its first facts were not read: it has more than are shown here.";
       drawing.update({
         from,

@@ -197,7 +197,7 @@ function poolCard(name, pick) {
     replace(
       counts,
       each.problem ? h("span", { class: "problem" }, each.problem) : null,
-      waits.length ? h("span", {}, ` ${waits.map(([node, count]) => `${count} wait for pool ${node} to grow`).join(", ")}.`) : null,
+      waits.length ? h("span", {}, ` ${waits.map(([node, count]) => `${count} ${count === 1 ? "waits" : "wait"} for pool ${node} to grow`).join(", ")}.`) : null,
     );
     replace(
       conditions,
@@ -248,10 +248,10 @@ function signalLine(first) {
   const quality = h("span", { class: "badge" });
   const element = h("div", { class: "signal" }, h("div", {}, h("strong", {}, first.name), " ", quality, h("div", { class: "small soft" }, first.about)), line.element, words);
   function update(signal, now) {
-    const age = signal.observed_at ? (now - moment(signal.observed_at)) / 1000 : null;
+    const age = signal.observed_at && signal.value !== null ? (now - moment(signal.observed_at)) / 1000 : null;
     const target = signal.target === null ? "no target" : `target ${write(signal.target)} ${signal.unit} a replica`;
     const from = signal.source ? ` from ${signal.source}` : "";
-    words.textContent = `${target}; ${age === null ? "never read" : `${span(age)} old`}${from}${signal.detail ? `; ${signal.detail}` : ""}`;
+    words.textContent = `${target}; ${age === null ? "no value" : `${span(age)} old`}${from}${signal.detail ? `; ${signal.detail}` : ""}`;
     quality.className = `badge ${signal.quality === "ok" ? "good" : "warn"}`;
     quality.textContent = signal.quality === "ok" ? "fresh" : `▲ ${signal.quality}`;
     signal.times.forEach((at, index) => seen.set(Date.parse(at), signal.values[index]));
@@ -284,7 +284,7 @@ function waiting(card, view, pool, pick, api, now) {
     rows.length
       ? scrolls(
           "Replicas",
-          h("table", {}, headOf(["Replica", "State", "Where", "Why", "For"]), h("tbody", {}, rows)),
+          h("table", {}, headOf(["Replica", "State", "Why", "Where", "For"]), h("tbody", {}, rows)),
         )
       : h("p", { class: "empty" }, "There is none."),
     view.replicas_left_out ? h("p", { class: "soft" }, `${plural(view.replicas_left_out, "more is", "more are")} not shown; those that wait come first.`) : null,
@@ -309,7 +309,6 @@ function replicaRow(each, api, now) {
     {},
     h("td", {}, h("code", {}, each.id), h("div", { class: "small soft" }, each.agent_pool, each.gang ? ` · gang ${each.gang}` : "")),
     h("td", {}, h("span", { class: `badge ${tone}` }, each.state), each.restarts ? h("div", { class: "small" }, plural(each.restarts, "restart")) : null),
-    h("td", {}, each.node ? link("nodes", each.node, each.place) : "nowhere"),
     h(
       "td",
       {},
@@ -321,6 +320,7 @@ function replicaRow(each, api, now) {
       each.loading ? loading(each.loading) : null,
       explanation(each.id, api),
     ),
+    h("td", {}, each.node ? link("nodes", each.node, each.place) : "nowhere"),
     h("td", {}, h("time", { datetime: each.since, title: whole(each.since) }, span((now - moment(each.since)) / 1000))),
   );
 }
@@ -384,7 +384,7 @@ function disks(card, view) {
       {},
       h("td", {}, link("nodes", each.node)),
       h("td", { class: "number" }, number(each.replicas)),
-      h("td", {}, Object.entries(each.models).map(([name, size]) => h("div", {}, name, h("span", { class: "small soft" }, size ? ` ${bytes(size)}` : " size not told"))), each.loading.map((name) => h("div", {}, name, h("span", { class: "badge" }, "on its way")))),
+      h("td", {}, Object.entries(each.models).map(([name, size]) => h("div", {}, name, h("span", { class: "small soft" }, size ? ` ${bytes(size)}` : " size not told"))), each.loading.map((name) => h("div", {}, name, " ", h("span", { class: "badge" }, "on its way")))),
       h("td", { class: "number" }, each.bytes ? bytes(each.bytes) : "–"),
     ),
   );
