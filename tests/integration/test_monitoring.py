@@ -1,7 +1,7 @@
 """Rules and dashboards against a real Prometheus that scrapes a live fleet with troubles.
 
 One Prometheus and one `navarch up` for all tests. The fleet has a pool of real agents, one of which
-reports an XID 79 and another of which is killed, a pool that finds nothing to buy, and replicas of
+reports an XID 79 and another of which is frozen, a pool that finds nothing to buy, and replicas of
 which some have no place.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -78,7 +79,8 @@ metadata: {name: chat}
 spec:
   agentClassRef: {name: assistant}
   minReplicas: 1
-  maxReplicas: 1
+  maxReplicas: 2
+  autoscaling: {metrics: [{type: queue-depth, target: 5}]}
   gpuRequirements: {count: 1}
   runtime: {command: [sleep, "600"]}
 ---
@@ -95,9 +97,14 @@ spec:
 
 ONLY_IN_TROUBLE = {
     "navarch_admission_refused_total": "only after a bound on callers has refused somebody",
+    "navarch_interruptions_total": "only after a provider has announced that it takes one away",
     "navarch_plugin_isolated": "only while a plugin is left alone; the panel has a 0 for it",
+    "navarch_tls_certificate_end_timestamp_seconds": "only where TLS is spoken, see below",
+    "navarch_tls_reloads_refused_total": "only where TLS is spoken, see below",
+    "navarch_tls_reloads_total": "only where TLS is spoken, see below",
 }
-"""Series that a fleet without that trouble has not, and why."""
+"""Series that this fleet has not, and why."""
+PANELS_TOO = ONLY_IN_TROUBLE.keys() - {"navarch_plugin_isolated"}
 
 
 class Watched:
@@ -111,14 +118,16 @@ class Watched:
     def trouble(self) -> None:
         """Make what panels show, and wait until the journal has it."""
         fleet, now = self.fleet, RealClock().now()
-        sick, dead, well = sorted(fleet.wait_serving(3))
+        sick, frozen, well = sorted(fleet.wait_serving(3))
         fleet.call("ApplyResources", text=SERVED, source="served.yaml", reason="a test")
-        for node in (sick, dead, well):
+        for node in (sick, frozen, well):
             state = Path(fleet.nodes()[node]["metadata"]["labels"]["navarch.dev/state-dir"])
             injected.inject(state, injected.Utilization(percent=95), now=now)
             if node == sick:
                 injected.inject(state, injected.Xid(code=79, gpu=0), now=now)
-        os.kill(fleet.agents()[dead], signal.SIGKILL)
+        os.kill(fleet.agents()[frozen], signal.SIGSTOP)
+        load = {"agentPool": "default/chat", "metric": "queue-depth", "value": 3, "source": "test"}
+        fleet.call("PushMetrics", samples=[load])
         fleet.call("SetPlugin", kind="scheduler", name="gpu-fit", shadow=True, reason="a test")
         with suppress(HTTPError):
             urllib.request.urlopen(f"{fleet.url}/no-such-page", timeout=5)  # noqa: S310 - our own
@@ -197,7 +206,7 @@ def queries_of(board: Board) -> dict[str, str]:
         f"{panel.title}, query {number}": filled(query.expr, rate_interval="30s")
         for panel in board.panels
         for number, query in enumerate(panel.queries)
-        if "navarch_admission_refused_total" not in names_in(filled(query.expr))
+        if not names_in(filled(query.expr)) & PANELS_TOO
     }
 
 
@@ -247,6 +256,7 @@ server:
   address: "127.0.0.1:{port}"
   data: data
   auth:
+    tls: {{cert_file: cert.pem, key_file: key.pem}}
     tokens:
       - {{name: prometheus, role: viewer, token_env: PROMETHEUS_TOKEN}}
       - {{name: ops, role: operator, token_env: OPS_TOKEN}}
@@ -258,21 +268,41 @@ pools:
 
 
 @pytest.mark.soak
-def test_a_server_is_scraped_with_the_token_of_a_viewer_and_with_no_other(tmp_path: Path) -> None:
+def test_a_server_is_scraped_over_tls_with_the_token_of_a_viewer_and_no_other(
+    tmp_path: Path,
+) -> None:
+    require(["openssl"], "openssl")
+    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    words += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(
+        [*words, "-keyout", "key.pem", "-out", "cert.pem"],
+        check=True,
+        capture_output=True,
+        cwd=tmp_path,
+    )
     [port] = free_ports(1)
     config, token = tmp_path / "navarch.yaml", tmp_path / "token"
     config.write_text(GUARDED.format(port=port))
     secret, wrong = "v" * 40, "w" * 40
     token.write_text(f"{secret}\n")
     (tmp_path / "navarch.rules.yml").write_text(files.rule_files(Chosen())["navarch.rules.yml"])
-    scraping = Scraping(targets=("{target}",), credentials_file=str(token), interval="500ms")
+    scraping = Scraping(
+        targets=("{target}",),
+        credentials_file=str(token),
+        ca_file=str(tmp_path / "cert.pem"),
+        interval="500ms",
+    )
     environ = {"PROMETHEUS_TOKEN": secret, "OPS_TOKEN": "o" * 40}
-    with daemon(config, port, environ=environ, token="o" * 40):
+    with daemon(config, port, environ=environ, token="o" * 40, scheme="https"):
         prometheus = RealPrometheus(
             tmp_path, f"127.0.0.1:{port}", configuration=written(scraping), job="navarch"
         )
         try:
             until(lambda: prometheus.query("navarch_leader == 1"), "it is scraped")
+            ends = 'ALERTS{alertname="NavarchCertificateEnds", alertstate="pending"}'
+            until(lambda: prometheus.query(ends), "its certificate ends soon")
+            tls = [name for name in ONLY_IN_TROUBLE if name.startswith("navarch_tls_")]
+            assert [name for name in tls if not prometheus.query(name)] == []
             token.write_text(wrong)
             until(lambda: prometheus.is_up() == 0, "another token is refused")
             until(lambda: prometheus.query('ALERTS{alertname="NavarchDown"}'), "that is pending")

@@ -98,6 +98,11 @@ _CALLS: Final = {
 _COUNT: Final = of("navarch_journal_commit_duration_seconds_count")
 _INBOX: Final = of("navarch_inbox_messages", **{"class": "operators"})
 _REFUSED: Final = of("navarch_inbox_refused_total", **{"class": "heartbeats"})
+CERTIFICATE: Final = of("navarch_tls_certificate_end_timestamp_seconds")
+"""By a clock at which the tests begin at 0."""
+SIGNAL: Final = of(
+    "navarch_agent_pool_signal_age_seconds", agent_pool="default/chat", signal="queue-depth"
+)
 _PLUGIN: Final = {"kind": "scheduler", "plugin_name": "acme"}
 
 
@@ -174,6 +179,16 @@ _CONTROL_PLANE: Final = {
             value="1",
         ),
         quiet=(({_REFUSED: "0 500x30"}, 20),),
+    ),
+    "NavarchCertificateEnds": Case(
+        fires=Fires(
+            series={CERTIFICATE: "604800x70"},
+            at=61,
+            not_before=59,
+            labels={"instance": "a"},
+            value="6d 22h 59m 0s",
+        ),
+        quiet=(({CERTIFICATE: "9000000x70"}, 70),),
     ),
     "NavarchEventLoopLate": Case(
         fires=Fires(
@@ -428,6 +443,16 @@ _SERVING: Final = {
                 25,
             ),
         ),
+    ),
+    "NavarchReplicasBlind": Case(
+        fires=Fires(
+            series={SIGNAL: "400x20"},
+            at=11,
+            not_before=9,
+            labels={"agent_pool": "default/chat"},
+            value="6m 40s",
+        ),
+        quiet=(({SIGNAL: "290x20"}, 20),),
     ),
     "NavarchPluginIsolated": Case(
         fires=Fires(

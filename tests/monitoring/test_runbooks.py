@@ -17,6 +17,7 @@ from navarch.monitoring.rules import Alert, Chosen, Group
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "monitoring.md"
+METRICS = ROOT / "docs" / "metrics.md"
 RUNBOOKS = ROOT / "docs" / "runbooks"
 GROUPS = files.groups(Chosen())
 ALERTS = {alert.name: alert for alert in rules.alerts_in(GROUPS)}
@@ -173,3 +174,17 @@ def test_the_page_names_all_alerts_recorded_series_and_dashboards() -> None:
     assert table(page, "dashboards") == [
         [board.title.removeprefix("Navarch: "), f"`{board.uid}`", board.about] for board in BOARDS
     ]
+
+
+def test_everything_that_is_measured_stands_on_a_dashboard_or_in_a_rule() -> None:
+    measured = set(
+        re.findall(r"^\| `((?:navarch|process)_\w+)` \|", METRICS.read_text(), re.MULTILINE)
+    )
+    used = {
+        plain(name)
+        for _, expression in expressions_of(GROUPS, BOARDS)
+        for name in names_in(filled(expression))
+    }
+    assert len(measured) > 50
+    left_out = {name for name in measured - used if not name.startswith("navarch_node_")}
+    assert left_out == set()  # those of single nodes are for whoever asked for them

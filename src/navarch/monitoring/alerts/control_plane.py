@@ -14,7 +14,7 @@ BOARD: Final = "navarch-control-plane"
 
 def alerts(chosen: Chosen) -> tuple[Alert, ...]:
     """Give the alerts about who leads, and about how quickly it works."""
-    return (*_presence(chosen), *_work())
+    return (*_presence(chosen), *_work(), _certificate())
 
 
 def _presence(chosen: Chosen) -> tuple[Alert, ...]:
@@ -62,6 +62,20 @@ def _presence(chosen: Chosen) -> tuple[Alert, ...]:
             " machines, or one hangs that has lost its lease.",
             board=BOARD,
         ),
+    )
+
+
+def _certificate() -> Alert:
+    end = "navarch_tls_certificate_end_timestamp_seconds"
+    return Alert(
+        name="NavarchCertificateEnds",
+        severity="critical",
+        expr=f"{end} - time() < 7 * 86400",
+        lasts="1h",
+        summary="The certificate of {{ $labels.instance }} ends in {{ $value | humanizeDuration }}",
+        description="The certificate that {{ $labels.instance }} of {{ $labels.job }} shows ends in"
+        " {{ $value | humanizeDuration }}. From then on no agent and no command gets through.",
+        board=BOARD,
     )
 
 

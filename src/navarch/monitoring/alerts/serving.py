@@ -24,6 +24,17 @@ def alerts() -> tuple[Alert, ...]:
             board=BOARD,
         ),
         Alert(
+            name="NavarchReplicasBlind",
+            severity="warning",
+            expr="max by (job, agent_pool) (navarch_agent_pool_signal_age_seconds) > 300",
+            lasts="10m",
+            summary="{{ $labels.agent_pool }} is scaled without fresh signals",
+            description="There have been no good signals of {{ $labels.agent_pool }} of"
+            " {{ $labels.job }} for {{ $value | humanizeDuration }}. Its number of replicas is held"
+            " until somebody tells its load again.",
+            board=BOARD,
+        ),
+        Alert(
             name="NavarchPluginIsolated",
             severity="warning",
             expr="max by (job, kind, plugin_name) (navarch_plugin_isolated) == 1",

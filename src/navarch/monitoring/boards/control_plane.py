@@ -200,14 +200,29 @@ _PROCESS: Final = (
         about="A second. What grows with every list tells that the memory is too small.",
         queries=(rates("navarch_listing_made_total", "form"),),
         unit="ops",
-        width=12,
+        width=16,
+    ),
+    Panel(
+        title="Certificate ends in",
+        about="From then on no agent and no command gets through. Only where TLS is spoken.",
+        queries=(Query(f"navarch_tls_certificate_end_timestamp_seconds{{{JOB}}} - time()", EACH),),
+        unit="s",
+        alerts=("NavarchCertificateEnds",),
+    ),
+    Panel(
+        title="Certificates taken and refused",
+        about="Within the last hour: changed files that were taken into use, and that could not.",
+        queries=(
+            Query(f"sum(increase(navarch_tls_reloads_total{{{JOB}}}[1h]))", "taken"),
+            Query(f"sum(increase(navarch_tls_reloads_refused_total{{{JOB}}}[1h]))", "refused"),
+        ),
+        colours={"refused": RED},
     ),
     Panel(
         title="Running since",
         about="Counters and histograms begin there.",
         queries=(Query(f"time() - process_start_time_seconds{{{JOB}}}", EACH),),
         unit="s",
-        width=12,
     ),
 )
 

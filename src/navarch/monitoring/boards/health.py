@@ -102,6 +102,11 @@ _REPAIR: Final = (
         alerts=("NavarchBreakerOpen",),
     ),
     Panel(
+        title="Interruptions",
+        about="Machines that providers said they take away, within the last hour.",
+        queries=(happened("navarch_interruptions_total", "provider"),),
+    ),
+    Panel(
         title="Machines that repair and providers take away",
         about="Condemned ones wait for their replacement, interrupted ones for their end.",
         queries=(
@@ -110,14 +115,12 @@ _REPAIR: Final = (
                 "{{awaits}}",
             ),
         ),
-        width=12,
     ),
     Panel(
         title="GPU time lost",
         about="The share of the paid GPU time that was booting, sick or silent within an hour.",
         queries=(Query(f"{recordings.GPU_LOST_POOL}{{{POOL}}}", "{{pool}}"),),
         unit="percentunit",
-        width=12,
         steps=((0.2, RED),),
         alerts=("NavarchGpuTimeLost",),
     ),

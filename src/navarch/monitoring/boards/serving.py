@@ -59,10 +59,25 @@ _REPLICAS: Final = (
         alerts=("NavarchReplicasPending",),
     ),
     Panel(
+        title="Age of signals",
+        about="How old the readings are by which replicas are scaled.",
+        queries=(
+            Query(
+                f"max by (agent_pool, signal) (navarch_agent_pool_signal_age_seconds{{{JOB}}})",
+                "{{agent_pool}} {{signal}}",
+            ),
+        ),
+        unit="s",
+        width=12,
+        steps=((300, RED),),
+        alerts=("NavarchReplicasBlind",),
+    ),
+    Panel(
         title="What happens to replicas",
         about="Facts of the journal, a second.",
         queries=(rates("navarch_journal_facts_total", "kind", f'{JOB}, kind=~"replica_.+"'),),
         unit="ops",
+        width=12,
     ),
 )
 
