@@ -3,7 +3,7 @@
 #   make up      the whole product on this machine, in the foreground; Ctrl-C ends it. ARGS="--nodes 5"
 #   make demo-serving  load makes replicas, replicas make machines, and all goes away again
 #   make test    all tests but the long ones; TESTS="tests/core -k fold" runs some of them
-#   make check   format, lint, types, import contracts, tidiness
+#   make check   format, lint, types, import contracts, tidiness, the site of the documentation
 #   make docs    the documentation as a site, in build/site; ARGS=serve shows it while you write
 #   make bench   every benchmark of bench/ as one table; ARGS="--quick", "--only NAME", "--long"
 #   make soak    10,000 seeds of faults with what they covered, 20,000 crash points, the long tests
@@ -52,6 +52,7 @@ check: $(DEV_READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/tidy.py
+	$(BIN)/python tools/check_site.py
 
 # Its maintainers' notice of what comes after mkdocs would stand above every build: read it in
 # docs/decisions/0037-the-site.md. Warnings about pages are shown, and end the build.

@@ -64,7 +64,8 @@ def build(site: Path, config: Path = ROOT / "mkdocs.yml") -> str:
     """Build the site into a folder, and return what was complained of; empty: nothing."""
     # The notice of what comes after mkdocs: docs/decisions/0037-the-site.md.
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
-    command = ["-m", "mkdocs", "build", "--strict", "--quiet", "-f", str(config), "-d", str(site)]
+    # Never --quiet: it hides warnings from --strict, too.
+    command = ["-m", "mkdocs", "build", "--strict", "-f", str(config), "-d", str(site)]
     done = subprocess.run(
         [sys.executable, *command],
         capture_output=True,

@@ -153,30 +153,32 @@ def _is_ours(path: Path) -> bool:
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Write out the entries of ``nav`` that stand for several pages, or for none."""
-    named = set(_entries(config.nav))
-    config.nav = _written_out(config.nav, Path(config.docs_dir), named)
+    named = set(entries(config.nav))
+    config.nav = written_out(config.nav, Path(config.docs_dir), named)
     return config
 
 
-def _entries(nav: Any) -> Iterator[str]:  # noqa: ANN401 - YAML
+def entries(nav: Any) -> Iterator[str]:  # noqa: ANN401 - YAML
+    """Name the pages of a menu, in its order."""
     if isinstance(nav, str):
         yield nav.removeprefix("?")
     elif isinstance(nav, dict):
         for below in nav.values():
-            yield from _entries(below)
+            yield from entries(below)
     else:
         for below in nav or ():
-            yield from _entries(below)
+            yield from entries(below)
 
 
-def _written_out(nav: Any, docs: Path, named: set[str]) -> list[Any]:  # noqa: ANN401 - YAML
+def written_out(nav: Any, docs: Path, named: set[str]) -> list[Any]:  # noqa: ANN401 - YAML
+    """Put in the place of each entry the pages that it stands for, those elsewhere `named` not."""
     result: list[Any] = []
     for entry in nav:
         if isinstance(entry, dict):
             for title, below in entry.items():
                 if isinstance(below, str):
                     result += [{title: each} for each in _pages(below, docs, named)]
-                elif inside := _written_out(below, docs, named):
+                elif inside := written_out(below, docs, named):
                     result.append({title: inside})
         else:
             result += _pages(entry, docs, named)

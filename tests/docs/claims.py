@@ -28,13 +28,16 @@ from navarch.policy.cases import run_cases_text
 from navarch.policy.checking import check_text
 from navarch.simulator.loads import jobs_of
 from navarch.simulator.scenarios import reading as scenarios
+from navarch.wire.auth import ACCESS
 
 Checker = Callable[[Fence], list[str]]
 
 SQL_RUN_BY = {"docs/postgres.md": "tests/integration/test_operations_docs.py"}
 """Pages whose SQL a real PostgreSQL runs, and the test that has it do so."""
 
-SECRETS = dict.fromkeys(("SCHEDULER_TOKEN", "NAVARCH_ADMIN", "ON_CALL_TOKEN"), "secret")
+SECRETS = dict.fromkeys(
+    ("SCHEDULER_TOKEN", "NAVARCH_ADMIN", "ON_CALL_TOKEN", "CREDENTIALS_DIRECTORY"), "secret"
+)
 """The environment in which configurations of pages are read."""
 
 
@@ -111,7 +114,7 @@ def _typescript(fence: Fence) -> list[str]:
     known = package.get("dependencies", {}) | package.get("devDependencies", {})
     imported = re.findall(r'from "([^".][^"]*)"', fence.text)
     wrong = [f"{name} is not what the tests use" for name in imported if name not in known]
-    calls = {name[0].lower() + name[1:] for name in shells.ACCESS}
+    calls = {name[0].lower() + name[1:] for name in ACCESS}
     called = re.findall(r"client\.(\w+)\(", fence.text)
     return wrong + [f"there is no call {name}" for name in called if name not in calls]
 
@@ -149,6 +152,8 @@ def _resources(fence: Fence) -> list[str]:
     versions = [str(each["apiVersion"]) for each in yaml.safe_load_all(fence.text)]
     if versions == ["1"]:
         return _grafana(fence)
+    if versions == ["kustomize.config.k8s.io/v1beta1"]:
+        return []  # its keys are those of this kind; what it adds is whoever's own
     ours = all("neuronetes.io" in version for version in versions)
     if ours:
         return [str(each) for each in reading.read(fence.text, file=fence.page).mistakes]
@@ -156,8 +161,8 @@ def _resources(fence: Fence) -> list[str]:
 
 
 def _kubernetes(fence: Fence) -> list[str]:
-    from kubernetes_validate import validate
-    from kubernetes_validate.utils import ValidationError
+    from kubernetes_validate import validate  # type: ignore[import-untyped] # no stubs
+    from kubernetes_validate.utils import ValidationError  # type: ignore[import-untyped]
 
     wrong = []
     for document in yaml.safe_load_all(fence.text):
@@ -178,6 +183,8 @@ def _scenario(fence: Fence) -> list[str]:
     found = scenarios.examine_text(fence.text, path=path)
     if found.scenario is None:
         return [str(fault) for fault in found.faults]
+    if not found.scenario.written.jobs:
+        return []
     try:
         jobs_of(list(found.scenario.written.jobs))
     except (NavarchError, ValueError) as error:
@@ -200,7 +207,7 @@ def _cases(fence: Fence) -> list[str]:
         if each.page == fence.page and each.language == "yaml" and each.text.startswith("version:")
     ]
     report = run_cases_text(HealthPolicy.from_yaml(policies[0]), fence.text, source=fence.page)
-    return [*map(str, report.errors), *(r.problem for r in report.results if not r.passed)]
+    return [*map(str, report.errors), *(each for r in report.results for each in r.problems)]
 
 
 def _prometheus(fence: Fence) -> list[str]:
@@ -241,7 +248,8 @@ def _piece_of_a_pool(fence: Fence) -> list[str]:
 
 
 def _bounds(text: str) -> dict[str, Any]:
-    return {"minReplicas": 1, "maxReplicas": 4} | yaml.safe_load(text)
+    piece: dict[str, Any] = yaml.safe_load(text)
+    return {"minReplicas": 1, "maxReplicas": 4} | piece
 
 
 def _piece_of_a_scenario(fence: Fence) -> list[str]:
@@ -272,7 +280,10 @@ def _keys(needed: str, others: str = "") -> Keys:
 FILES: Mapping[str, tuple[Keys, Checker]] = {
     "an Alertmanager": (_keys("route inhibit_rules", "receivers"), _alertmanager),
     "a resource": (
-        _keys("apiVersion", "kind metadata spec rules roleRef subjects data providers"),
+        _keys(
+            "apiVersion",
+            "kind metadata spec rules roleRef subjects data providers resources images patches namespace",
+        ),
         _resources,
     ),
     "a policy": (_keys("rules version", "metadata"), _policy),

@@ -30,18 +30,25 @@ def faults(code: str, known: Iterable[str]) -> tuple[list[str], set[str]]:
     except SyntaxError as error:
         return [f"line {error.lineno}: {error.msg}"], set()
     bound = _bound(tree)
-    read = {node.id: node.lineno for node in ast.walk(tree) if _is_read(node)}  # type: ignore[attr-defined]
-    unknown = {name: line for name, line in read.items() if name not in bound | _BUILT_IN}
+    there = bound | _BUILT_IN | frozenset(known)
     wrong = [
         f"line {line}: nobody knows {name}"
-        for name, line in unknown.items()
-        if name not in frozenset(known)
+        for name, line in _read(tree).items()
+        if name not in there
     ]
     return [*wrong, *_imports(tree)], bound
 
 
-def _is_read(node: ast.AST) -> bool:
-    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+def _read(tree: ast.AST) -> dict[str, int]:
+    """Collect the names that a block reads, each with the last line that does."""
+    found = {}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=name, ctx=ast.Load(), lineno=line):
+                found[name] = line
+            case _:
+                continue
+    return found
 
 
 def _bound(tree: ast.AST) -> set[str]:

@@ -15,43 +15,16 @@ from navarch.cli.main import cli
 from navarch.wire.auth import ACCESS
 
 OTHERS = frozenset(
-    {
-        *(
-            "cat",
-            "cd",
-            "chmod",
-            "cp",
-            "echo",
-            "export",
-            "kill",
-            "mkdir",
-            "openssl",
-            "pkill",
-            "sudo",
-        ),
-        *("createdb", "createuser", "pg_dump", "pg_restore", "psql"),
-        *("docker", "kubectl", "promtool", "systemctl", "journalctl", "systemd-analyze"),
-        *(
-            "df",
-            "du",
-            "iostat",
-            "ss",
-            "top",
-            "nvidia-smi",
-            "dcgmi",
-            "ssh",
-            "git",
-            "grep",
-            "head",
-            "jq",
-        ),
-        *("perf", "py-spy", "pytest", "wget"),
-    }
+    "awk cat cd chmod chown cp cut echo export install kill ln mkdir openssl pkill sudo tr umask"
+    " useradd createdb createuser pg_dump pg_restore psql docker journalctl kubectl kustomize"
+    " promtool systemctl systemd-analyze df dcgmi du git grep head iostat jq nvidia-smi perf py-spy"
+    " pytest sleep ss ssh top wget".split()
 )
 """Programs of others, whose arguments are theirs to check."""
 
 PATHS = re.compile(
-    r"/(?:metrics|healthz|readyz|leaderz|debug/plugins(?:/[\w-]+/(?:trace|shadow))?|ui/\w+)?(?:\?.*)?"
+    r"/(?:metrics|healthz|readyz|leaderz|debug/plugins(?:/[\w-]+/(?:trace|shadow))?|ui/\w+)?"
+    r"(?:\?.*)?"
 )
 """What the port serves besides calls."""
 _CALL = re.compile(r"/navarch\.ControlPlaneService/(\w+)")
@@ -73,6 +46,10 @@ def faults(script: str) -> list[str]:
 
 def _commands(script: str) -> list[str]:
     joined = re.sub(r"\\\n\s*", " ", script)
+    # What a command in a command prints stands for something; a group is its commands.
+    joined = re.sub(r"\$\([^()]*\)", "$PRINTED", joined)
+    joined = re.sub(r"^\((.*)\)$", r"\1", joined, flags=re.MULTILINE)
+    joined = re.sub(r"^\((.*)\) >", r"\1 >", joined, flags=re.MULTILINE)
     return [line.strip() for line in joined.splitlines() if line.strip()]
 
 
@@ -115,7 +92,7 @@ def _fault(words: list[str]) -> str:
             return _pip_fault(arguments)
         case "curl":
             return _url_fault(arguments)
-        case "python":
+        case "python" | "python3":
             return _python_fault(arguments)
         case name:
             return "" if name in OTHERS else f"nobody knows the program {name}"

@@ -23,6 +23,7 @@ from docs.fences import PROJECT
 from navarch.cli.main import cli
 from navarch.config.shapes import Block, Leaf, Slot
 from navarch.controlplane import catalogue
+from navarch.controlplane.described import Described
 from navarch.core.model import events as ev
 from navarch.monitoring import files, rules
 from navarch.plugins.kinds import KINDS, KindSpec, Method
@@ -183,14 +184,14 @@ def _with_fact() -> tuple[type[ev.Event], ...]:
     return (*get_args(ev.Fact), planted)
 
 
-def undocumented_metrics(known: Iterable[catalogue.Described]) -> list[str]:
+def undocumented_metrics(known: Iterable[Described]) -> list[str]:
     """Name the metrics of the catalogue without a row, or without a word on what they are."""
     there = set(re.findall(r"^\| `([a-z_]+)` \|", words("docs/metrics.md"), re.MULTILINE))
     there |= set(re.findall(r"^\| `([a-z_]+)` \|", words("docs/plugins.md"), re.MULTILINE))
     return [each.name for each in known if each.name not in there or not each.about.strip()]
 
 
-def _with_metric() -> tuple[catalogue.Described, ...]:
+def _with_metric() -> tuple[Described, ...]:
     return (*catalogue.ALL, msgspec.structs.replace(catalogue.ALL[0], name=PLANTED))
 
 

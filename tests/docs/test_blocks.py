@@ -38,9 +38,9 @@ def test_pages_that_a_test_is_said_to_run_are_run_by_it() -> None:
         assert Path(page).name in (PROJECT / test).read_text(encoding="utf-8")
 
 
-def test_there_are_blocks_of_every_kind_that_is_claimed() -> None:
+def test_the_blocks_that_are_looked_for_are_found() -> None:
     there = {fence.language for fence in all_fences()}
-    assert sorted(set(claims.CHECKERS) - there) == []
+    assert {"console", "json", "python", "sh", "sql", "text", "yaml"} - there == set()
     assert len(pages()) > 80
 
 

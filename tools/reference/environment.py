@@ -47,6 +47,15 @@ VARIABLES: Final[Mapping[str, tuple[str, str]]] = {
         DAEMONS,
         "how much is logged: `debug`, `info`, `warning` or `error`; anything else is refused",
     ),
+    "LOG_FORMAT": (
+        DAEMONS,
+        "how it is written: `json` or `text`; without it, text on a terminal and json elsewhere",
+    ),
+    "OTEL_EXPORTER_OTLP_ENDPOINT": (
+        DAEMONS,
+        "the collector of OpenTelemetry that traces go to; needs `navarch[otel]`",
+    ),
+    "OTEL_*": (DAEMONS, "the others of OpenTelemetry, which its library reads"),
     "NAVARCH_NODE_TOKEN": (
         DAEMONS,
         (

@@ -132,7 +132,7 @@ def _class(name: str, thing: type[Any]) -> Iterator[str]:
     yield from _members(thing)
 
 
-def _members(thing: type[Any]) -> Iterator[str]:
+def _members(thing: type) -> Iterator[str]:
     if _is_protocol(thing):
         rows = [
             (f"`{name}`", f"`{kind}`", docs(thing).get(name, ""))
