@@ -347,7 +347,7 @@ def test_every_health_observer_hears_though_one_breaks(caplog: pytest.LogCapture
     assert observers is not None
     asyncio.run(observers.on_node_unhealthy("n1"))
     assert heard == ["a: n1", "c: n1"]
-    assert "health observer b broke" in caplog.text
+    assert "plugin_broke kind=health-observer plugin=b node=n1" in caplog.text
 
 
 # --- logs ------------------------------------------------------------------------------------

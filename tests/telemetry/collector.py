@@ -55,9 +55,8 @@ class Collector:
 
 
 def attributes_of(holder: trace_pb2.Span | Resource) -> dict[str, Any]:
-    return {
-        each.key: getattr(each.value, each.value.WhichOneof("value")) for each in holder.attributes
-    }
+    found = ((each.key, each.value, each.value.WhichOneof("value")) for each in holder.attributes)
+    return {key: getattr(value, kind) for key, value, kind in found if kind is not None}
 
 
 def seen(span: trace_pb2.Span) -> Seen:

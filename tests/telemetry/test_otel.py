@@ -231,8 +231,8 @@ def test_the_environment_overrules_the_configuration(
     monkeypatch.setenv("OTEL_SERVICE_NAME", "fleet-east")
     environ = {**environ_of(collector), "OTEL_SERVICE_NAME": "fleet-east"}
     with traced("server", RealClock(), "http://127.0.0.1:9", environ), tracing.span("a", {}):
-        assert tracing.active is not None
-    assert tracing.active is None
+        assert tracing.here() is not None
+    assert tracing.here() is None
     assert [each.name for each in collector.spans] == ["a"]
     assert collector.resource["service.name"] == "fleet-east"
 
@@ -250,14 +250,9 @@ def test_a_collector_that_is_away_does_not_hold_up_the_end() -> None:
 def test_no_secret_gets_into_a_span(collector: Collector) -> None:
     secret = "S3cr3tW0rdOfTheHouse"
     with at(collector):
-        assert tracing.active is not None
-        with (
-            pytest.raises(RuntimeError),
-            tracing.span(
-                "a", {"error": f"Bearer {secret}", "url": f"http://a:{secret}@b/"}
-            ) as span,
-        ):
-            span.set(text=f"password={secret}")
+        with tracing.span("a", {"error": f"Bearer {secret}", "url": f"http://a:{secret}@b"}) as one:
+            one.set(text=f"password={secret}")
+        with pytest.raises(RuntimeError), tracing.span("b", {}):
             raise RuntimeError(f"x-api-key: {secret}")
-    assert len(collector.spans) == 1
+    assert len(collector.spans) == 2
     assert secret.encode() not in collector.raw

@@ -224,7 +224,7 @@ def test_no_call_fails_while_connections_are_retired(
         ("GetNode", {"node_id": "n" * 99_000}, AS_ADMIN, Status.RESOURCE_EXHAUSTED, "larger"),
         ("GetNode", {"node_id": "n" * 999_000}, AS_ADMIN, Status.RESOURCE_EXHAUSTED, "larger"),
         ("Explain", {}, AS_ADMIN, Status.UNIMPLEMENTED, ""),
-        ("GetNode", {"node_id": "broken"}, AS_ADMIN, Status.INTERNAL, "internal error e"),
+        ("GetNode", {"node_id": "broken"}, AS_ADMIN, Status.INTERNAL, "internal error "),
         ("WatchEvents", {"subject": "fails"}, AS_ADMIN, Status.FAILED_PRECONDITION, "no more f"),
         ("WatchEvents", {}, (), Status.UNAUTHENTICATED, "a token is required"),
     ],

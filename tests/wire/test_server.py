@@ -16,6 +16,7 @@ from connectrpc.code import Code
 from connectrpc.errors import ConnectError
 from pyqwest import SyncClient
 
+from navarch.telemetry.log import Event
 from navarch.wire import auth
 from navarch.wire.asgi import Readiness
 from navarch.wire.auth import Authenticator
@@ -356,3 +357,42 @@ def test_readyz_says_whether_and_why_not(server: LiveServer) -> None:
         server.readiness.pop()
     assert answer.status == 503
     assert answer.json == {"ready": False, "reason": "replaying the journal", "role": "leader"}
+
+
+# --- request ids ------------------------------------------------------------------------------
+
+STRANGER = b'{"nodeId":"stranger"}'
+
+
+def test_a_refused_call_has_an_id_in_its_answer_and_in_the_log(
+    server: LiveServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "navarch.wire"):
+        missing = ask(server, HEARTBEAT, STRANGER)
+        mine = ask(server, HEARTBEAT, STRANGER, {**AS_ADMIN, "X-Request-Id": "my-own:id.1"})
+        forged = ask(server, HEARTBEAT, STRANGER, {**AS_ADMIN, "X-Request-Id": 'a" b=c'})
+        nobody = ask(server, GET_NODE, b"{}", {**JSON, "Authorization": "Bearer not-a-token-1"})
+        path = ask(server, "/navarch.ControlPlaneService/Nothing", b"{}")
+        good = ask(server, HEARTBEAT, b'{"nodeId":"n1"}')
+    told = {
+        event.fields["request"]: event.fields
+        for event in (each.msg for each in caplog.records)
+        if isinstance(event, Event) and event.word == "call_refused"
+    }
+    ids = [each.headers["x-request-id"] for each in (missing, mine, forged, nobody, path)]
+    assert list(told)[:4] == ids[:4]
+    assert ids[1] == "my-own:id.1"
+    assert all(re.fullmatch(r"[0-9a-f]{8}-\d{6}", each) for each in (ids[0], *ids[2:]))
+    assert (told[ids[0]]["method"], told[ids[0]]["caller"]) == ("Heartbeat", "root")
+    assert (told[ids[3]]["code"], told[ids[3]]["caller"]) == ("unauthenticated", "")
+    assert good.headers["x-request-id"] is None
+    assert "not-a-token" not in caplog.text
+
+
+def test_a_flood_of_refusals_is_logged_sparingly(
+    server: LiveServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "navarch.wire"):
+        for _ in range(60):
+            ask(server, HEARTBEAT, STRANGER)
+    assert 1 <= len(caplog.records) < 40

@@ -77,7 +77,8 @@ class JsonLines(Named):
         if tracing.active is not None and (ids := tracing.active.ids()) is not None:
             line["trace_id"], line["span_id"] = ids
         line["logger"] = record.name
-        line.update(self.always)
+        for name, value in self.always.items():
+            line.setdefault(name, value)
         return _written(line)
 
 

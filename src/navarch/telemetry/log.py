@@ -24,8 +24,6 @@ from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Final
 
-from navarch.telemetry.writing import pairs
-
 _NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
 _bound: ContextVar[Mapping[str, object]] = ContextVar("navarch_log_fields", default=_NOTHING)
 
@@ -42,6 +40,9 @@ class Event:
 
     def __str__(self) -> str:
         """Write it as in a terminal's log: the word, then ``key=value``; secrets are left out."""
+        # Now, for it needs msgspec, which the command line and its client do without.
+        from navarch.telemetry.writing import pairs  # noqa: PLC0415 - as above
+
         return " ".join([self.word, *pairs(self.fields)])
 
 

@@ -68,8 +68,6 @@ def to_stderr(service: str, environ: Mapping[str, str] = os.environ, **always: s
     lines = Lines(Outlet(sys.stderr.fileno()), formats.formatter(form, always))
     logging.basicConfig(level=max(level, logging.INFO), handlers=[lines], force=True)
     _set_levels(level)
-    for library in QUIET:
-        _set_level(library, logging.WARNING)
     logging.captureWarnings(capture=True)
     threading.excepthook = _thread_broke
     sys.unraisablehook = _unraisable
@@ -87,6 +85,8 @@ def as_written(written: Written, environ: Mapping[str, str] = os.environ) -> Non
 def _set_levels(level: int) -> None:
     logging.root.setLevel(max(level, logging.INFO))
     _set_level("navarch", level)
+    for library in QUIET:
+        _set_level(library, max(level, logging.WARNING))
 
 
 def _set_level(name: str, level: int) -> None:
