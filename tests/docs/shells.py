@@ -15,10 +15,7 @@ from navarch.cli.main import cli
 from navarch.wire.auth import ACCESS
 
 OTHERS = frozenset(
-    "awk cat cd chmod chown cp cut echo export install kill ln mkdir openssl pkill sudo tr umask"
-    " useradd createdb createuser pg_dump pg_restore psql docker journalctl kubectl kustomize"
-    " promtool systemctl systemd-analyze df dcgmi du git grep head iostat jq nvidia-smi perf py-spy"
-    " pytest sleep ss ssh top wget".split()
+    ["awk", "cat", "cd", "chmod", "chown", "cp", "cut", "echo", "export", "install", "kill", "ln", "mkdir", "openssl", "pkill", "sudo", "tr", "umask", "useradd", "createdb", "createuser", "pg_dump", "pg_restore", "psql", "docker", "journalctl", "kubectl", "kustomize", "promtool", "systemctl", "systemd-analyze", "df", "dcgmi", "du", "git", "grep", "head", "iostat", "jq", "nvidia-smi", "perf", "py-spy", "pytest", "sleep", "ss", "ssh", "top", "wget"]
 )
 """Programs of others, whose arguments are theirs to check."""
 
