@@ -19,6 +19,7 @@ from navarch.errors import JournalConflict, WireError
 from navarch.policy import HealthPolicy
 from navarch.wire.generated import navarch_pb2 as pb
 from pools import a_spec
+from requests_of import get
 
 T = TypeVar("T")
 
@@ -77,6 +78,31 @@ def test_a_standby_shows_what_the_leader_has_written_within_a_moment() -> None:
         )
         assert "it hears no heartbeats" in explained.lines[0]
         assert not any("heard" in line and "ago" in line for line in explained.lines)
+
+    told(story)
+
+
+def test_only_the_leader_counts_what_is_written() -> None:
+    """Else sums over both would count each fact twice."""
+
+    async def story(world: World) -> None:
+        leader, standby = both(world)
+        for number in range(3):
+            await leader.runtime.ask(msg.RegisterNode(f"lab-{number}"))
+        await steps(world, 1)
+        pages = [await get(each.asgi_app, "/metrics") for each in (leader, standby)]
+        first, second = (page.decode().splitlines() for _, page in pages)
+        written = len(leader.runtime.machine.fleet.nodes)
+        registered = 'navarch_journal_facts_total{kind="node_registered"}'
+        assert f"{registered} {written}" in first
+        assert f"{registered} 0" in second
+        assert "navarch_leader 1" in first
+        assert "navarch_leader 0" in second
+        nodes = 'navarch_nodes{pool="",status="active"} 3'
+        assert nodes in first
+        assert nodes in second
+        assert any(line.startswith("navarch_pool_healthy_nodes{") for line in first)
+        assert not any(line.startswith("navarch_pool_healthy_nodes{") for line in second)
 
     told(story)
 
