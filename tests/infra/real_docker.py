@@ -84,6 +84,10 @@ class RealDocker:
             self._process.kill()
             self._process.wait()
         self._log.close()
+        # Where a container had the network of the host, the engine leaves it mounted.
+        network = self._folder / "exec/netns/default"
+        if network.exists():
+            subprocess.run(["umount", str(network)], check=False, capture_output=True)
         shutil.rmtree(self._folder)
 
     def _has_ended(self) -> bool:

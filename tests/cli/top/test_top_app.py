@@ -20,7 +20,7 @@ from navarch.wire.client import ConnectClient
 
 SMALL = (80, 24)
 WIDE = (160, 45)
-SECONDS = 20.0
+SECONDS = 40.0
 SECRET = b"sixteen bytes and a few more"
 
 Steers = Pilot[NavarchError | None]
