@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import http.server
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from dashboard.conftest import opened
 from dashboard.served import TOKENS, Served
@@ -296,3 +297,34 @@ def test_a_lost_connection_is_said_and_made_again(page: Page, served: Served) ->
     page.context.set_offline(offline=False)
     expect(page.locator(".connection")).to_have_attribute("data-state", "live")
     expect(page.locator(".notice")).to_have_count(0)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    "leader,is_link", [("https://cp2.example:50051", True), ("javascript:alert(1)", False)]
+)
+def test_a_standby_says_what_it_is_and_where_the_leader_is(
+    page: Page, leader: str, *, is_link: bool
+) -> None:
+    standing = {"role": "standby", "leader": leader}
+    hello = json.dumps({"seq": 1, "now": "2026-11-01T12:00:00Z", "standing": standing})
+    body = f"retry: 60000\n\nevent: hello\ndata: {hello}\n\n"
+
+    def answer(route: Route) -> None:
+        route.fulfill(headers={"content-type": "text/event-stream"}, body=body)
+
+    page.route("**/ui/stream", answer)
+    page.reload()
+    notice = page.locator(".notice", has_text="standby")
+    expect(notice).to_contain_text(leader)
+    assert notice.locator("a").count() == int(is_link)
+
+
+@pytest.mark.soak
+def test_a_session_that_has_ended_leads_to_the_login(browser: Browser, served: Served) -> None:
+    refused = "the server responded with a status of 401"
+    with opened(browser, served, by="ada", expects=(refused,)) as page:
+        page.context.clear_cookies()
+        go(page, "/events")
+        expect(page.get_by_label("Token")).to_be_visible()
+        expect(page.get_by_role("alert")).to_contain_text("The session has ended")

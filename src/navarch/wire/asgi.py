@@ -247,6 +247,7 @@ class Application:
             whole = hot_grpc.message_of(whole)
         answer = None if whole is None or self.hot is None else self.hot.answer(call, whole)
         if answer is None:  # all that `_answer_call` looks at is right already
+            calls.visitor.set(None)  # no browser's calls are hot
             await self._pass_on(scope, replay.receive, body.closing(send))
             return
         if over_grpc:

@@ -10,6 +10,9 @@ import { colour, onTheme, STATE, STATES } from "./states.js";
 
 const LABEL = 20; // pixels above the cells of a group
 const GAP = 14; // between groups
+const LABELLED = 170; // pixels that a group's label and its counts need
+const LABELLED_SHORT = 84; // and where there are very many groups
+const MANY = 60; // groups
 
 export class FleetMap {
   constructor({ open, describe, label }) {
@@ -120,8 +123,11 @@ export class FleetMap {
     let tall = 0;
     for (const group of this.groups) {
       const number = group.machines.length;
-      const wide = Math.ceil(Math.min(width, 170) / this.pitch);
-      const columns = Math.min(most, Math.max(wide, Math.ceil(Math.sqrt(number * 2.6))));
+      const label = Math.min(width, this.groups.length > MANY ? LABELLED_SHORT : LABELLED);
+      const needed = Math.max(label, Math.ceil(Math.sqrt(number * 2.6)) * this.pitch);
+      const beside = Math.max(1, Math.floor((width + GAP) / (needed + GAP))); // as many fill the width
+      const share = (width - (beside - 1) * GAP) / beside;
+      const columns = Math.max(1, Math.min(most, Math.floor(share / this.pitch)));
       const rows = Math.ceil(number / columns);
       if (x > 0 && x + columns * this.pitch > width) {
         x = 0;
