@@ -120,5 +120,5 @@ def test_a_fleet_behind_certificates_goes_on_while_they_are_renewed(tmp_path: Pa
         until(
             lambda: metric(port, trust, "navarch_tls_reloads_refused_total") >= 1, "it is refused"
         )
-        assert "the old certificate stays: key values mismatch" in server.log
+        assert '"event":"tls_not_reloaded","error":"key values mismatch' in server.log
         assert "n1" in server.run("list").stdout

@@ -64,12 +64,12 @@ def test_sighup_reads_the_file_again_and_a_mistake_changes_nothing(tmp_path: Pat
         assert "greedy: there is never enough" in server.pool("batch")["because"]
         configured = [fact["text"] for fact in server.facts("pool_configured")]
         assert any("training is configured for 1 to 7 nodes" in text for text in configured)
-        assert "reloaded: pool training: max_nodes 4 -> 7" in server.log
+        assert '"by":"its file","change":"pool training: max_nodes 4 -> 7"' in server.log
 
         known = len(server.facts("pool_configured", "pool_retired"))
         file.write_text(written(tmp_path, port, max_nodes="many"))
         server.hang_up()
-        mistake = f"not reloaded: {file}:14: pools.training.max_nodes: expected a whole number"
+        mistake = f'"error":"{file}:14: pools.training.max_nodes: expected a whole number'
         until(lambda: mistake in server.log, "the mistake in the log")
         assert server.pool("training")["maxNodes"] == 7
         assert len(server.facts("pool_configured", "pool_retired")) == known
@@ -147,7 +147,7 @@ def test_another_policy_is_a_fact_and_rubbish_leaves_the_old_one_in_use(tmp_path
         assert adopted() == ["first"]
         policy.write_text(RULES.format(name="second", condition="event.colour == 'red'"))
         server.hang_up()
-        until(lambda: "not reloaded" in server.log, "the refusal")
+        until(lambda: "config_rejected" in server.log, "the refusal")
         assert f"{file}: server.health_policy: the policy cannot be used:" in server.log
         assert "policy.yaml:7" in server.log
         assert "^" in server.log
@@ -158,4 +158,4 @@ def test_another_policy_is_a_fact_and_rubbish_leaves_the_old_one_in_use(tmp_path
         policy.write_text(RULES.format(name="second", condition="event.gpu_index > 3"))
         server.hang_up()
         until(lambda: adopted() == ["first", "second"], "the second policy")
-        assert "reloaded: health policy first -> second (1 rules)" in server.log
+        assert '"change":"health policy first -> second (1 rules)' in server.log
