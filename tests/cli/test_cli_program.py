@@ -200,7 +200,7 @@ def test_a_configuration_is_checked_and_explained(
     monkeypatch.chdir(GOLDEN / "config")
     checked = run("config", "check", "whole.yaml")
     warning = (
-        "navarch: warning: whole.yaml:93: pools.batch.health.dry_run: repair only says what it"
+        "navarch: warning: whole.yaml:96: pools.batch.health.dry_run: repair only says what it"
         " would do: sick and lost nodes stay as they are\n"
     )
     assert checked == (0, "whole.yaml: no mistakes; 3 pools, 2 providers\n", warning)
