@@ -5,8 +5,8 @@ the fact (`Usage.changed`); and every `SWEEP` for all, when it is also seen whic
 (`Usage.sweep`). What a GPU did since the last sweep is taken from its newest sample, so that it may
 be wrong by one sweep for each time that a GPU begins or ends to work.
 
-Cost: a sweep of 10,000 nodes with 8 GPUs takes some 10 ms every 15 s, in slices (bench/measures.py), a
-change a few microseconds, and a scrape none of it.
+Cost: a sweep of 10,000 nodes with 8 GPUs takes some 10 ms every 15 s, in slices, a change a few
+microseconds, and a scrape none of it (bench/measures.py).
 """
 
 from __future__ import annotations
