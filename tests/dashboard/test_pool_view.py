@@ -260,6 +260,13 @@ def test_pools_with_troubles_are_listed_first() -> None:
     assert view["left_out"] == 0
 
 
+def test_a_fleet_that_is_younger_than_the_window_is_shown_from_its_beginning() -> None:
+    view = pool(flat(founded(target=1), running(1)), minutes=30)["history"]
+    assert view["since"] == at().isoformat().replace("+00:00", "Z")
+    young = pool(flat(founded(target=1), running(1)), minutes=1)["history"]
+    assert young["since"] == at(minutes=-4).isoformat().replace("+00:00", "Z")
+
+
 def test_a_window_shorter_than_the_past_shows_only_what_is_within_it() -> None:
     facts = pool_world.past(at(hours=6))
     hour = shown(seen(facts, at(hours=6)), "pools/training", window="1h")["history"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from msgspec import Struct
@@ -13,6 +13,8 @@ from navarch.dashboard.past.chronicle import Chronicle
 from navarch.errors import WireError
 
 DEFAULT: Final = "1h"
+SHORTEST: Final = timedelta(minutes=5)
+"""What is shown of a fleet that is younger than the window, at least."""
 
 
 class Window(Struct):
@@ -50,4 +52,6 @@ def window_of(
         known = ", ".join(series.WINDOWS)
         raise WireError("invalid_argument", f"window: {name[:40]!r}, expected one of {known}")
     since = now - series.WINDOWS[name]
+    if chronicle.began_at is not None:  # before it there was nothing
+        since = min(max(since, chronicle.began_at), now - SHORTEST)
     return Window(name, since, now, chronicle.since or since)

@@ -55,6 +55,8 @@ class Chronicle:
         self.lives = Lives()
         self.since: datetime | None = None
         """Before this moment nothing is known; None: nothing was read yet."""
+        self.began_at: datetime | None = None
+        """When the fleet was founded; None: that is too long ago to be known here."""
         self.seq = 0
         """The newest fact that was read."""
         self._kept = kept
@@ -95,7 +97,7 @@ class Chronicle:
         self.seq = max(seq - self._facts_max, 0)
         self.since = now - self._kept
         self._is_cut = self.seq > 0
-        self._is_whole = False
+        self._is_whole, self.began_at = False, None
 
     def _read(self, recorded: Recorded, fleet: Fleet) -> None:
         fact = recorded.event
@@ -103,7 +105,8 @@ class Chronicle:
             self.since = max(self.since, fact.at)  # what came before was left out
             self._is_cut = False
         self.seq = recorded.seq
-        self._is_whole = self._is_whole or recorded.seq == 1
+        if recorded.seq == 1:
+            self._is_whole, self.began_at = True, fact.at
         self.lives.read(fact, fleet)
         if isinstance(fact, ev.PoolConfigured):
             self._configure(fact)

@@ -20,12 +20,13 @@ export async function show(root, { parameters, live, api }) {
   };
   const dollars = chart({ label: "Dollars an hour", format: short, from: 0, to: 1, series: [] });
   const gpus = chart({ label: "GPUs by use", whole: true, format: (value) => number(value), from: 0, to: 1, series: [] });
+  const priceless = h("p", { class: "empty", hidden: true }, "No price is known of any machine of this time.");
   replace(
     root,
     h("div", { class: "head" }, h("h1", {}, "Cost"), h("div", { class: "right" }, windows(chosen, choose))),
     problem, parts.lead.node, parts.tiles.node,
     h("div", { class: "cards wide" },
-      h("section", { class: "card" }, h("h2", {}, "Dollars an hour"), dollars.node),
+      h("section", { class: "card" }, h("h2", {}, "Dollars an hour"), dollars.node, priceless),
       h("section", { class: "card" }, h("h2", {}, "What the GPUs did"), gpus.node)),
     h("div", { class: "gap" }), parts.pools.node, parts.providers.node, parts.kinds.node, parts.notes.node,
   );
@@ -48,6 +49,8 @@ export async function show(root, { parameters, live, api }) {
     parts.kinds.update({ kinds: view.kinds, kinds_left_out: view.kinds_left_out });
     parts.notes.update(notes(view));
     const range = { from: Date.parse(view.since), to: Date.parse(view.until) };
+    priceless.hidden = view.series.dollars_per_hour.length > 0;
+    dollars.node.hidden = !priceless.hidden;
     dollars.update({ ...range, series: money_lines(view.series) });
     gpus.update({ ...range, series: gpu_areas(view.series) });
   }
