@@ -282,7 +282,8 @@ FILES: Mapping[str, tuple[Keys, Checker]] = {
     "a resource": (
         _keys(
             "apiVersion",
-            "kind metadata spec rules roleRef subjects data providers resources images patches namespace",
+            "kind metadata spec rules roleRef subjects data providers resources images patches"
+            " namespace",
         ),
         _resources,
     ),
