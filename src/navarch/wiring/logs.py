@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -65,8 +66,8 @@ def to_stderr(service: str, environ: Mapping[str, str] = os.environ, **always: s
     level, form = level_of(environ), format_of(environ, terminal=sys.stderr.isatty())
     redaction.know_environment(environ)
     always = {"service": service, **always}
-    lines = Lines(Outlet(sys.stderr.fileno()), formats.formatter(form, always))
-    logging.basicConfig(level=max(level, logging.INFO), handlers=[lines], force=True)
+    handler = _handler(formats.formatter(form, always))
+    logging.basicConfig(level=max(level, logging.INFO), handlers=[handler], force=True)
     _set_levels(level)
     logging.captureWarnings(capture=True)
     threading.excepthook = _thread_broke
@@ -78,8 +79,18 @@ def as_written(written: Written, environ: Mapping[str, str] = os.environ) -> Non
     _set_levels(level_of(environ, written.level))
     form = format_of(environ, written.format, terminal=sys.stderr.isatty())
     for handler in logging.root.handlers:
-        if isinstance(handler, Lines) and isinstance(handler.formatter, formats.Named):
+        if isinstance(handler.formatter, formats.Named):
             handler.setFormatter(formats.formatter(form, handler.formatter.always))
+
+
+def _handler(formatter: formats.Named) -> logging.Handler:
+    """Write to the standard error, which is a stream without a descriptor in some programs."""
+    try:
+        return Lines(Outlet(sys.stderr.fileno()), formatter)
+    except io.UnsupportedOperation:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(formatter)
+        return handler
 
 
 def _set_levels(level: int) -> None:
