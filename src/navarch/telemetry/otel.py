@@ -11,6 +11,7 @@ secrets taken out, as in logs.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -30,7 +31,7 @@ from navarch.version import VERSION
 
 TEXT_MAX: Final = 1_000
 """Characters of an attribute, and of why a span failed."""
-FLUSH_MILLISECONDS: Final = 3_000
+FLUSH_SECONDS: Final = 3.0
 """How long the end of a process waits for the collector."""
 
 _KINDS: Final[Mapping[Kind, trace.SpanKind]] = {
@@ -141,9 +142,14 @@ class OtelTracer:
         return trace.format_trace_id(place.trace_id), trace.format_span_id(place.span_id)
 
     def close(self) -> None:
-        """Hand on what is left, for `FLUSH_MILLISECONDS` at most, and stop."""
-        self._provider.force_flush(FLUSH_MILLISECONDS)
-        self._provider.shutdown()
+        """Hand on what is left, for `FLUSH_SECONDS` at most, and stop.
+
+        The library tries each batch for as long as the exporter may take, so a thread waits for it
+        that nobody waits for longer.
+        """
+        ending = threading.Thread(target=self._provider.shutdown, name="spans", daemon=True)
+        ending.start()
+        ending.join(FLUSH_SECONDS)
 
 
 def otlp(
@@ -157,7 +163,7 @@ def otlp(
     resource = Resource.create({**attributes, "service.version": VERSION})
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     where = f"{endpoint.rstrip('/')}/v1/traces" if endpoint else None
-    seconds = None if environ.get("OTEL_EXPORTER_OTLP_TIMEOUT") else FLUSH_MILLISECONDS / 1000
+    seconds = None if environ.get("OTEL_EXPORTER_OTLP_TIMEOUT") else FLUSH_SECONDS
     exporter = OTLPSpanExporter(endpoint=where, timeout=seconds)
     provider.add_span_processor(BatchSpanProcessor(exporter))
     return OtelTracer(provider, now)

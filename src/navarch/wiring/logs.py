@@ -66,7 +66,7 @@ def to_stderr(service: str, environ: Mapping[str, str] = os.environ, **always: s
     level, form = level_of(environ), format_of(environ, terminal=sys.stderr.isatty())
     redaction.know_environment(environ)
     always = {"service": service, **always}
-    handler = _lines(formats.formatter(form, always))
+    handler = _to_stderr(formats.formatter(form, always))
     logging.basicConfig(level=max(level, logging.INFO), handlers=[handler], force=True)
     _set_levels(level)
     logging.captureWarnings(capture=True)
@@ -83,7 +83,7 @@ def as_written(written: Written, environ: Mapping[str, str] = os.environ) -> Non
             handler.setFormatter(formats.formatter(form, handler.formatter.always))
 
 
-def _lines(formatter: formats.Named) -> logging.Handler:
+def _to_stderr(formatter: formats.Named) -> logging.Handler:
     """Write to the standard error, which is a stream without a descriptor in some programs."""
     try:
         return Lines(Outlet(sys.stderr.fileno()), formatter)
