@@ -406,21 +406,23 @@ _PROVIDERS: Final = {
     ),
     "NavarchLaunchesUncertain": Case(
         fires=Fires(
-            series={of("navarch_instances", awaits="certainty"): "2x60"},
-            at=31,
-            not_before=29,
-            value="2",
+            series={of("navarch_instances_oldest_seconds", awaits="certainty"): "0+60x60"},
+            at=32,
+            not_before=30,
+            value="32m 0s",
         ),
-        quiet=(({of("navarch_instances", awaits="certainty"): "2x20 0 2x30"}, 40),),
+        quiet=(
+            ({of("navarch_instances_oldest_seconds", awaits="certainty"): "0+60x20 0+60x30"}, 45),
+        ),
     ),
     "NavarchMachinesNotEnding": Case(
         fires=Fires(
-            series={of("navarch_instances", awaits="end"): "3x150"},
-            at=121,
-            not_before=119,
-            value="3",
+            series={of("navarch_instances_oldest_seconds", awaits="end"): "0+60x150"},
+            at=122,
+            not_before=120,
+            value="2h 2m 0s",
         ),
-        quiet=(({of("navarch_instances", awaits="end"): "3x100 0 3x50"}, 150),),
+        quiet=(({of("navarch_instances_oldest_seconds", awaits="end"): "0+60x100 0+60x50"}, 150),),
     ),
 }
 

@@ -38,27 +38,29 @@ def alerts() -> tuple[Alert, ...]:
         Alert(
             name="NavarchLaunchesUncertain",
             severity="warning",
-            expr=_waiting("certainty"),
-            lasts="30m",
-            summary="{{ $value }} launches have an outcome that nobody knows",
-            description="{{ $labels.job }} has had launches of which nobody knows whether they made"
-            " a machine for half an hour, now {{ $value }}. They are neither repeated nor ended"
+            expr=_waits("certainty", minutes=30),
+            lasts="1m",
+            summary="nobody has known for {{ $value | humanizeDuration }} what became of a launch",
+            description="{{ $labels.job }} does not know whether a launch has made a machine, the"
+            " oldest of them for {{ $value | humanizeDuration }}. It is neither repeated nor ended"
             " before the provider's list tells.",
             board=BOARD,
         ),
         Alert(
             name="NavarchMachinesNotEnding",
             severity="warning",
-            expr=_waiting("end"),
-            lasts="2h",
-            summary="{{ $value }} machines that were told to end are still there",
-            description="{{ $labels.job }} has had machines that are not wanted any more in its"
-            " providers' lists for two hours, now {{ $value }}. They cost and do nothing.",
+            expr=_waits("end", minutes=120),
+            lasts="1m",
+            summary="a machine that was to end {{ $value | humanizeDuration }} ago is still there",
+            description="{{ $labels.job }} has machines in its providers' lists that are not wanted"
+            " any more, the oldest of them for {{ $value | humanizeDuration }}. They cost and do"
+            " nothing.",
             board=BOARD,
         ),
     )
 
 
-def _waiting(awaits: str) -> str:
-    """Select fleets that have machines for which this is waited."""
-    return f'max by (job) (navarch_instances{{awaits="{awaits}"}}) > 0'
+def _waits(awaits: str, *, minutes: int) -> str:
+    """Select fleets of which a machine has waited for this for longer."""
+    oldest = f'navarch_instances_oldest_seconds{{awaits="{awaits}"}}'
+    return f"max by (job) ({oldest}) > {minutes * 60}"

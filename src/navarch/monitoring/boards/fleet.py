@@ -183,6 +183,15 @@ _NODES: Final = (
         about="Their registration, end, replacement, interruption, release, or certainty.",
         queries=(Query(f"max by (awaits) (navarch_instances{{{JOB}}})", "{{awaits}}"),),
         width=12,
+    ),
+    Panel(
+        title="The longest wait of a machine",
+        about="For how long the oldest of them has waited.",
+        queries=(
+            Query(f"max by (awaits) (navarch_instances_oldest_seconds{{{JOB}}})", "{{awaits}}"),
+        ),
+        unit="s",
+        width=12,
         alerts=("NavarchMachinesNotEnding", "NavarchLaunchesUncertain"),
     ),
 )

@@ -112,10 +112,11 @@ _STATE: Final = (
     ),
     Panel(
         title="Disruption budget",
-        about="Nodes that are out for repair, and how many may be.",
+        about="Nodes that are out for repair, how many may be, and how many more within this hour.",
         queries=(
             of_pools("navarch_disruption_budget_used_nodes", "{{pool}} used"),
             of_pools("navarch_disruption_budget_nodes", "{{pool}} allowed"),
+            of_pools("navarch_disruption_budget_hour_left_nodes", "{{pool}} left within the hour"),
         ),
         alerts=("NavarchBudgetExhausted",),
     ),
