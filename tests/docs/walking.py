@@ -34,6 +34,7 @@ from pathlib import Path
 
 from docs.fences import PROJECT, Fence, Typed, fences, typed
 from docs.masking import fits, tags
+from machines import processes_of
 from navarch.cli.main import main
 
 PATIENCE_SECONDS = 60.0
@@ -162,6 +163,10 @@ class Walk:
     def _end(self) -> None:
         for program in self._stays:
             self._stop(program)
+        # A control plane's machines outlive it, also where they are processes.
+        for pid in processes_of(self.folder):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def _only_looks(words: list[str]) -> bool:
