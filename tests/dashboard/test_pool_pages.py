@@ -118,7 +118,7 @@ def test_scaling_from_the_page_is_in_the_journal_and_on_the_chart(
     dialog.get_by_label("Nodes").fill("3")
     dialog.get_by_label(re.compile("Reason")).fill("a test of the page")
     dialog.get_by_role("button", name="Scale").click()
-    expect(page.locator(".decisions")).to_contain_text("a test of the page", timeout=5_000)
+    expect(page.locator(".decisions")).to_contain_text("a test of the page")
     expect(page.locator(".tile").first).to_contain_text("3")
     found = served.call("ListEvents", subject="quiet", newestFirst=True, limit=50)
     assert any("a test of the page" in each.get("because", "") for each in found["events"])
@@ -143,7 +143,7 @@ def test_the_list_of_pools_names_those_with_troubles_first(page: Page, served: S
         expect(page.locator(".lead")).to_contain_text("1 pool of 2 has troubles: training")
     finally:
         served.call("PausePool", poolName="training", paused=False, reason="done")
-    expect(page.locator(".lead")).to_contain_text("Nothing is wrong", timeout=5_000)
+    expect(page.locator(".lead")).to_contain_text("Nothing is wrong")
 
 
 def test_a_viewer_sees_the_actions_and_may_not_take_them(browser: Browser, served: Served) -> None:

@@ -25,7 +25,7 @@ def count(page: Page, state: str) -> str:
     return page.locator(".filters button", has_text=state).locator("b").inner_text()
 
 
-def test_a_node_that_falls_ill_is_seen_within_two_seconds_with_its_reason(
+def test_a_node_that_falls_ill_is_seen_with_its_reason(
     page: Page, served: Served
 ) -> None:
     served.register("node-1")
@@ -34,7 +34,7 @@ def test_a_node_that_falls_ill_is_seen_within_two_seconds_with_its_reason(
     expect(page.locator(".summary")).to_contain_text("nothing is wrong")
     served.xid("node-1")
     troubles = page.locator(".troubles")
-    expect(troubles).to_contain_text("XID 79", timeout=2_000)
+    expect(troubles).to_contain_text("XID 79")
     expect(troubles).to_contain_text("node-1")
     expect(page.locator(".summary")).to_contain_text("1 of 2 machines is not well")
     assert count(page, "unhealthy") == "1"
@@ -57,7 +57,7 @@ def test_a_node_is_cordoned_from_the_page_and_the_journal_has_name_and_reason(
     expect(dialog).to_have_count(0)
     expect(page.locator("#toasts")).to_contain_text("Cordon node-3: recorded")
     row = page.locator("tr[data-machine=node-3]")
-    expect(row).to_contain_text("cordoned", timeout=2_000)
+    expect(row).to_contain_text("cordoned")
     expect(row).to_contain_text("cordon by olaf: a fan <i>rattles</i>")
     facts = served.call("ListEvents", subject="node-3", newestFirst=True)["events"]
     because = [fact["because"] for fact in facts if fact["kind"] == "intent_changed"]
@@ -276,7 +276,7 @@ def test_events_are_added_as_they_come_and_wait_while_somebody_reads(
     body = page.locator(".page-events tbody")
     expect(body.locator("tr.fact").first).to_be_visible()
     served.register("node-10")
-    expect(body.locator("tr.fact").first).to_contain_text("node-10", timeout=2_000)
+    expect(body.locator("tr.fact").first).to_contain_text("node-10")
     page.get_by_label("follow").uncheck()
     served.register("node-11")
     arrived = page.get_by_role("button", name="new")

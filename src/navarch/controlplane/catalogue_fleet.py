@@ -16,7 +16,7 @@ _POOLS: Final = table(
         "navarch_instances_oldest_seconds",
         "awaits",
         "For how long the oldest machine that waits for something has waited.",
-        "Absent where none waits.",
+        "0 where none waits.",
     ),
     ("navarch_pool_target_nodes", "pool", "Nodes that a pool wants."),
     (

@@ -185,7 +185,7 @@ OLDEST_MAX: Final = 1_000
 
 
 def _oldest(fleet: Fleet, now: datetime) -> Series:
-    """Give for how long the oldest machine waits; nothing where none does."""
+    """Give for how long the oldest machine waits; 0 where none does."""
     since: dict[str, tuple[Iterable[str], str]] = {
         "registration": (fleet.booting, "requested_at"),
         "end": (fleet.ending, "terminating_since"),
@@ -197,9 +197,8 @@ def _oldest(fleet: Fleet, now: datetime) -> Series:
     ages: dict[str, float] = {}
     for word, (ids, field) in since.items():
         found = (getattr(fleet.instances[id_], field) for id_ in islice(ids, OLDEST_MAX))
-        oldest = min((at for at in found if at is not None), default=None)
-        if oldest is not None:
-            ages[word] = max((now - oldest).total_seconds(), 0.0)
+        oldest = min((at for at in found if at is not None), default=now)
+        ages[word] = max((now - oldest).total_seconds(), 0.0)
     return by(ages)
 
 

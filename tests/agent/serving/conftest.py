@@ -23,7 +23,7 @@ from navarch.core.model.resources import Model, Readiness, Runtime
 from navarch.errors import NavarchError
 from navarch.providers import local_process
 
-PATIENCE = 10.0
+PATIENCE = 20.0
 """Seconds until a test gives up. Nothing here should take more than two."""
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
