@@ -20,7 +20,7 @@ from infra.real_postgres import QUICK, RealPostgres
 PATIENT = hypothesis.settings(
     deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
-hypothesis.settings.register_profile("repeatable", PATIENT, derandomize=True)
+hypothesis.settings.register_profile("repeatable", PATIENT, derandomize=True, max_examples=40)
 hypothesis.settings.register_profile("search", PATIENT, max_examples=2_000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 

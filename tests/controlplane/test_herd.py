@@ -21,7 +21,7 @@ from navarch.wire.admission import Rates
 from navarch.wire.asgi import Application
 from pools import MONDAY
 
-AGENTS = 1_000
+AGENTS = 2_000
 
 
 async def register(

@@ -233,6 +233,7 @@ def total(weeks: Sequence[dict[str, BacktestResult]], name: str, field: str) -> 
     return sum(amounts)
 
 
+@pytest.mark.soak
 def test_looking_ahead_halves_the_minutes_under_capacity_at_no_great_price() -> None:
     assert Conditions().boot_delay == 5 * MINUTE
     weeks = [{each.name: each for each in week} for week in backtest.demonstration(SEEDS)]

@@ -377,7 +377,8 @@ def _begin(
         case msg.AdoptPolicy():
             if message.digest == fleet.policy and message.name == fleet.policy_name:
                 return []
-            return [ev.PolicyAdopted(now, message.name, message.digest, message.because)]
+            because = message.because or "nobody said why"
+            return [ev.PolicyAdopted(now, message.name, message.digest, because)]
         case msg.Found():
             return [] if fleet.tag else [ev.FleetFounded(now, message.tag)]
         case msg.Resume():
