@@ -97,8 +97,13 @@ class Tally:
     def begin(self, fleet: Fleet) -> None:
         """Know what is under way. Cost: O(pools + what is under way)."""
         self._pools = dict(fleet.pools)
-        booting = (fleet.instances[id_] for id_ in fleet.booting)
-        self._bought = {each.id: (each.provider, each.requested_at) for each in booting}
+        # One that is to end may still be bought: its answer is under way, or was lost.
+        under_way = (fleet.instances[id_] for id_ in {*fleet.booting, *fleet.ending})
+        self._bought = {
+            each.id: (each.provider, each.requested_at)
+            for each in under_way
+            if each.registered_at is None
+        }
         self._condemned = set(fleet.condemned)
         self._repairing = {
             id_: repair.rung
