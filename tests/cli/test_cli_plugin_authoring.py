@@ -95,13 +95,14 @@ def test_a_plugin_that_hangs_ends_with_a_verdict_and_the_next_is_tried(
 ) -> None:
     other = SOUND.replace("class Prefer", "class Other").replace("prefer-nothing", "other")
     sound.write_text(HANGS + "\n\n" + other.partition("\n\n\n")[2])
-    done = run("plugin", "verify", str(sound), "--deadline", "1s", "-o", "json")
-    assert done.code == 1
+    # Also what finds the plugins has this long, on a machine that may be busy.
+    done = run("plugin", "verify", str(sound), "--deadline", "5s", "-o", "json")
+    assert done.code == 1, done.stderr
     first, second = json.loads(done.stdout)["plugins"]
     assert (first["name"], first["ok"]) == ("prefer-waiting", False)
     last = first["findings"][-1]
     assert last["check"] == "the score is a whole number from 0 to 100"
-    assert last["text"] == "no end within 1 s; it was stopped"
+    assert last["text"] == "no end within 5 s; it was stopped"
     assert (second["name"], second["ok"]) == ("other", True)
 
 
