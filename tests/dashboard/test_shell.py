@@ -25,9 +25,7 @@ def count(page: Page, state: str) -> str:
     return page.locator(".filters button", has_text=state).locator("b").inner_text()
 
 
-def test_a_node_that_falls_ill_is_seen_with_its_reason(
-    page: Page, served: Served
-) -> None:
+def test_a_node_that_falls_ill_is_seen_with_its_reason(page: Page, served: Served) -> None:
     served.register("node-1")
     served.register("node-2")
     expect(page.locator(".page-fleet canvas")).to_have_attribute("data-drawn", "2")

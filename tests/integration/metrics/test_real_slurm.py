@@ -62,8 +62,9 @@ def test_a_quiet_cluster_reads_zero_and_is_sure_of_it(slurm: RealSlurm) -> None:
 
 def test_jobs_that_sbatch_queues_are_seen_and_gone_when_cancelled(slurm: RealSlurm) -> None:
     jobs = [slurm.submit(WHOLE_NODE) for _ in range(5)]
+    # Jobs are told of before the nodes that they run on.
+    wait_until(lambda metrics: has(2, 5)(metrics) and metrics.utilization == 100)
     metrics = wait_until(has(2, 5))
-    assert metrics.utilization == 100
     assert value(metrics, source_of_slurm.GPUS_PENDING) == 16
     slurm.command("scancel", *jobs[:4])
     metrics = wait_until(has(0, 1))

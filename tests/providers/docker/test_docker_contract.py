@@ -21,7 +21,7 @@ from navarch.providers.base import Provider
 from navarch.providers.docker import ContainerType, DockerProvider, DockerSettings
 from navarch.testing import ProviderContract
 
-DEADLINE = timedelta(milliseconds=700)
+DEADLINE = timedelta(milliseconds=1500)
 """Of questions: long for a busy machine, and short for whoever waits for it to pass."""
 
 LIST = "GET /containers/json"
