@@ -19,7 +19,7 @@ from navarch.stores.base import Leader, SharedStore
 from navarch.stores.postgres import PostgresStore
 from stores.facts import fact, facts, run
 
-LEASE = timedelta(seconds=0.8)
+LEASE = timedelta(seconds=1.6)
 SECOND = timedelta(seconds=1)
 Member = Callable[[str], SharedStore]
 T = TypeVar("T")

@@ -17,7 +17,7 @@ FLAGS = [
     *("--disable-quic", "--disable-background-networking", "--disable-component-update"),
     "--disable-sync",
 ]
-PATIENCE_MS = 15_000
+PATIENCE_MS = 30_000
 expect.set_options(timeout=PATIENCE_MS)
 
 
