@@ -88,6 +88,9 @@ class RealPostgres:
 
     def crash(self) -> None:
         """End it at once, as a power cut does."""
+        # Stopped first: a child that it has started after the list was read would live on, hold the
+        # shared memory, and have the next server refuse to start.
+        self._process.send_signal(signal.SIGSTOP)
         pids = self.pids
         self._process.kill()
         for pid in pids[1:]:
@@ -110,10 +113,13 @@ class RealPostgres:
     def _start(self) -> subprocess.Popen[bytes]:
         place = ["-p", str(self.port), "-k", str(self.home), "-c", "listen_addresses=127.0.0.1"]
         command: list[str | Path] = [*_as_its_user(), self._bin / "postgres", "-D", self.data]
-        with (self.home / "log").open("ab") as log:
-            process = subprocess.Popen(
-                [*command, *place, *self._settings], stdout=log, stderr=log, cwd="/"
-            )
+
+        def begun() -> subprocess.Popen[bytes]:
+            with (self.home / "log").open("ab") as log:
+                whole = [*command, *place, *self._settings]
+                return subprocess.Popen(whole, stdout=log, stderr=log, cwd="/")
+
+        process = begun()
         ready: list[str | Path] = [
             self._bin / "pg_isready",
             "-q",
@@ -122,10 +128,14 @@ class RealPostgres:
             "-p",
             str(self.port),
         ]
-        wait_for(
-            lambda: subprocess.run(ready, check=False).returncode == 0,
-            f"PostgreSQL answers, see {self.home / 'log'}",
-        )
+
+        def answers() -> bool:
+            nonlocal process
+            if process.poll() is not None:  # what is left of a crashed one still has the memory
+                process = begun()
+            return subprocess.run(ready, check=False).returncode == 0
+
+        wait_for(answers, f"PostgreSQL answers, see {self.home / 'log'}")
         return process
 
 
