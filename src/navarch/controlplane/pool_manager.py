@@ -109,10 +109,12 @@ class PoolManager:
         """How long metrics may take, before."""
         self.traces: deque[Trace] = deque(maxlen=TRACES_KEPT)
         """The newest evaluations, the newest last."""
-        self.hears: list[Callable[[Trace], None]] = []
-        """Who is called with each evaluation; they must not raise."""
         self.demand = DemandHistory()
         """What evaluations knew of the demand on each pool, over a week."""
+        self.hears: list[Callable[[Trace], None]] = [
+            lambda trace: self.demand.note(trace.at, trace.state, trace.recommendation)
+        ]
+        """Who is called with each evaluation; they must not raise."""
         self._runtime = runtime
         self._clock = clock
         self._metrics = metrics
@@ -181,7 +183,6 @@ class PoolManager:
         self.traces.append(trace)
         for hear in self.hears:
             hear(trace)
-        self.demand.note(now, state, recommendation)
         if faults:
             log.warning("pool_evaluation_faulty", pool=name, by=by, error=faults)
         target, reason = recommendation.target_nodes, recommendation.reason

@@ -102,7 +102,7 @@ function skeleton({ api, live, pick }) {
     }
     for (const name of [...cards.keys()]) if (!names.includes(name)) cards.delete(name);
     const shown = names.map((name) => cards.get(name).element);
-    const none = h("section", { class: "card" }, h("p", { class: "empty" }, "No pool of agents is wanted: `navarch apply` makes one."));
+    const none = h("section", { class: "card" }, h("p", { class: "empty" }, "No pool of agents is wanted: ", h("code", {}, "navarch apply"), " makes one."));
     const wanted = shown.length ? shown : [none];
     const same = pools.children.length === wanted.length && shown.every((each, index) => pools.children[index] === each);
     if (!same || !shown.length) replace(pools, wanted);
