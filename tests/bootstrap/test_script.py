@@ -224,7 +224,8 @@ def test_removal_leaves_what_was_there_before_and_ends_the_agent(ground: Ground)
     after = ground.files()
     assert {name: after[name] for name in before} == before
     assert sorted(set(after) - set(before)) == []
-    assert [pid for pid in running if lives(pid)] == []
+    # Killed is not gone: on a busy machine the kernel takes a moment.
+    eventually(lambda: not any(lives(pid) for pid in running))
 
 
 def test_a_folder_in_which_others_have_put_something_stays(ground: Ground) -> None:
